@@ -1,0 +1,104 @@
+# `make help` lists the targets. Each does its own set-up: a virtual environment with the exact
+# versions and hashes of locks/, rebuilt only when its lock file changes.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+OLDEST := .venv-oldest
+BIN := $(VENV)/bin
+CODE := $(wildcard lakehouse catalog compaction)
+SOURCES := $(CODE) conftest.py $(wildcard tests benchmarks examples)
+
+# The first interpreter that runs and can make a virtual environment: a version manager may put
+# names on PATH that only print an error, and some systems package `venv` apart.
+# `make test PYTHON=/path/to/python` chooses another.
+PYTHON ?= $(shell IFS=$$'\n'; for name in python3.13 python3.12 python3.11 python3.14 python3; do \
+	for path in $$(type -ap $$name); do \
+	if "$$path" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	then echo "$$path"; exit; fi; done; done)
+
+PYTEST := -m pytest -n auto --dist worksteal
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --system-certs
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-15s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: setup ## watch real flights go from raw files to gold tables
+	@$(BIN)/lakehouse demo $(ARGS)
+
+.PHONY: test
+test: setup ## run the tests (HYPOTHESIS_PROFILE=nightly: many more examples)
+	$(BIN)/python $(PYTEST) $(ARGS)
+
+.PHONY: check
+check: static doctest test ## all that CI runs on the newest versions
+
+.PHONY: static
+static: setup ## format, lint, types and import contracts
+	$(BIN)/ruff format --check --quiet $(SOURCES)
+	$(BIN)/ruff check --quiet $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+
+.PHONY: doctest
+doctest: setup ## run the examples in the docstrings
+	$(BIN)/python -m pytest --doctest-modules -q $(CODE)
+
+.PHONY: test-duckdb15
+test-duckdb15: $(OLDEST)/.project ## run the tests on DuckDB 1.5.5 and the oldest versions of the rest
+	$(OLDEST)/bin/python $(PYTEST) $(ARGS)
+
+.PHONY: bench
+bench: setup ## measure against delta-rs and raw DuckDB
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: format
+format: setup ## format the code and mend what the linter can
+	$(BIN)/ruff check --fix --quiet $(SOURCES) || true
+	$(BIN)/ruff format $(SOURCES)
+
+.PHONY: clean
+clean: ## remove what was built here, the virtual environments too
+	rm -rf $(VENV) $(OLDEST) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Set-up ---------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(VENV)/.project ## make the virtual environment
+
+# uv installs in a quarter of pip's time; where it cannot (no wheel for this machine, an index that
+# only pip is told about) pip does the same from the same hashes. Byte code is made once, here.
+define install
+	@test -n '$(PYTHON)' || { echo 'No Python >= 3.11 that can make a virtual environment was found on PATH. Install one, or name it: make PYTHON=/path/to/python' >&2; exit 1; }
+	@echo 'Installing $< into $(@D) ...'
+	@'$(PYTHON)' -m venv --clear '$(@D)'
+	@pip="$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes"; \
+	{ $$pip -r locks/installer.txt && $(@D)/bin/uv pip install --quiet --system-certs --compile-bytecode \
+	  --python '$(@D)/bin/python' --require-hashes --build-constraints $< -r $<; } \
+	|| { echo 'uv could not install; trying pip ...' >&2; $$pip -r $<; }
+	@touch $@
+endef
+
+$(VENV)/.installed: locks/dev.txt locks/installer.txt
+	$(install)
+
+$(OLDEST)/.installed: locks/oldest.txt locks/installer.txt
+	$(install)
+
+# The project itself: again when its entry points or its version may have changed.
+%/.project: %/.installed pyproject.toml
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: lock
+lock: setup ## write locks/ from pyproject.toml (ARGS=--upgrade: choose the newest versions again)
+	$(COMPILE) --all-extras --group dev pyproject.toml -o locks/dev.txt $(ARGS)
+	$(COMPILE) --all-extras --group test --resolution lowest-direct pyproject.toml -o locks/oldest.txt $(ARGS)
+	echo uv | $(COMPILE) - -o locks/installer.txt $(ARGS)

@@ -1,0 +1,63 @@
+"""The catalog of a lake, and the storage and the errors that everything above shares."""
+
+from catalog.catalog import Catalog
+from catalog.changes import (
+    KEEP,
+    AddTable,
+    Change,
+    DeclareLayer,
+    DropTable,
+    Keep,
+    RenameTable,
+    UpdateTable,
+)
+from catalog.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    CorruptionError,
+    DataError,
+    InputError,
+    LakehouseError,
+    NotFoundError,
+    OutcomeUnknownError,
+    StorageError,
+    UnsupportedError,
+)
+from catalog.journal import Backoff
+from catalog.names import near_misses, validate_layer, validate_table_name
+from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry
+from catalog.storage import Options, Storage, StoredObject, open_storage
+
+__all__ = [
+    "AddTable",
+    "AlreadyExistsError",
+    "Backoff",
+    "Catalog",
+    "CatalogChange",
+    "CatalogState",
+    "Change",
+    "ConflictError",
+    "CorruptionError",
+    "DataError",
+    "DeclareLayer",
+    "DropTable",
+    "InputError",
+    "KEEP",
+    "Keep",
+    "LakehouseError",
+    "LayerEntry",
+    "NotFoundError",
+    "Options",
+    "OutcomeUnknownError",
+    "RenameTable",
+    "Storage",
+    "StorageError",
+    "StoredObject",
+    "TableEntry",
+    "UnsupportedError",
+    "UpdateTable",
+    "near_misses",
+    "open_storage",
+    "validate_layer",
+    "validate_table_name",
+]

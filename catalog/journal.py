@@ -1,0 +1,138 @@
+"""The numbered documents in `_catalog/`: find the newest one, add the next one, exactly once.
+
+Nothing here knows what a document means beyond its token. Documents are never changed, so the
+number of the newest one is all that a reader needs to learn, by one listing.
+"""
+
+import random as random_module
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from catalog.document import decode_change
+from catalog.errors import CorruptionError, OutcomeUnknownError, StorageError
+from catalog.storage import Storage
+
+HINT = "_latest"
+HINT_EVERY = 100
+_NAME = re.compile(r"(\d{20})\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Say how often to try and how long to wait in between: exponential, with full jitter.
+
+    `attempts` counts tries, `first` and `longest` are seconds.
+    """
+
+    attempts: int = 60
+    first: float = 0.01
+    longest: float = 0.5
+    sleep: Callable[[float], None] = time.sleep
+    random: Callable[[], float] = random_module.random
+
+    def tries(self) -> Iterator[int]:
+        """Yield the number of each try, having slept before every one but the first."""
+        for attempt in range(self.attempts):
+            if attempt:
+                longest = min(self.longest, self.first * 2 ** min(attempt - 1, 30))
+                self.sleep(longest * self.random())
+            yield attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Keep numbered documents in one folder."""
+
+    storage: Storage
+    backoff: Backoff
+
+    def path(self, version: int) -> str:
+        """Return a document's name, which sorts by version."""
+        return f"{version:020d}.json"
+
+    def where(self, version: int) -> str:
+        """Return what names a document in errors."""
+        return self.storage.url(self.path(version))
+
+    def read(self, version: int) -> bytes:
+        """Return a document's content."""
+        return self.storage.read(self.path(version))
+
+    def versions(self, *, start: int = 0) -> list[int]:
+        """List the versions from `start` on, in order: one request for each thousand."""
+        after = self.path(start - 1) if start > 0 else None
+        names = (_NAME.fullmatch(item.path) for item in self.storage.list(start_after=after))
+        return [int(name[1]) for name in names if name]
+
+    def newest(self, *, known: int | None = None) -> int | None:
+        """Return the newest version, or None if there is no document.
+
+        `known` is a version that was seen before. Without it a hint in `_latest` saves listing
+        a long history; it may be stale, wrong or missing without harm.
+        """
+        start = self._hint() if known is None else known
+        # From `start` itself on: if even that is gone, it tells nothing about the others.
+        found = self.versions(start=start)
+        if not found and start:
+            found = self.versions()
+        return found[-1] if found else None
+
+    def append(self, version: int, data: bytes, *, token: str) -> bool:
+        """Add a document; tell whether it is the one with our token that has this version.
+
+        Raise OutcomeUnknownError if storage never says.
+        """
+        unknown: OutcomeUnknownError | None = None
+        for _ in self.backoff.tries():
+            try:
+                if self.storage.put_if_absent(self.path(version), data):
+                    self._leave_hint(version)
+                    return True
+            except OutcomeUnknownError as error:
+                unknown = error
+            except StorageError:
+                # A refusal proves nothing about the put before it.
+                if unknown is None:
+                    raise
+            # "It exists" may be about our own put, repeated after its answer was lost.
+            written = self._read_back(version)
+            if written is not None:
+                return self._is_ours(written, version, token)
+            # Not there yet, but a put in flight may still land. Sending the same document for
+            # the same version again is safe, going on to anything else is not.
+        raise OutcomeUnknownError(
+            f"cannot tell whether the change became catalog version {version}: storage gave"
+            f" no answer in {self.backoff.attempts} tries",
+            next_step="Look at the catalog's history before repeating it",
+            version=version,
+            token=token,
+        ) from unknown
+
+    def _read_back(self, version: int) -> bytes | None:
+        try:
+            return self.storage.read_or_none(self.path(version))
+        except StorageError:
+            return None
+
+    def _is_ours(self, written: bytes, version: int, token: str) -> bool:
+        try:
+            return decode_change(written, where=self.where(version))[1] == token
+        except CorruptionError:
+            return False
+
+    def _hint(self) -> int:
+        try:
+            text = self.storage.read_or_none(HINT) or b""
+        except StorageError:
+            return 0
+        return int(text) if re.fullmatch(rb"\d{1,20}", text) else 0
+
+    def _leave_hint(self, version: int) -> None:
+        # One listing reaches a thousand documents further, so that a rare hint is as good.
+        if version and version % HINT_EVERY == 0:
+            try:
+                self.storage.put(HINT, str(version).encode())
+            except (StorageError, OutcomeUnknownError):
+                return

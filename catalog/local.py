@@ -1,0 +1,295 @@
+"""Local disk, where what was acknowledged survives a power cut.
+
+A file is written under a temporary name, synced, given its name in one step, and its folder is
+synced. `os.link` refuses a name that exists, which makes it the put-if-absent of a file system;
+`os.replace` is the plain put. A crash leaves at most a `.tmp-*` file, which is never listed.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from catalog.backend import TEMPORARY_PREFIX, StoredObject
+from catalog.errors import LakehouseError, OutcomeUnknownError, StorageError
+from catalog.location import join
+
+_NO_HARD_LINKS = frozenset(
+    {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+)
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+_NEXT_STEPS = {
+    errno.EACCES: ("permission denied", "Check the owner and the mode of the folder"),
+    errno.EPERM: ("operation not permitted", "Check the owner and the mode of the folder"),
+    errno.EROFS: ("read-only file system", "Remount it for writing, or use another folder"),
+    errno.ENOSPC: ("disk full", "Free some space and repeat"),
+    errno.EDQUOT: ("disk quota exceeded", "Free some space and repeat"),
+    errno.EMFILE: ("too many open files", "Raise the limit (ulimit -n) and repeat"),
+    errno.ENFILE: ("too many open files", "Raise the system's limit and repeat"),
+    errno.ENAMETOOLONG: ("file name too long", "Use a shorter name"),
+    errno.ENOTDIR: ("not a folder", "Move away the file that is in the place of a folder"),
+    errno.EISDIR: ("is a folder", "Name a file"),
+    errno.EIO: ("input/output error", "Check the disk and the kernel's log"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LocalBackend:
+    """Store files in a folder; `anchor` is the folder that was opened, `root` may lie below."""
+
+    root: str
+    anchor: str
+    durable: bool = True
+
+    def url(self, path: str) -> str:
+        return join(self.root, path)
+
+    def read(self, path: str) -> bytes:
+        try:
+            return Path(self.url(path)).read_bytes()
+        except OSError as error:
+            raise _translate(error, "read", self.url(path)) from error
+
+    def put(self, path: str, data: bytes) -> None:
+        target = self.url(path)
+        temporary = self._write_temporary(target, data)
+        try:
+            os.replace(temporary, target)
+        except OSError as error:
+            raise _judge(error, target) from error
+        finally:
+            _discard(temporary)
+        self._acknowledge(target)
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        target = self.url(path)
+        temporary = self._write_temporary(target, data)
+        try:
+            os.link(temporary, target)
+        except OSError as error:
+            # Over NFS a repeated request answers "exists" for the link it made itself.
+            if not _same_file(temporary, target):
+                if isinstance(error, FileExistsError):
+                    return False
+                if error.errno not in _NO_HARD_LINKS:
+                    raise _judge(error, target) from error
+                if not self._create(target, data):
+                    return False
+        finally:
+            _discard(temporary)
+        self._acknowledge(target)
+        return True
+
+    def list(self, prefix: str, start_after: str | None) -> Iterator[StoredObject]:
+        return self._walk(prefix, start_after)
+
+    def head(self, path: str) -> StoredObject | None:
+        try:
+            status = os.stat(self.url(path))
+        except _ABSENT:
+            return None
+        except OSError as error:
+            raise _translate(error, "look at", self.url(path)) from error
+        return None if stat.S_ISDIR(status.st_mode) else _describe(path, status)
+
+    def delete(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            try:
+                os.unlink(self.url(path))
+            except _ABSENT:
+                continue
+            except OSError as error:
+                raise _translate(error, "delete", self.url(path)) from error
+
+    def sync(self, paths: Iterable[str]) -> None:
+        if not self.durable:
+            return
+        folders: set[str] = set()
+        for path in paths:
+            target = self.url(path)
+            try:
+                _sync(target)
+            except OSError as error:
+                raise _translate(error, "sync", target) from error
+            # Up to the opened folder: another library may have made any of those in between.
+            folder = os.path.dirname(target)
+            while folder not in folders and len(folder) >= len(self.anchor):
+                folders.add(folder)
+                folder = os.path.dirname(folder)
+        for folder in sorted(folders, key=len, reverse=True):
+            try:
+                _sync(folder)
+            except OSError as error:
+                raise _translate(error, "sync", folder) from error
+
+    def child(self, relative: str) -> "LocalBackend":
+        return replace(self, root=join(self.root, relative))
+
+    def _write_temporary(self, target: str, data: bytes) -> str:
+        folder = os.path.dirname(target)
+        temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+        try:
+            try:
+                self._write_new(temporary, data)
+            except FileNotFoundError:
+                self._make_folder(folder)
+                self._write_new(temporary, data)
+        except OSError as error:
+            _discard(temporary)
+            raise _translate(error, "write", target) from error
+        except BaseException:
+            _discard(temporary)
+            raise
+        return temporary
+
+    def _write_new(self, path: str, data: bytes) -> None:
+        self._fill(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), data)
+
+    def _fill(self, descriptor: int, data: bytes) -> None:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if self.durable:
+                os.fsync(descriptor)
+
+    def _create(self, target: str, data: bytes) -> bool:
+        """Write in place, for file systems without hard links.
+
+        Still exclusive, but a reader may see the file half written, and a crash leaves it so.
+        """
+        try:
+            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise _judge(error, target) from error
+        try:
+            self._fill(descriptor, data)
+        except OSError as error:
+            # Only here is the name known to be ours, so that it may be taken back.
+            _discard(target)
+            if os.path.lexists(target):
+                raise _unknown(error, target) from error
+            raise _translate(error, "write", target) from error
+        return True
+
+    def _make_folder(self, folder: str) -> None:
+        missing = []
+        while not os.path.isdir(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for path in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path)
+            if self.durable:
+                _sync(os.path.dirname(path))
+
+    def _acknowledge(self, target: str) -> None:
+        if not self.durable:
+            return
+        try:
+            _sync(os.path.dirname(target))
+        except OSError as error:
+            raise _unknown(error, target) from error
+
+    def _walk(self, folder: str, start_after: str | None) -> Iterator[StoredObject]:
+        try:
+            with os.scandir(self.url(folder)) as entries:
+                found = [
+                    (entry, is_folder)
+                    for entry in entries
+                    if not entry.name.startswith(TEMPORARY_PREFIX)
+                    and (
+                        (is_folder := entry.is_dir(follow_symlinks=False))
+                        or start_after is None
+                        or join(folder, entry.name) > start_after
+                    )
+                ]
+        except _ABSENT:
+            return
+        except OSError as error:
+            raise _translate(error, "list", self.url(folder)) from error
+        # A folder sorts as "name/", so that the whole walk is in the order of object storage.
+        found.sort(key=lambda item: item[0].name + "/" if item[1] else item[0].name)
+        for entry, is_folder in found:
+            path = join(folder, entry.name)
+            if is_folder:
+                inside = path + "/"
+                if not start_after or start_after < inside or start_after.startswith(inside):
+                    yield from self._walk(path, start_after)
+            else:
+                try:
+                    # Links to folders are not followed: they may lead out, or in a circle.
+                    if not entry.is_dir():
+                        yield _describe(path, entry.stat())
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    raise _translate(error, "look at", self.url(path)) from error
+
+
+def _describe(path: str, status: os.stat_result) -> StoredObject:
+    return StoredObject(path, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _discard(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samestat(os.stat(one), os.stat(other, follow_symlinks=False))
+    except OSError:
+        return False
+
+
+def _judge(error: OSError, target: str) -> LakehouseError:
+    """Tell a refusal, which proves that nothing was written, from a failure, which does not."""
+    if error.errno in _NEXT_STEPS and error.errno != errno.EIO:
+        return _translate(error, "write", target)
+    return _unknown(error, target)
+
+
+def _unknown(error: OSError, target: str) -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        f"cannot tell whether {target} was written: {error.strerror}",
+        next_step="Check the disk, then look whether the file is there",
+        path=target,
+    )
+
+
+def _translate(error: OSError, action: str, target: str) -> StorageError:
+    # A file in the place of a folder hides nothing from a reader: the path leads nowhere.
+    if isinstance(error, FileNotFoundError) or (
+        isinstance(error, NotADirectoryError) and action == "read"
+    ):
+        return StorageError(
+            f"cannot {action} {target}: no such file",
+            next_step="Check the path, or whether the table was vacuumed or dropped meanwhile",
+            missing=True,
+            errno=error.errno,
+            path=target,
+        )
+    problem, next_step = _NEXT_STEPS.get(
+        error.errno or 0, (error.strerror or type(error).__name__, "Check the disk and repeat")
+    )
+    return StorageError(
+        f"cannot {action} {target}: {problem}",
+        next_step=next_step,
+        errno=error.errno,
+        path=target,
+    )

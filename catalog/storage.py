@@ -1,0 +1,166 @@
+"""One value for a place in storage: where it is, how to reach it, what can be done there.
+
+Everything above speaks to storage through `Storage`. Local disk is our own code, durable and
+atomic; the rest goes through obstore.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from catalog.backend import Backend, StoredObject
+from catalog.errors import InputError, StorageError
+from catalog.local import LocalBackend
+from catalog.location import Location, check_relative, join, parse
+from catalog.remote import open_remote
+
+__all__ = ["Options", "Storage", "StoredObject", "open_storage"]
+
+
+class Options(Mapping[str, Any]):
+    """Hold options, credentials among them, and show their names only.
+
+    >>> Options({"secret_access_key": "hunter2"})
+    Options(secret_access_key=***)
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Options({', '.join(f'{name}=***' for name in self._values)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Read and write files below one folder of local disk or object storage.
+
+    Paths are relative, with forward slashes; one that leaves the folder is an InputError.
+    Storage is safe to share between threads. A pickle reopens it elsewhere, and for that
+    carries its options, so treat it as a secret. `memory://` lives as long as its process.
+
+    >>> storage = open_storage("memory://")
+    >>> storage.put_if_absent("a/1.json", b"{}"), storage.put_if_absent("a/1.json", b"[]")
+    (True, False)
+    >>> [item.path for item in storage.list("a")]
+    ['a/1.json']
+    """
+
+    uri: str
+    options: Options = field(repr=False, hash=False)
+    _backend: Backend = field(repr=False, compare=False)
+    _opened: Location = field(repr=False, compare=False)
+    _below: str = field(default="", repr=False, compare=False)
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether this is a folder on local disk."""
+        return self.local_path is not None
+
+    @property
+    def local_path(self) -> Path | None:
+        """Return the absolute folder on local disk, or None elsewhere."""
+        return Path(self._backend.root) if isinstance(self._backend, LocalBackend) else None
+
+    def child(self, relative: str) -> "Storage":
+        """Return the storage of a folder below this one; it need not exist yet."""
+        path = check_relative(relative, allow_empty=True)
+        below = join(self._below, path)
+        uri = self._opened.child(below).uri
+        return Storage(uri, self.options, self._backend.child(path), self._opened, below)
+
+    def url(self, path: str = "") -> str:
+        """Return what DuckDB and deltalake open: an absolute path, or a URI with a scheme."""
+        return self._backend.url(check_relative(path, allow_empty=True))
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content; raise StorageError with `missing=True` if it is not there."""
+        return self._backend.read(check_relative(path))
+
+    def read_or_none(self, path: str) -> bytes | None:
+        """Return a file's content, or None if it is not there."""
+        try:
+            return self.read(path)
+        except StorageError as error:
+            if error.missing:
+                return None
+            raise
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write or replace a file in one step; it is durable when this returns."""
+        self._backend.put(check_relative(path), data)
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Write a file in one step unless it exists; return False if it does.
+
+        False may also mean that our own first attempt arrived and its answer was lost on the
+        way: put a token into the content and read it back before calling a race lost. Raise
+        OutcomeUnknownError where an error does not prove that nothing was written.
+        """
+        return self._backend.put_if_absent(check_relative(path), data)
+
+    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[StoredObject]:
+        """Yield the files in a folder and below it, sorted by path.
+
+        `start_after` is a path like the results' own, which need not exist. A missing folder
+        is empty, temporary files are left out, symbolic links to folders are not followed.
+        """
+        return self._backend.list(check_relative(prefix, allow_empty=True), start_after)
+
+    def head(self, path: str) -> StoredObject | None:
+        """Describe a file, or return None if it is not there."""
+        return self._backend.head(check_relative(path))
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Delete files; those that are missing do not matter."""
+        self._backend.delete([check_relative(path) for path in paths])
+
+    def sync(self, paths: Iterable[str]) -> None:
+        """Make files that another library wrote here survive a power cut (local disk only)."""
+        self._backend.sync([check_relative(path) for path in paths])
+
+    def __reduce__(self) -> tuple[Callable[..., "Storage"], tuple[object, ...]]:
+        options = dict(self.options)
+        if isinstance(self._backend, LocalBackend):
+            options["durable"] = self._backend.durable
+        return _reopen, (self._opened.uri, self._below, options)
+
+
+def open_storage(uri: str | os.PathLike[str], *, durable: bool = True, **options: Any) -> Storage:
+    """Open a folder by path or URI; nothing is read or created yet.
+
+    Options are those of obstore's store for the scheme (`access_key_id`, `region`,
+    `client_options`, ...). `durable=False` skips fsync on local disk and means nothing
+    elsewhere. `memory://` is new at each call, `memory://name` is one per process and name.
+    """
+    location = parse(uri)
+    if location.scheme == "memory" and not location.host:
+        location = parse(f"memory://{uuid.uuid4().hex}/{location.path}")
+    if location.scheme != "file":
+        backend: Backend = open_remote(location, options)
+    elif options:
+        raise InputError(
+            f"local disk takes no option {', '.join(map(repr, sorted(options)))}",
+            next_step="Leave it out, or pass the URI of an object store",
+        )
+    else:
+        backend = LocalBackend(location.path, location.path, durable)
+    return Storage(location.uri, Options(options), backend, location)
+
+
+def _reopen(opened: str, below: str, options: dict[str, Any]) -> Storage:
+    return open_storage(opened, **options).child(below)

@@ -1,0 +1,77 @@
+"""Storage of every kind that needs no server, and storage that fails on purpose."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from catalog.backend import Backend
+from catalog.storage import Storage, StoredObject, open_storage
+
+
+@pytest.fixture(params=["local", "memory"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return open_storage(tmp_path / "my lake" if request.param == "local" else "memory:///lake")
+
+
+@dataclass
+class Script:
+    """Say what happens around each put, in order; then everything works."""
+
+    before: list[Exception | None] = field(default_factory=list)
+    after: list[Exception | None] = field(default_factory=list)
+    puts: list[str] = field(default_factory=list)
+    sent: list[bytes] = field(default_factory=list)
+    on_put: Callable[[str], None] = lambda path: None
+
+
+@dataclass(frozen=True)
+class FaultyBackend:
+    inner: Backend
+    script: Script
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        self.script.puts.append(path)
+        self.script.sent.append(data)
+        self.script.on_put(path)
+        if self.script.before and (error := self.script.before.pop(0)):
+            raise error
+        written = self.inner.put_if_absent(path, data)
+        if self.script.after and (error := self.script.after.pop(0)):
+            raise error
+        return written
+
+    def child(self, relative: str) -> "FaultyBackend":
+        return replace(self, inner=self.inner.child(relative))
+
+    def url(self, path: str) -> str:
+        return self.inner.url(path)
+
+    def read(self, path: str) -> bytes:
+        return self.inner.read(path)
+
+    def put(self, path: str, data: bytes) -> None:
+        self.inner.put(path, data)
+
+    def list(self, prefix: str, start_after: str | None) -> Iterator[StoredObject]:
+        return self.inner.list(prefix, start_after)
+
+    def head(self, path: str) -> StoredObject | None:
+        return self.inner.head(path)
+
+    def delete(self, paths: Iterable[str]) -> None:
+        self.inner.delete(paths)
+
+    def sync(self, paths: Iterable[str]) -> None:
+        self.inner.sync(paths)
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def faulty(storage: Storage, script: Script) -> Storage:
+    return replace(storage, _backend=FaultyBackend(storage._backend, script))
