@@ -1,0 +1,1 @@
+"""The Delta transaction log: actions, replay, snapshots, commits and their rules."""

@@ -1,0 +1,209 @@
+"""Turn a planned change into a commit: the only place that writes to a transaction log.
+
+The loop: plan on a snapshot, put the commit at the next version if it is absent, and where
+somebody was faster, look whether that was ourselves, ask the conflict rules, and go on at the
+version after (rebase) or plan anew on a fresh snapshot (redo), a bounded number of times.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import json
+import random
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from catalog.errors import ConflictError, LakehouseError, OutcomeUnknownError
+from lakehouse.delta import actions as act
+from lakehouse.delta.codec import to_lines
+from lakehouse.delta.conflict import Reads, conflict
+from lakehouse.delta.log import commit_path
+from lakehouse.delta.protocol import check_writable
+from lakehouse.delta.snapshot import Snapshot, advance, read_commit, refresh
+from lakehouse.duck.engine import Engine
+
+ENGINE_INFO = "lakehouse-storage/0.1.0"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """Hold a planned change: its actions, what it has read, and what history shall say."""
+
+    operation: str
+    actions: tuple[act.Action, ...]
+    reads: Reads = Reads()
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    metrics: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Retries:
+    """Bound the loop. ``rebases`` lost races a plan, ``redos`` plans; waits are in seconds.
+
+    ``sleep`` and ``random`` are arguments so that tests are quick and repeatable.
+    """
+
+    rebases: int = 200
+    redos: int = 25
+    first_wait: float = 0.002
+    longest_wait: float = 0.2
+    sleep: Callable[[float], None] = time.sleep
+    random: Callable[[], float] = random.random
+
+    def wait(self, attempt: int) -> None:
+        """Sleep for a random time that grows with the attempt."""
+        self.sleep(self.random() * min(self.longest_wait, self.first_wait * 2 ** min(attempt, 20)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Committed:
+    """Report a commit: its version, the change that landed, and the number of puts it took.
+
+    ``change`` is None where there was nothing to do. ``snapshot`` is the table after it, or None
+    where it could not be had, which takes nothing from the commit.
+    """
+
+    version: int
+    snapshot: Snapshot | None
+    change: Change | None
+    attempts: int
+
+
+Plan = Callable[[Snapshot], Change | None]
+
+
+def commit(
+    snapshot: Snapshot,
+    plan: Plan,
+    *,
+    engine: Engine,
+    metadata: Mapping[str, Any] | None = None,
+    retries: Retries | None = None,
+) -> Committed:
+    """Commit what ``plan`` makes of a snapshot, and return the snapshot after it.
+
+    ``plan`` may be called again, on a fresher snapshot, after a conflict; None means that there
+    is nothing to do. Raises ConflictError when others win every time, OutcomeUnknownError when
+    the storage does not say whether the commit landed; nothing is committed by any other error.
+    """
+    retries = retries or Retries()
+    attempts, reason, operation = 0, "", ""
+    for redo in range(retries.redos + 1):
+        check_writable(snapshot.protocol, snapshot.properties, snapshot.schema)
+        change = plan(snapshot)
+        if change is None:
+            return Committed(snapshot.version, snapshot, None, attempts)
+        operation = change.operation
+        outcome = _put(snapshot, change, engine, metadata, retries, attempts)
+        if isinstance(outcome, Committed):
+            return outcome
+        attempts, reason = outcome
+        retries.wait(redo)
+        snapshot = refresh(snapshot, engine)
+    raise ConflictError(
+        f"{operation} lost against other writers {retries.redos + 1} times: {reason}",
+        next_step="Try again when fewer jobs write to the same rows",
+    )
+
+
+def first_commit(snapshot_actions: tuple[act.Action, ...], *, operation: str) -> bytes:
+    """Return the body of a new table's version 0."""
+    change = Change(operation, snapshot_actions)
+    return to_lines((_info(change, uuid.uuid4().hex, None, None), *snapshot_actions))
+
+
+def _put(
+    snapshot: Snapshot,
+    change: Change,
+    engine: Engine,
+    metadata: Mapping[str, Any] | None,
+    retries: Retries,
+    attempts: int,
+) -> Committed | tuple[int, str]:
+    token = uuid.uuid4().hex
+    info = _info(change, token, snapshot.version, metadata)
+    body = to_lines((info, *change.actions))
+    winners: list[list[act.Action]] = []
+    for lost in range(retries.rebases + 1):
+        version = snapshot.version + len(winners) + 1
+        attempts += 1
+        if _put_or_find(snapshot, version, body, token):
+            after = _after(snapshot, [*winners, [info, *change.actions]], version, engine)
+            return Committed(version, after, change, attempts)
+        winner = read_commit(snapshot.storage, version)
+        reason = conflict(change.actions, change.reads, winner)
+        if reason is not None:
+            return attempts, reason
+        winners.append(winner)
+        retries.wait(lost)
+    return attempts, f"{retries.rebases + 1} commits came first"
+
+
+def _put_or_find(snapshot: Snapshot, version: int, body: bytes, token: str) -> bool:
+    """Put the commit; tell whether it stands at this version, whatever the answer was."""
+    path = commit_path(version)
+    unknown: OutcomeUnknownError | None = None
+    for _ in range(3):
+        try:
+            if snapshot.storage.put_if_absent(path, body):
+                return True
+        except OutcomeUnknownError as error:
+            unknown = error
+        present = snapshot.storage.read_or_none(path)
+        if present is not None:
+            return token.encode() in present.split(b"\n", 1)[0]
+    raise OutcomeUnknownError(
+        f"the storage did not say whether version {version} was committed",
+        next_step=f"Look for {token} in the table's history before writing again",
+        version=version,
+        token=token,
+    ) from unknown
+
+
+def _after(
+    snapshot: Snapshot, commits: list[list[act.Action]], version: int, engine: Engine
+) -> Snapshot | None:
+    # The commit stands: an error from here on must not look as if it did not.
+    try:
+        stored = snapshot.storage.head(commit_path(version))
+        if stored is None:
+            return None
+        modified = int(stored.modified.timestamp() * 1000)
+        return advance(snapshot, commits, modified=modified, engine=engine)
+    except LakehouseError:
+        return None
+
+
+def _info(
+    change: Change, token: str, read_version: int | None, metadata: Mapping[str, Any] | None
+) -> act.CommitInfo:
+    values: dict[str, Any] = {
+        "timestamp": time.time_ns() // 1_000_000,
+        "operation": change.operation,
+        "operationParameters": {
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in change.parameters.items()
+        },
+        "operationMetrics": {key: str(value) for key, value in change.metrics.items()},
+        "isolationLevel": "Serializable",
+        "isBlindAppend": change.reads.is_blind,
+        "engineInfo": ENGINE_INFO,
+        "txnId": token,
+        "userName": _user(),
+    }
+    if read_version is not None:
+        values["readVersion"] = read_version
+    if metadata:
+        values["userMetadata"] = json.dumps(dict(metadata), ensure_ascii=False, default=str)
+    return act.CommitInfo(MappingProxyType(values))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,67 @@
+"""Decide whether a commit that came first lets ours stand: pure rules.
+
+Source: Delta protocol, "Writer Requirements" leave conflict detection to writers; these rules
+give serializable writes. They are stricter than delta-rs's in one point that loses rows there:
+a file that somebody removed conflicts whatever ``dataChange`` says.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from lakehouse.delta import actions as act
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reads:
+    """Say what a change has read.
+
+    ``files`` are the keys of the files that it read or removes. ``everything`` says that its
+    result depends on all rows of the table, so that any new row matters. A blind append reads
+    nothing.
+    """
+
+    files: frozenset[tuple[str, str]] = frozenset()
+    everything: bool = False
+
+    @property
+    def is_blind(self) -> bool:
+        """Tell whether nothing was read."""
+        return not self.files and not self.everything
+
+
+def conflict(ours: Iterable[act.Action], reads: Reads, winner: Iterable[act.Action]) -> str | None:
+    """Return why the winning commit rules ours out, or None where ours may follow it.
+
+    >>> add = act.AddFile("a.parquet", {}, 1, 1)
+    >>> conflict([add], Reads(), [act.AddFile("b.parquet", {}, 1, 1)]) is None
+    True
+    >>> conflict([add], Reads(everything=True), [act.AddFile("b.parquet", {}, 1, 1)])
+    'rows were added that this operation has not read'
+    """
+    mine = list(ours)
+    my_apps = {action.app_id for action in mine if isinstance(action, act.Transaction)}
+    my_domains = {action.domain for action in mine if isinstance(action, act.DomainMetadata)}
+    i_change_table = any(isinstance(action, act.Metadata | act.Protocol) for action in mine)
+    for action in winner:
+        match action:
+            case act.Protocol():
+                return "the table's protocol changed"
+            case act.Metadata():
+                return "the table's schema or properties changed"
+            case act.RemoveFile() if action.key in reads.files:
+                return f"file {action.path} was removed by another commit"
+            case act.AddFile() if reads.everything and action.data_change:
+                return "rows were added that this operation has not read"
+            case act.AddFile() if reads.everything or action.key in reads.files:
+                return "files were rewritten that this operation has read"
+            case act.Transaction() if action.app_id in my_apps:
+                return f"application {action.app_id!r} wrote already"
+            case act.DomainMetadata() if action.domain in my_domains:
+                return f"domain {action.domain!r} changed"
+            case act.AddFile() | act.RemoveFile() if i_change_table and action.data_change:
+                return "rows changed while the table's schema or properties were to change"
+            case _:
+                continue
+    return None

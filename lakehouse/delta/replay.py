@@ -1,0 +1,228 @@
+"""Replay a segment of the log into the state of a table.
+
+Source: Delta protocol, "Action Reconciliation". The newest action about a file, an application
+or a domain wins; a file is identified by its path and its deletion vector.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from catalog.errors import CorruptionError
+from catalog.storage import Storage
+from lakehouse.delta import actions as act
+from lakehouse.delta.codec import from_json, from_lines
+from lakehouse.delta.files import RAW, raw_table
+from lakehouse.delta.log import LOG, Checkpoint
+from lakehouse.duck.engine import Connection, Engine
+from lakehouse.duck.sql import literal
+
+_ADD_EXTRA = ("tags", "baseRowId", "defaultRowCommitVersion", "clusteringProvider")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tail:
+    """Hold what commits changed: the last word on each file, and the newest other actions.
+
+    ``adds`` are live after the commits; ``gone`` are the keys of files that the commits removed
+    or put in again, and that an older state must forget.
+    """
+
+    adds: tuple[act.AddFile, ...] = ()
+    gone: frozenset[tuple[str, str]] = frozenset()
+    metadata: act.Metadata | None = None
+    protocol: act.Protocol | None = None
+    transactions: Mapping[str, act.Transaction] = dataclasses.field(default_factory=dict)
+    domains: Mapping[str, act.DomainMetadata] = dataclasses.field(default_factory=dict)
+    in_commit_timestamp: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Base:
+    """Hold the state at a checkpoint. ``files`` has the columns of RAW."""
+
+    files: pa.Table
+    tail: Tail
+
+
+EMPTY = Base(RAW.empty_table(), Tail())
+
+
+def replay(commits: Iterable[list[act.Action]]) -> Tail:
+    """Fold commits, oldest first, into their net effect.
+
+    Raises CorruptionError where one commit says two things about one file, or where metadata or
+    protocol occur twice in one commit.
+    """
+    files: dict[tuple[str, str], act.AddFile | None] = {}
+    metadata: act.Metadata | None = None
+    protocol: act.Protocol | None = None
+    transactions: dict[str, act.Transaction] = {}
+    domains: dict[str, act.DomainMetadata] = {}
+    timestamp: int | None = None
+    for commit in commits:
+        _check(commit)
+        timestamp = None
+        # Removes first: one commit may remove a file and add it again with another vector.
+        for action in commit:
+            if isinstance(action, act.RemoveFile):
+                files[action.key] = None
+        for action in commit:
+            match action:
+                case act.AddFile():
+                    files[action.key] = action
+                case act.Metadata():
+                    metadata = action
+                case act.Protocol():
+                    protocol = action
+                case act.Transaction():
+                    transactions[action.app_id] = action
+                case act.DomainMetadata():
+                    domains[action.domain] = action
+                case act.CommitInfo():
+                    value = action.values.get("inCommitTimestamp")
+                    timestamp = value if isinstance(value, int) else None
+                case _:
+                    pass
+    return Tail(
+        adds=tuple(add for add in files.values() if add is not None),
+        gone=frozenset(files),
+        metadata=metadata,
+        protocol=protocol,
+        transactions=MappingProxyType(transactions),
+        domains=MappingProxyType(domains),
+        in_commit_timestamp=timestamp,
+    )
+
+
+def _check(commit: list[act.Action]) -> None:
+    added: set[tuple[str, str]] = set()
+    removed: set[tuple[str, str]] = set()
+    for action in commit:
+        if isinstance(action, act.AddFile):
+            if action.key in added:
+                raise CorruptionError(f"a commit adds {action.path!r} twice")
+            added.add(action.key)
+        elif isinstance(action, act.RemoveFile):
+            removed.add(action.key)
+    if both := added & removed:
+        raise CorruptionError(f"a commit adds and removes {min(both)[0]!r}")
+    for kind in (act.Metadata, act.Protocol):
+        if sum(isinstance(action, kind) for action in commit) > 1:
+            raise CorruptionError(f"a commit holds two {kind.__name__.lower()} actions")
+
+
+def read_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) -> Base:
+    """Read the state at a checkpoint: classic, in parts, or v2 with its sidecars."""
+    with engine.work(f"read the checkpoint of version {checkpoint.version}") as cursor:
+        if checkpoint.paths[0].endswith(".json"):
+            body = storage.read(checkpoint.paths[0])
+            listed = from_lines(body, where=checkpoint.paths[0])
+            others: list[act.Action] = [
+                a for a in listed if not isinstance(a, act.AddFile | act.RemoveFile)
+            ]
+            files = raw_table(a for a in listed if isinstance(a, act.AddFile))
+        else:
+            urls = [storage.url(path) for path in checkpoint.paths]
+            others = _other_actions(cursor, urls)
+            files = _add_rows(cursor, urls)
+        sidecars = [
+            storage.url(_sidecar_path(str(a.values["path"])))
+            for a in others
+            if isinstance(a, act.OtherAction) and a.kind == "sidecar"
+        ]
+        if sidecars:
+            files = pa.concat_tables([files, _add_rows(cursor, sidecars)])
+    return Base(files, replay([[a] for a in others]))
+
+
+def _sidecar_path(path: str) -> str:
+    name = unquote(path)
+    if "/" in name or name.startswith("."):
+        raise CorruptionError(f"sidecar path {path!r} points outside the log's _sidecars folder")
+    return f"{LOG}/_sidecars/{name}"
+
+
+def _columns(cursor: Connection, urls: list[str]) -> dict[str, Any]:
+    relation = cursor.sql(
+        "SELECT * FROM read_parquet($urls, union_by_name = true, hive_partitioning = false)",
+        params={"urls": urls},
+    )
+    return dict(zip(relation.columns, relation.types, strict=True))
+
+
+def _other_actions(cursor: Connection, urls: list[str]) -> list[act.Action]:
+    kinds = ("metaData", "protocol", "txn", "domainMetadata", "sidecar")
+    present = [kind for kind in kinds if kind in _columns(cursor, urls)]
+    if not present:
+        return []
+    fields = ", ".join(f"to_json({kind}) AS {kind}" for kind in present)
+    where = " OR ".join(f"{kind} IS NOT NULL" for kind in present)
+    rows = cursor.execute(
+        f"SELECT {fields} FROM read_parquet($urls, union_by_name = true, "
+        f"hive_partitioning = false) WHERE {where}",
+        {"urls": urls},
+    ).fetchall()
+    found: list[act.Action] = []
+    for row in rows:
+        for kind, text in zip(present, row, strict=True):
+            if text is not None and text != "null":
+                try:
+                    found.append(from_json({kind: json.loads(text)}))
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    raise CorruptionError(f"the checkpoint's {kind} is damaged: {error}") from error
+    return found
+
+
+def _add_rows(cursor: Connection, urls: list[str]) -> pa.Table:
+    columns = _columns(cursor, urls)
+    if "add" not in columns:
+        return RAW.empty_table()
+    fields = {name for name, _ in columns["add"].children}
+
+    def field(name: str, otherwise: str = "NULL") -> str:
+        return f'add."{name}"' if name in fields else otherwise
+
+    stats = field("stats")
+    if "stats_parsed" in fields:
+        stats = f"coalesce({stats}, to_json({field('stats_parsed')}))"
+    extra = [name for name in _ADD_EXTRA if name in fields]
+    extra_sql = "NULL"
+    if extra:
+        packed = ", ".join(f"{literal(name)}: {field(name)}" for name in extra)
+        any_set = " OR ".join(f"{field(name)} IS NOT NULL" for name in extra)
+        extra_sql = f"CASE WHEN {any_set} THEN to_json({{{packed}}}) END"
+    vector = field("deletionVector")
+    vector_sql = "NULL"
+    if "deletionVector" in fields:
+        vector_sql = (
+            f"CASE WHEN {vector}.storageType IS NOT NULL THEN {{"
+            + ", ".join(
+                f"'{name}': {vector}.{name}"
+                for name in (
+                    "storageType",
+                    "pathOrInlineDv",
+                    "offset",
+                    "sizeInBytes",
+                    "cardinality",
+                )
+            )
+            + "} END"
+        )
+    table = cursor.sql(
+        f"SELECT {field('path')} AS path, url_decode({field('path')}) AS file, "
+        f"{field('partitionValues')} AS partition_values, {field('size')} AS size, "
+        f"{field('modificationTime')} AS modification_time, {stats} AS stats, "
+        f"{vector_sql} AS deletion_vector, {extra_sql} AS extra "
+        f"FROM read_parquet($urls, union_by_name = true, hive_partitioning = false) "
+        f"WHERE add.path IS NOT NULL",
+        params={"urls": urls},
+    ).to_arrow_table()
+    return table.cast(RAW)

@@ -1,0 +1,209 @@
+"""A table at one version: an immutable value, the entry to reading and to writing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from catalog.errors import CorruptionError, LakehouseError, NotFoundError
+from catalog.storage import Storage
+from lakehouse.delta import actions as act
+from lakehouse.delta import log
+from lakehouse.delta.codec import from_lines
+from lakehouse.delta.files import FileIndex, Layout
+from lakehouse.delta.protocol import check_readable
+from lakehouse.delta.replay import EMPTY, Base, Tail, read_checkpoint, replay
+from lakehouse.delta.schema import Struct, schema_from_json
+from lakehouse.duck.engine import Engine
+
+# Absolute paths and other schemes are legal in the protocol (shallow clones), but reach outside
+# of the table's root: whoever can write the log could make us read or delete any file.
+_OUTSIDE = r"^(/|\\|[A-Za-z][A-Za-z0-9+.-]*:)|(^|/)\.\.(/|$)|[\x00-\x1f]|^$"
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """Hold a table's state at ``version``.
+
+    ``timestamp`` is the commit's time in milliseconds since the epoch: the in-commit timestamp
+    where the table has them, else the log file's modification time (protocol, "In-Commit
+    Timestamps").
+    """
+
+    storage: Storage
+    version: int
+    timestamp: int
+    protocol: act.Protocol
+    metadata: act.Metadata
+    files: FileIndex
+    transactions: Mapping[str, act.Transaction]
+    domains: Mapping[str, act.DomainMetadata]
+    checkpoint_version: int | None
+
+    @property
+    def schema(self) -> Struct:
+        """Return the table's schema."""
+        return self.files.layout.schema
+
+    @property
+    def partition_columns(self) -> tuple[str, ...]:
+        """Return the partition columns' names, in order."""
+        return self.files.layout.partition_columns
+
+    @cached_property
+    def properties(self) -> Mapping[str, str]:
+        """Return the table's properties."""
+        return self.metadata.configuration
+
+    @property
+    def time(self) -> datetime:
+        """Return the commit's time in UTC."""
+        return datetime.fromtimestamp(self.timestamp / 1000, UTC)
+
+
+def load(
+    storage: Storage, engine: Engine, *, version: int | None = None, start: int = 0
+) -> Snapshot:
+    """Read the table at ``storage`` at a version (None: the newest).
+
+    ``start`` may name a version known to have a checkpoint, so that the listing is short.
+    Raises NotFoundError where there is no such version or no Delta table at all, CorruptionError
+    for a log that cannot be trusted, UnsupportedError, by feature name, for a table that this
+    release must not read. A damaged checkpoint is passed over where the log is still complete.
+    """
+    listing = log.read_listing(storage, start=start)
+    if start and not listing.checkpoints:
+        listing = log.read_listing(storage)
+    if listing.latest is None:
+        raise NotFoundError(
+            f"{storage.uri} is not a Delta table: it has no {log.LOG} folder with commits",
+            next_step="Check the location; load files with lakehouse load",
+        )
+    unusable: set[tuple[str, ...]] = set()
+    first_error: LakehouseError | None = None
+    while True:
+        try:
+            segment = log.segment(listing, version, unusable=frozenset(unusable))
+        except LakehouseError as error:
+            raise first_error or error from error
+        if segment.checkpoint is None:
+            return _build(storage, engine, segment, EMPTY)
+        try:
+            base = read_checkpoint(storage, segment.checkpoint, engine)
+            if base.tail.metadata is None or base.tail.protocol is None:
+                raise CorruptionError(
+                    f"the checkpoint of version {segment.checkpoint.version} lacks its metadata"
+                )
+        except LakehouseError as error:
+            first_error = first_error or error
+            unusable.add(segment.checkpoint.paths)
+            continue
+        return _build(storage, engine, segment, base)
+
+
+def load_latest(storage: Storage, engine: Engine) -> Snapshot:
+    """Read the newest version, starting at the checkpoint that ``_last_checkpoint`` names."""
+    return load(storage, engine, start=log.read_hint(storage) or 0)
+
+
+def refresh(snapshot: Snapshot, engine: Engine) -> Snapshot:
+    """Return the newest snapshot, reading only the commits after this one."""
+    commits = log.newer_commits(snapshot.storage, snapshot.version)
+    if not commits:
+        return snapshot
+    expected = range(snapshot.version + 1, snapshot.version + 1 + len(commits))
+    if [commit.version for commit in commits] != list(expected):
+        return load_latest(snapshot.storage, engine)
+    bodies = [read_commit(snapshot.storage, commit.version) for commit in commits]
+    return advance(snapshot, bodies, modified=commits[-1].modified, engine=engine)
+
+
+def advance(
+    snapshot: Snapshot, commits: list[list[act.Action]], *, modified: int, engine: Engine
+) -> Snapshot:
+    """Return the snapshot after further commits, without reading anything."""
+    tail = replay(commits)
+    metadata = tail.metadata or snapshot.metadata
+    protocol = tail.protocol or snapshot.protocol
+    check_readable(protocol)
+    if metadata == snapshot.metadata:
+        files = snapshot.files.changed(adds=tail.adds, gone=tail.gone, engine=engine)
+    else:
+        untyped = FileIndex(snapshot.files.raw, _layout(metadata))
+        files = untyped.changed(adds=tail.adds, gone=tail.gone, engine=engine)
+    _check_paths(tail)
+    return Snapshot(
+        storage=snapshot.storage,
+        version=snapshot.version + len(commits),
+        timestamp=_timestamp(tail, metadata, modified),
+        protocol=protocol,
+        metadata=metadata,
+        files=files,
+        transactions={**snapshot.transactions, **tail.transactions},
+        domains={**snapshot.domains, **tail.domains},
+        checkpoint_version=snapshot.checkpoint_version,
+    )
+
+
+def read_commit(storage: Storage, version: int) -> list[act.Action]:
+    """Read one commit's actions."""
+    path = log.commit_path(version)
+    return from_lines(storage.read(path), where=path)
+
+
+def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -> Snapshot:
+    tail = replay(read_commit(storage, commit.version) for commit in segment.commits)
+    metadata = tail.metadata or base.tail.metadata
+    protocol = tail.protocol or base.tail.protocol
+    if metadata is None or protocol is None:
+        missing = "metadata" if metadata is None else "protocol"
+        raise CorruptionError(
+            f"{storage.uri} is not a readable Delta table: its log holds no {missing} action",
+            next_step=f"Restore {log.commit_path(0)} from a backup",
+        )
+    check_readable(protocol)
+    _check_paths(tail)
+    _check_names(base.files["file"])
+    modified = segment.commits[-1].modified if segment.commits else 0
+    old = FileIndex(base.files, _layout(metadata))
+    return Snapshot(
+        storage=storage,
+        version=segment.version,
+        timestamp=_timestamp(tail, metadata, modified),
+        protocol=protocol,
+        metadata=metadata,
+        files=old.changed(adds=tail.adds, gone=tail.gone, engine=engine),
+        transactions={**base.tail.transactions, **tail.transactions},
+        domains={**base.tail.domains, **tail.domains},
+        checkpoint_version=None if segment.checkpoint is None else segment.checkpoint.version,
+    )
+
+
+def _layout(metadata: act.Metadata) -> Layout:
+    return Layout(schema_from_json(metadata.schema_string), metadata.partition_columns)
+
+
+def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:
+    enabled = metadata.configuration.get("delta.enableInCommitTimestamps", "").lower() == "true"
+    if enabled and tail.in_commit_timestamp is not None:
+        return tail.in_commit_timestamp
+    return modified
+
+
+def _check_paths(tail: Tail) -> None:
+    _check_names(pa.chunked_array([pa.array([add.key[0] for add in tail.adds], pa.string())]))
+
+
+def _check_names(files: pa.ChunkedArray) -> None:
+    outside = pc.match_substring_regex(files, _OUTSIDE)
+    if pc.any(outside).as_py():
+        name = files.filter(outside)[0].as_py()
+        raise CorruptionError(
+            f"the log names data file {name!r}, which is not inside the table's folder",
+            next_step="Do not trust this log; tables with shallow clones are not supported",
+        )

@@ -1,0 +1,1 @@
+"""The embedded DuckDB: the only room that imports it."""

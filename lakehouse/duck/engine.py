@@ -1,0 +1,90 @@
+"""Own the embedded DuckDB: one in-memory instance a lake, one cursor a piece of work."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import duckdb
+
+from lakehouse.duck.errors import translated
+from lakehouse.duck.sql import literal
+
+Connection = duckdb.DuckDBPyConnection
+Relation = duckdb.DuckDBPyRelation
+VERSION: tuple[int, ...] = tuple(int(part) for part in duckdb.__version__.split(".")[:2])
+
+
+class Engine:
+    """Run DuckDB for one lake.
+
+    ``config`` holds DuckDB settings (``memory_limit``, ``threads``, ``temp_directory`` ...). The
+    session's time zone is UTC unless ``config`` says otherwise, so that results do not depend on
+    the machine. Work larger than the memory limit spills to ``temp_directory``.
+
+    Use one cursor per thread or piece of work; cursors share the instance's memory limit.
+    """
+
+    def __init__(self, config: Mapping[str, str | int | float | bool] | None = None) -> None:
+        settings: dict[str, str | bool | int | float | list[str]] = dict(config or {})
+        self._folder = Path(tempfile.mkdtemp(prefix="lakehouse-"))
+        settings.setdefault("temp_directory", str(self._folder / "spill"))
+        time_zone = str(settings.pop("TimeZone", settings.pop("timezone", "UTC")))
+        try:
+            with translated("open the embedded DuckDB"):
+                self._root = duckdb.connect(":memory:", config=settings)
+                self._root.execute(f"SET GLOBAL TimeZone = {literal(time_zone)}")
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+        self._lock = threading.Lock()
+        self._once: set[str] = set()
+        self.empty_parquet = str(self._folder / "empty.parquet")
+        self._root.execute(
+            f"COPY (SELECT NULL::INTEGER AS nothing WHERE false) "
+            f"TO {literal(self.empty_parquet)} (FORMAT parquet)"
+        )
+
+    def cursor(self) -> Connection:
+        """Return a new connection to the same instance."""
+        return self._root.cursor()
+
+    @contextlib.contextmanager
+    def work(self, doing: str) -> Iterator[Connection]:
+        """Give a cursor for a piece of work, translate DuckDB's errors, and close it."""
+        cursor = self.cursor()
+        try:
+            with translated(doing):
+                yield cursor
+        finally:
+            cursor.close()
+
+    def once(self, key: str, *statements: str) -> None:
+        """Run statements the first time that this engine sees ``key``; safe between threads."""
+        with self._lock:
+            if key in self._once:
+                return
+            for statement in statements:
+                self._root.execute(statement)
+            self._once.add(key)
+
+    def close(self) -> None:
+        """Close the instance and remove its spill folder."""
+        self._root.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,55 @@
+"""Turn DuckDB's errors into the lakehouse's."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import duckdb
+
+from catalog.errors import CorruptionError, InputError, LakehouseError, StorageError
+
+DuckError = duckdb.Error
+ParserError = duckdb.ParserException
+# A name in SQL that is no table, schema or column.
+NameErrors = (duckdb.CatalogException, duckdb.BinderException)
+_DISK = ("no space left", "permission denied", "read-only file system", "too many open files")
+
+
+@contextlib.contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Raise DuckDB's errors as LakehouseError; ``doing`` completes "cannot ..."."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise translate(error, doing) from error
+
+
+def translate(error: duckdb.Error, doing: str) -> LakehouseError:
+    """Return the LakehouseError for a DuckDB error."""
+    text = str(error).split("\n\nLINE")[0].strip()
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StorageError(
+            f"cannot {doing}: out of memory: {text}",
+            next_step="Raise memory_limit in duckdb_config, or give temp_directory more room",
+        )
+    if isinstance(error, duckdb.IOException | duckdb.HTTPException):
+        lower = text.lower()
+        if any(word in lower for word in _DISK):
+            step = "free space, or check the permissions of the folder"
+        elif "no files found" in lower or "cannot open file" in lower:
+            step = "check the path; if it is a table's data file, it was deleted: restore it"
+        else:
+            return CorruptionError(
+                f"cannot {doing}: {text}",
+                next_step="Check the file that it names; a data file may be truncated or replaced",
+            )
+        return StorageError(f"cannot {doing}: {text}", next_step=step)
+    if isinstance(error, duckdb.InterruptException):
+        return InputError(f"cannot {doing}: interrupted")
+    if isinstance(error, duckdb.InternalException | duckdb.FatalException):
+        return LakehouseError(
+            f"cannot {doing}: DuckDB failed inside: {text}",
+            next_step="Report this, with the query",
+        )
+    return InputError(f"cannot {doing}: {text}")

@@ -1,0 +1,93 @@
+"""Write Parquet with DuckDB, and hand back what it says of each file."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+from lakehouse.duck.engine import Connection
+from lakehouse.duck.sql import identifier, literal
+
+_PART = re.compile(r'"((?:[^"]|"")*)"(?:\.|$)')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ColumnStatistics:
+    """Hold one leaf column's statistics in a file; minimum and maximum in DuckDB's text."""
+
+    nulls: int | None
+    minimum: str | None
+    maximum: str | None
+    has_nan: bool | None
+    nans: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """Describe a file: name, rows, bytes, statistics by path, partition values in text."""
+
+    name: str
+    rows: int
+    size: int
+    columns: Mapping[tuple[str, ...], ColumnStatistics]
+    partition: Mapping[str, str | None]
+
+
+def write_parquet(
+    cursor: Connection,
+    query: str,
+    folder: str,
+    *,
+    token: str,
+    partition_by: tuple[str, ...] = (),
+    file_bytes: int,
+    compression: str = "snappy",
+) -> list[WrittenFile]:
+    """Write a query's rows below ``folder`` as files named ``part-<token>-<uuid>.parquet``.
+
+    Partitioned files stand in folders named ``column=value``. Rows keep their order within a
+    partition. Files are cut at about ``file_bytes``, unless partitioned.
+    """
+    options = [
+        "FORMAT parquet",
+        "RETURN_STATS",
+        "APPEND true",
+        f"FILENAME_PATTERN {literal(f'part-{token}-{{uuidv7}}')}",
+        f"COMPRESSION {compression}",
+    ]
+    if partition_by:
+        options.append(f"PARTITION_BY ({', '.join(identifier(c) for c in partition_by)})")
+    else:
+        options.append(f"FILE_SIZE_BYTES {file_bytes}")
+    copy = f"COPY ({query}) TO {literal(folder)} ({', '.join(options)})"
+    return [_written(row) for row in cursor.execute(copy).fetchall()]
+
+
+def _written(row: tuple[object, ...]) -> WrittenFile:
+    name, rows, size, _, statistics, partition = row[:6]
+    assert isinstance(statistics, Mapping | None)
+    assert isinstance(partition, Mapping | None)
+    return WrittenFile(
+        name=str(name),
+        rows=int(str(rows)),
+        size=int(str(size)),
+        columns={_path(key): _statistics(value) for key, value in (statistics or {}).items()},
+        partition=dict(partition or {}),
+    )
+
+
+def _path(text: str) -> tuple[str, ...]:
+    return tuple(part.replace('""', '"') for part in _PART.findall(text))
+
+
+def _statistics(value: Mapping[str, str]) -> ColumnStatistics:
+    nulls, nans = value.get("null_count"), value.get("nan_count")
+    has_nan = value.get("has_nan")
+    return ColumnStatistics(
+        nulls=None if nulls is None else int(nulls),
+        minimum=value.get("min"),
+        maximum=value.get("max"),
+        has_nan=None if has_nan is None else has_nan == "true",
+        nans=None if nans is None else int(nans),
+    )

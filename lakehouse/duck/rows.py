@@ -1,0 +1,182 @@
+"""Bring rows of any kind into DuckDB: Arrow, pandas, Polars, DuckDB relations, dicts.
+
+Nothing is copied where it need not be, streams stay streams, and no value may change on the way:
+what DuckDB would cut (nanoseconds with a zone, before DuckDB 2) is converted here, checked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from catalog.errors import DataError, InputError
+from lakehouse.duck.describe import Column, columns_of
+from lakehouse.duck.engine import VERSION, Connection, Relation
+from lakehouse.duck.sql import identifier
+
+Rows = Any
+_numbers = itertools.count()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """Hold rows that a cursor can select from.
+
+    ``name`` is quoted SQL. ``rescannable`` is False for streams, which can be read once.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    rescannable: bool
+
+
+def register(cursor: Connection, rows: Rows) -> Source:
+    """Make rows selectable in ``cursor``.
+
+    Raises InputError for what is not rows, and DataError where dicts hold values of no one type.
+    """
+    data, rescannable = _to_arrow(rows)
+    name = f"rows_{next(_numbers)}"
+    cursor.register(name, data)
+    columns = columns_of(cursor.sql(f"SELECT * FROM {identifier(name)} LIMIT 0"))
+    return Source(identifier(name), columns, rescannable)
+
+
+def arrow_schema_of(rows: Rows) -> pa.Schema | None:
+    """Return the Arrow schema of rows without reading them; None if they are not Arrow-like."""
+    if isinstance(rows, pa.Schema):
+        return rows
+    if isinstance(rows, pa.Table | pa.RecordBatch | pa.RecordBatchReader):
+        return rows.schema
+    return None
+
+
+def _to_arrow(rows: Rows) -> tuple[pa.Table | pa.RecordBatchReader, bool]:
+    if isinstance(rows, pa.Table):
+        return _exact_table(rows), True
+    if isinstance(rows, pa.RecordBatch):
+        return _exact_table(pa.Table.from_batches([rows])), True
+    if isinstance(rows, pa.RecordBatchReader):
+        return _exact_reader(rows), False
+    if isinstance(rows, Relation):
+        return _exact_reader(rows.to_arrow_reader()), False
+    if _is_pandas(rows):
+        return _pandas(rows), True
+    if isinstance(rows, Mapping):
+        return _columns(rows), True
+    if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
+        return _dicts(rows), True
+    if hasattr(rows, "__arrow_c_stream__"):
+        # A data frame gives its stream again at each call; a generator-like object does not.
+        return _exact_reader(pa.RecordBatchReader.from_stream(rows)), False
+    if hasattr(rows, "__arrow_c_array__"):
+        return _exact_table(pa.Table.from_batches([pa.record_batch(rows)])), True
+    if hasattr(rows, "collect") and hasattr(rows, "collect_schema"):
+        raise InputError("these rows are a lazy frame", next_step="Pass frame.collect()")
+    raise InputError(
+        f"cannot read rows from {type(rows).__name__}",
+        next_step="Pass an Arrow table or reader, a pandas or Polars frame, a DuckDB relation, "
+        "or a list of dicts",
+    )
+
+
+def _is_pandas(rows: Rows) -> bool:
+    return type(rows).__module__.split(".")[0] == "pandas" and hasattr(rows, "columns")
+
+
+def _pandas(rows: Rows) -> pa.Table:
+    try:
+        return _exact_table(pa.Table.from_pandas(rows, preserve_index=False))
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(
+            f"a pandas column holds values of no one type: {error}",
+            next_step="Convert it, for example with frame.astype",
+        ) from error
+
+
+def _columns(rows: Mapping[str, Any]) -> pa.Table:
+    lengths = {name: len(values) for name, values in rows.items()}
+    if len(set(lengths.values())) > 1:
+        raise InputError(f"the columns have different lengths: {lengths}")
+    return _exact_table(pa.table({str(name): _array(name, v) for name, v in rows.items()}))
+
+
+def _dicts(rows: Sequence[Any]) -> pa.Table:
+    wrong = next((row for row in rows if not isinstance(row, Mapping)), None)
+    if wrong is not None:
+        raise InputError(
+            f"a list of dicts is expected; found a {type(wrong).__name__} in it",
+            next_step="Pass rows such as [{'id': 1, 'name': 'a'}]",
+        )
+    # Every row's keys count, not only the first row's.
+    names = list(dict.fromkeys(str(name) for row in rows for name in row))
+    arrays = [_array(name, [row.get(name) for row in rows]) for name in names]
+    if not names:
+        return pa.table({})
+    return pa.table(arrays, names=names)
+
+
+def _array(name: str, values: Any) -> Any:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        samples = tuple(dict.fromkeys(type(value).__name__ for value in values))
+        raise DataError(
+            f"column {name!r} holds values of no one type ({', '.join(samples)}): {error}",
+            next_step="Make them one type",
+            column=name,
+        ) from error
+
+
+def _exact_table(table: pa.Table) -> pa.Table:
+    target = _exact_schema(table.schema)
+    return table if target is None else _cast(table, target)
+
+
+def _exact_reader(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    target = _exact_schema(reader.schema)
+    if target is None:
+        return reader
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            yield from _cast(pa.Table.from_batches([batch]), target).to_batches()
+
+    return pa.RecordBatchReader.from_batches(target, batches())
+
+
+def _exact_schema(schema: pa.Schema) -> pa.Schema | None:
+    """Return the schema to cast to before DuckDB may have the rows, or None if all is well."""
+    fields = [pa.field(f.name, _exact_type(f.type), f.nullable) for f in schema]
+    exact = pa.schema(fields)
+    return None if exact.types == schema.types else exact
+
+
+def _exact_type(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(type_) and type_.unit == "ns" and type_.tz and VERSION < (2, 0):
+        return pa.timestamp("us", tz=type_.tz)
+    if pa.types.is_float16(type_):
+        return pa.float32()
+    if pa.types.is_decimal256(type_) and type_.precision <= 38:
+        return pa.decimal128(type_.precision, type_.scale)
+    return type_
+
+
+def _cast(table: pa.Table, target: pa.Schema) -> pa.Table:
+    arrays = []
+    for column, field in zip(table.columns, target, strict=True):
+        try:
+            arrays.append(column.cast(field.type, safe=True))
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"column {field.name!r} would change: {error}",
+                next_step=f"Round it to {field.type} yourself",
+                column=field.name,
+            ) from error
+    return pa.table(arrays, schema=target)

@@ -1,0 +1,1 @@
+"""The lake: connect, its tables, and SQL over them."""

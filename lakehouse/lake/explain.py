@@ -1,0 +1,75 @@
+"""Show what a query reads: files and bytes kept and skipped of each table."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from typing import Any
+
+from lakehouse.duck.errors import DuckError, translate
+from lakehouse.scan.read import Prepared, TableScan
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Explain:
+    """Hold what a query reads of each table, and DuckDB's physical plan as text."""
+
+    tables: tuple[TableScan, ...]
+    plan: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        return {"tables": [dataclasses.asdict(table) for table in self.tables], "plan": self.plan}
+
+    def __str__(self) -> str:
+        return "\n".join((*(_lines(table) for table in self.tables), self.plan))
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(t.name)}</td><td>{t.version}</td>"
+            f"<td>{t.files_kept} of {t.files_total}</td>"
+            f"<td>{size(t.bytes_kept)} of {size(t.bytes_total)}</td>"
+            f"<td><code>{html.escape(' AND '.join(t.filters))}</code></td></tr>"
+            for t in self.tables
+        )
+        head = "<tr><th>table</th><th>version</th><th>files</th><th>bytes</th><th>filters</th></tr>"
+        return f"<table>{head}{rows}</table><pre>{html.escape(self.plan)}</pre>"
+
+
+def explain(prepared: Prepared) -> Explain:
+    """Return the explanation of a planned query."""
+    try:
+        rows = prepared.cursor.execute(f"EXPLAIN {prepared.sql}", prepared.params).fetchall()
+    except DuckError as error:
+        raise translate(error, "explain the query") from error
+    finally:
+        prepared.cursor.close()
+    return Explain(prepared.tables, rows[-1][1])
+
+
+def size(count: int) -> str:
+    """Return bytes for people.
+
+    >>> size(1_500_000)
+    '1.5 MB'
+    """
+    number = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def _lines(table: TableScan) -> str:
+    skipped = table.files_total - table.files_kept
+    lines = [
+        f"{table.name} (version {table.version}): {table.files_kept} of {table.files_total} files, "
+        f"{size(table.bytes_kept)} of {size(table.bytes_total)}; {skipped} files skipped",
+        f"  columns: {', '.join(table.columns)}",
+    ]
+    if table.filters:
+        lines.append(f"  filters: {' AND '.join(table.filters)}")
+    if table.predicate:
+        lines.append(f"  files kept where: {table.predicate}")
+    return "\n".join(lines)

@@ -1,0 +1,340 @@
+"""`Lake`: the entry to a lakehouse, and SQL over its tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+from catalog.catalog import Catalog
+from catalog.errors import AlreadyExistsError, InputError, LakehouseError, NotFoundError
+from catalog.names import validate_table_name
+from catalog.state import CatalogState, TableEntry
+from catalog.storage import Storage, open_storage
+from lakehouse.delta.log import LOG
+from lakehouse.delta.snapshot import load_latest
+from lakehouse.duck.engine import Engine, Relation
+from lakehouse.duck.errors import NameErrors
+from lakehouse.lake.explain import Explain, explain
+from lakehouse.scan.names import At, Reference, references
+from lakehouse.scan.read import Params, Prepared, Scanner, TableRef
+from lakehouse.table.create import create, to_schema
+from lakehouse.table.handle import Table
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TableInfo:
+    """Describe a table as the catalog knows it; ``uri`` is where it is."""
+
+    name: str
+    layer: str
+    uri: str
+    id: str
+    managed: bool
+    description: str | None
+    owner: str | None
+    tags: Mapping[str, str]
+    created: datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DropReport:
+    """Report a dropped table: where its files are, and how many were deleted."""
+
+    name: str
+    uri: str
+    files_deleted: int
+
+
+def connect(
+    uri: str | os.PathLike[str],
+    *,
+    create: bool = True,
+    layers: Sequence[str] = ("bronze", "silver", "gold"),
+    duckdb_config: Mapping[str, str | int | float | bool] | None = None,
+    durable: bool = True,
+    **storage_options: Any,
+) -> Lake:
+    """Open the lake at ``uri``, and create it if it is not there.
+
+    ``uri`` is a folder (``./lake``, ``file:///data/lake``). ``create=False`` raises NotFoundError
+    where there is no lake. ``layers`` are those of a new lake. ``duckdb_config`` are settings of
+    the embedded DuckDB, such as ``{"memory_limit": "4GB", "threads": 4}``. ``durable=False``
+    skips fsync: faster, and a power cut may lose what was acknowledged.
+
+    >>> import tempfile
+    >>> with connect(tempfile.mkdtemp()) as lake:
+    ...     table = lake.create_table("bronze.numbers", {"n": "BIGINT"})
+    ...     report = table.append([{"n": 1}, {"n": 2}])
+    ...     lake.sql("select sum(n) from bronze.numbers").fetchall()
+    [(3,)]
+    """
+    storage = open_storage(uri, durable=durable, **storage_options)
+    catalog = Catalog.open(storage, create=create, layers=tuple(layers))
+    return Lake(storage, catalog, Engine(duckdb_config))
+
+
+class Lake:
+    """Hold tables in layers, and run SQL over them. Made by `connect`; safe between threads."""
+
+    def __init__(self, storage: Storage, catalog: Catalog, engine: Engine) -> None:
+        self._storage = storage
+        self._catalog = catalog
+        self._engine = engine
+        self._scanner = Scanner(engine)
+        self._handles: dict[tuple[str, str], Table] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Lake({self.uri!r})"
+
+    def __enter__(self) -> Lake:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def uri(self) -> str:
+        """Return where the lake is."""
+        return self._storage.uri
+
+    @property
+    def catalog(self) -> Catalog:
+        """Return the lake's catalog, for its history and for descriptions, owners and tags."""
+        return self._catalog
+
+    def close(self) -> None:
+        """Close the embedded DuckDB and delete its spill files; results not yet read are lost."""
+        self._engine.close()
+
+    def layers(self) -> list[str]:
+        """Return the layers' names, in order of declaration."""
+        return self._catalog.layers()
+
+    def declare_layer(self, name: str, *, description: str | None = None) -> None:
+        """Add a layer beside bronze, silver and gold."""
+        self._catalog.declare_layer(name, description)
+
+    def create_table(
+        self,
+        name: str,
+        schema: Any,
+        *,
+        partition_by: str | Sequence[str] = (),
+        description: str | None = None,
+        properties: Mapping[str, Any] | None = None,
+        if_not_exists: bool = False,
+    ) -> Table:
+        """Create an empty table, and return it.
+
+        ``schema`` is a `pyarrow.Schema`, a dict of column names to DuckDB types (``{"id": "BIGINT
+        NOT NULL", "at": "TIMESTAMPTZ"}``), or rows whose columns are taken. Exactly one of
+        several that create a name at the same time wins; the others get AlreadyExistsError, or
+        the winner's table with ``if_not_exists``.
+        """
+        layer, short = validate_table_name(name)
+        columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
+        parsed = to_schema(schema, self._engine)
+        state = self._catalog.state
+        state.layer(layer)
+        try:
+            if name in state.tables:
+                raise AlreadyExistsError(
+                    f"table {name} exists", next_step="Pass if_not_exists=True to open it"
+                )
+            # The place carries the name at birth for people who look; nothing derives it.
+            location = f"{layer}/{short}-{uuid.uuid4().hex[:8]}"
+            place = self._storage.child(location)
+            identity = create(
+                place,
+                parsed,
+                partition_by=columns,
+                description=description,
+                name=name,
+                properties=properties,
+            )
+            try:
+                self._catalog.add_table(
+                    name, id=identity, location=location, managed=True, description=description
+                )
+            except LakehouseError:
+                if not self._is_registered(identity):
+                    place.delete([item.path for item in place.list()])
+                    raise
+        except AlreadyExistsError:
+            if not if_not_exists:
+                raise
+        return self.table(name)
+
+    def table(self, name: str) -> Table:
+        """Return a table by its name; NotFoundError carries the near misses."""
+        return self._handle(self._catalog.table(name))
+
+    def tables(self, *, layer: str | None = None) -> list[TableInfo]:
+        """Return the tables of the lake, or of one layer, ordered by name."""
+        return [
+            TableInfo(
+                name=entry.name,
+                layer=entry.layer,
+                uri=self._place(entry).uri,
+                id=entry.id,
+                managed=entry.managed,
+                description=entry.description,
+                owner=entry.owner,
+                tags=entry.tags,
+                created=entry.created,
+            )
+            for entry in self._catalog.tables(layer)
+        ]
+
+    def drop_table(self, name: str, *, purge: bool = False) -> DropReport:
+        """Take a table out of the catalog.
+
+        Its files stay, and `register_table` brings it back, unless ``purge`` deletes them;
+        tables that were registered are never deleted.
+        """
+        entry = self._catalog.table(name)
+        if purge and not entry.managed:
+            raise InputError(
+                f"{entry.name} was registered; its files are not the lake's to delete",
+                next_step="Drop it without purge",
+            )
+        entry = self._catalog.drop_table(entry.name)
+        place = self._place(entry)
+        deleted = 0
+        if purge:
+            found = [item.path for item in place.list()]
+            # The log first: half a purge must not leave a table that looks whole.
+            found.sort(key=lambda path: not path.startswith(LOG))
+            place.delete(found)
+            deleted = len(found)
+        return DropReport(entry.name, place.uri, deleted)
+
+    def rename_table(self, old: str, new: str) -> Table:
+        """Give a table another name; its files do not move."""
+        return self._handle(self._catalog.rename_table(old, new))
+
+    def register_table(self, name: str, uri: str | os.PathLike[str]) -> Table:
+        """Give an existing Delta table a name in this lake; its files stay where they are.
+
+        Raises NotFoundError where there is no Delta table at ``uri``.
+        """
+        validate_table_name(name)
+        place = open_storage(uri, **self._options())
+        metadata = load_latest(place, self._engine).metadata
+        self._catalog.add_table(
+            name,
+            id=metadata.id,
+            location=place.uri,
+            managed=False,
+            description=metadata.description,
+        )
+        return self.table(name)
+
+    def sql(self, query: str, params: Params = None) -> Relation:
+        """Run SQL over the lake's tables, and return the result as a lazy DuckDB relation.
+
+        Tables are named as in the catalog; ``silver.flights AT (VERSION => 3)`` or
+        ``AT (TIMESTAMP => '2024-01-31 12:00')`` reads an earlier state. ``params`` are a sequence
+        for ``?`` or ``$1``, or a mapping for ``$name``. Only files that may hold matching rows
+        are opened; `explain` shows which.
+        """
+        return self._prepare(query, params).relation()
+
+    def explain(self, query: str, params: Params = None) -> Explain:
+        """Show which files a query reads of each table and which it skips, and DuckDB's plan."""
+        return explain(self._prepare(query, params))
+
+    def _prepare(self, query: str, params: Params) -> Prepared:
+        state = self._catalog.state
+        folded = {entry.name.lower(): entry for entry in state.tables.values()}
+
+        def resolve(layer: str, table: str) -> tuple[str, str] | None:
+            entry = folded.get(f"{layer}.{table}".lower())
+            return None if entry is None else (entry.layer, entry.name.partition(".")[2])
+
+        text, found, others = references(query, resolve)
+        refs = [self._ref(reference, folded, params) for reference in found]
+        try:
+            return self._scanner.prepare(text, refs, params)
+        except InputError as error:
+            raise _unknown_table(error, others, state) or error from error
+
+    def _ref(
+        self, reference: Reference, entries: Mapping[str, TableEntry], params: Params
+    ) -> TableRef:
+        entry = entries[f"{reference.layer}.{reference.table}".lower()]
+        table = self._handle(entry)
+        if reference.at is None:
+            snapshot = table.snapshot()
+        elif reference.at.kind == "version":
+            snapshot = table.snapshot(version=self._version(reference.at, params))
+        else:
+            snapshot = table.snapshot(timestamp=self._moment(reference.at, params))
+        return TableRef(reference.layer, reference.view, entry.name, snapshot)
+
+    def _version(self, at: At, params: Params) -> int:
+        value = self._value(f"CAST({at.expression} AS BIGINT)", params)
+        return int(value)
+
+    def _moment(self, at: At, params: Params) -> datetime:
+        value = self._value(f"CAST({at.expression} AS TIMESTAMPTZ)", params)
+        assert isinstance(value, datetime)
+        return value
+
+    def _value(self, expression: str, params: Params) -> Any:
+        named = params if isinstance(params, Mapping) else {}
+        used = {name: value for name, value in named.items() if f"${name}" in expression}
+        with self._engine.work(f"evaluate {expression}") as cursor:
+            row = cursor.execute(f"SELECT {expression}", used or None).fetchone()
+        if row is None or row[0] is None:
+            raise InputError(f"{expression} is NULL", next_step="Name a version or a time")
+        return row[0]
+
+    def _handle(self, entry: TableEntry) -> Table:
+        key = (entry.name, entry.location)
+        with self._lock:
+            if key not in self._handles:
+                place = self._place(entry)
+                self._handles[key] = Table(entry.name, place, self._engine, self._scanner)
+            return self._handles[key]
+
+    def _place(self, entry: TableEntry) -> Storage:
+        if entry.managed:
+            return self._storage.child(entry.location)
+        return open_storage(entry.location, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return dict(self._storage.options)
+
+    def _is_registered(self, identity: str) -> bool:
+        return any(entry.id == identity for entry in self._catalog.tables())
+
+
+def _unknown_table(
+    error: InputError, others: Sequence[str], state: CatalogState
+) -> NotFoundError | None:
+    """Return the better error where a query names a table that the catalog does not have."""
+    if not isinstance(error.__cause__, NameErrors):
+        return None
+    layers = {name.lower() for name in state.layers}
+    for name in others:
+        if name.partition(".")[0].lower() in layers and name in str(error.__cause__):
+            try:
+                state.table(name)
+            except NotFoundError as missing:
+                return missing
+            except InputError:
+                continue
+    return None

@@ -1,0 +1,1 @@
+"""Reading: which files a query needs, and the views that read them."""

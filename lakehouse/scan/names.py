@@ -1,0 +1,184 @@
+"""Find the lake's tables in a query's text, and their time travel.
+
+Only names are looked for, token by token: everything else goes to DuckDB as it was written. A
+pair of names that is no table (an alias and its column, say) costs a view that is not used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import sqlglot
+from sqlglot.errors import SqlglotError
+from sqlglot.tokenizer_core import Token, TokenType
+
+from catalog.errors import InputError
+from lakehouse.duck.sql import identifier
+
+_NOT_ALIASES = frozenset(
+    [
+        "where",
+        "group",
+        "order",
+        "limit",
+        "join",
+        "inner",
+        "left",
+        "right",
+        "full",
+        "cross",
+        "natural",
+        "on",
+        "using",
+        "union",
+        "except",
+        "intersect",
+        "having",
+        "qualify",
+        "window",
+        "sample",
+        "tablesample",
+        "asof",
+        "positional",
+        "semi",
+        "anti",
+        "offset",
+        "pivot",
+        "unpivot",
+        "lateral",
+        "set",
+        "returning",
+        "values",
+        "select",
+        "from",
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class At:
+    """Hold a point in time: ``VERSION => n`` or ``TIMESTAMP => expression``, as SQL text."""
+
+    kind: str
+    expression: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reference:
+    """Hold a table's mention: layer, name, time travel, and the view's name in the query."""
+
+    layer: str
+    table: str
+    at: At | None
+    view: str
+
+
+def references(
+    sql: str, resolve: Callable[[str, str], tuple[str, str] | None]
+) -> tuple[str, tuple[Reference, ...], tuple[str, ...]]:
+    """Return the query to run, the tables in it, and pairs of names that are no table.
+
+    ``resolve`` returns a table's layer and name for a pair of names in any case, or None. A
+    mention with time travel (``silver.flights AT (VERSION => 3)``) is replaced by its own view.
+    """
+    try:
+        tokens = sqlglot.tokenize(sql, dialect="duckdb")
+    except SqlglotError as error:
+        raise InputError(f"this SQL cannot be read: {error}") from error
+    found: dict[tuple[str, str, At | None], Reference] = {}
+    others: list[str] = []
+    out, end, index = [], 0, 0
+    while index + 2 < len(tokens):
+        first, dot, second = tokens[index : index + 3]
+        pair = dot.token_type == TokenType.DOT and _is_name(first) and _is_name(second)
+        if not pair or (index and tokens[index - 1].token_type == TokenType.DOT):
+            index += 1
+            continue
+        name = resolve(first.text, second.text)
+        if name is None:
+            others.append(f"{first.text}.{second.text}")
+            index += 2
+            continue
+        index += 3
+        at, alias, stop = _time_travel(sql, tokens, index)
+        view = name[1] if at is None else f"{name[1]}@{at.kind}:{at.expression}"
+        found[(*name, at)] = Reference(*name, at, view)
+        if at is not None:
+            shown = alias or name[1]
+            out += [
+                sql[end : first.start],
+                f"{identifier(name[0])}.{identifier(view)} AS {identifier(shown)}",
+            ]
+            end = tokens[stop - 1].end + 1
+            index = stop
+    out.append(sql[end:])
+    return "".join(out), tuple(found.values()), tuple(others)
+
+
+def _time_travel(sql: str, tokens: list[Token], index: int) -> tuple[At | None, str | None, int]:
+    """Return the time travel after a name, the alias around it, and where both end."""
+    alias, start = _alias(tokens, index)
+    if not _is_word(tokens, start, "at") or not _is_type(tokens, start + 1, TokenType.L_PAREN):
+        if not _is_word(tokens, index, "at") or not _is_type(tokens, index + 1, TokenType.L_PAREN):
+            return None, None, index
+        alias, start = None, index
+    close = _closing(tokens, start + 1)
+    if close is None:
+        return None, None, index
+    kind = tokens[start + 2].text.lower()
+    arrow = tokens[start + 3]
+    first = start + 4
+    if arrow.token_type == TokenType.EQ and tokens[first].token_type == TokenType.GT:
+        first += 1
+    elif arrow.token_type != TokenType.FARROW:
+        return None, None, index
+    if kind not in ("version", "timestamp"):
+        raise InputError(
+            f"AT ({kind.upper()} => ...) is not known",
+            next_step="Use AT (VERSION => 3) or AT (TIMESTAMP => '2024-01-31 12:00')",
+        )
+    expression = sql[tokens[first].start : tokens[close].start].strip()
+    stop = close + 1
+    if alias is None:
+        alias, stop = _alias(tokens, stop)
+    return At(kind, expression), alias, stop
+
+
+def _alias(tokens: list[Token], index: int) -> tuple[str | None, int]:
+    if _is_word(tokens, index, "as") and index + 1 < len(tokens):
+        return tokens[index + 1].text, index + 2
+    if index < len(tokens) and _is_name(tokens[index]):
+        text = tokens[index].text
+        quoted = tokens[index].token_type == TokenType.IDENTIFIER
+        if quoted or (text.lower() not in _NOT_ALIASES and text.lower() != "at"):
+            return text, index + 1
+    return None, index
+
+
+def _closing(tokens: list[Token], opening: int) -> int | None:
+    depth = 0
+    for index in range(opening, len(tokens)):
+        if tokens[index].token_type == TokenType.L_PAREN:
+            depth += 1
+        elif tokens[index].token_type == TokenType.R_PAREN:
+            depth -= 1
+            if depth == 0:
+                return index
+    return None
+
+
+def _is_name(token: Token) -> bool:
+    if token.token_type in (TokenType.IDENTIFIER, TokenType.VAR):
+        return True
+    return (
+        token.token_type not in (TokenType.STRING, TokenType.NUMBER) and token.text.isidentifier()
+    )
+
+
+def _is_word(tokens: list[Token], index: int, word: str) -> bool:
+    return index < len(tokens) and tokens[index].text.lower() == word
+
+
+def _is_type(tokens: list[Token], index: int, type_: TokenType) -> bool:
+    return index < len(tokens) and tokens[index].token_type == type_

@@ -1,0 +1,310 @@
+"""Turn a filter into "may this file hold a matching row", over the file index.
+
+Pure: from the text of a filter, as DuckDB's plan shows it, to SQL over the index columns of
+`lakehouse.delta.files`. What is not understood prunes nothing. Three rules carry it:
+
+- a filter on partition columns only is evaluated as it stands: it is the same for all rows,
+- a comparison with a constant becomes interval logic on minimum, maximum and NULL count,
+- AND, OR and NOT compose; everything else, and every unknown statistic, keeps the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from functools import cached_property
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.tokenizer_core import TokenType
+
+from lakehouse.delta.files import Layout, Leaf
+from lakehouse.delta.schema import Primitive
+from lakehouse.delta.types import to_duckdb
+
+_LONGEST = 200_000
+KEEP = "true"
+DROP = "false"
+_COLUMN = re.compile(r"c(\d+)_[0-9a-f]{20}")
+_PLAIN_NAME = re.compile(r"\w+")
+_FLIPPED: Mapping[type[exp.Expr], type[exp.Expr]] = {
+    exp.EQ: exp.NEQ, exp.NEQ: exp.EQ, exp.LT: exp.GTE, exp.GTE: exp.LT,
+    exp.GT: exp.LTE, exp.LTE: exp.GT,
+}  # fmt: skip
+_MIRRORED: Mapping[type[exp.Expr], type[exp.Expr]] = {
+    exp.EQ: exp.EQ, exp.NEQ: exp.NEQ, exp.LT: exp.GT, exp.GT: exp.LT,
+    exp.LTE: exp.GTE, exp.GTE: exp.LTE,
+}  # fmt: skip
+_COMPARISONS: tuple[type[exp.Expr], ...] = tuple(_FLIPPED)
+# Expressions whose text means the same when sqlglot has read and written it.
+_PLAIN: tuple[type[exp.Expr], ...] = (
+    exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.And, exp.Or,
+    exp.Not, exp.Is, exp.In, exp.Between, exp.Neg, exp.Add, exp.Sub, exp.Mul, *_COMPARISONS,
+    exp.Cast, exp.DataType, exp.DataTypeParam, exp.Case, exp.If,
+)  # fmt: skip
+_LITERAL = (exp.Literal, exp.Boolean, exp.Neg, exp.Cast, exp.DataType, exp.DataTypeParam, exp.Paren)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Hold SQL for the bounds of a column, and for "some row is not NULL"."""
+
+    low: str
+    high: str
+    some: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Pruner:
+    """Translate filters of one table; column ``c<i>_<key>`` is the schema's i-th.
+
+    ``volatile`` holds the names of functions that differ from row to row (``random`` ...).
+    """
+
+    layout: Layout
+    volatile: frozenset[str] = frozenset()
+
+    def may_match(self, filters: tuple[str, ...]) -> str:
+        """Return SQL over the index that is true for files which may hold a matching row.
+
+        The filters all hold for a matching row. The SQL is never NULL.
+        """
+        terms = [term for text in filters if (term := self._filter(text)) != KEEP]
+        return " AND ".join(terms) if terms else KEEP
+
+    def _filter(self, text: str) -> str:
+        if len(text) > _LONGEST or any(name in text for name in self._awkward):
+            return KEEP
+        try:
+            parsed = sqlglot.parse_one(text, dialect="duckdb")
+            exact = self._exact_text(text, parsed)
+            return self._may(parsed, want=True) if exact is None else exact
+        except (SqlglotError, RecursionError):
+            return KEEP
+
+    @cached_property
+    def _awkward(self) -> tuple[str, ...]:
+        """Return the names of nested fields that a plan shows unquoted and that need quotes."""
+        names = (field.name for leaf in self.layout.leaves for field in leaf.path[1:])
+        return tuple(name for name in names if not _PLAIN_NAME.fullmatch(name))
+
+    def _exact_text(self, text: str, parsed: exp.Expr) -> str | None:
+        """Return a filter on partition columns only, with index columns in their place."""
+        for column in parsed.find_all(exp.Column):
+            match = _COLUMN.fullmatch(column.name)
+            if column.table or not match or self._partition(int(match[1])) is None:
+                return None
+        tokens = sqlglot.tokenize(text, dialect="duckdb")
+        out, end, columns = [], 0, 0
+        for index, token in enumerate(tokens):
+            following = tokens[index + 1].token_type if index + 1 < len(tokens) else None
+            if following == TokenType.L_PAREN and token.text.lower() in self.volatile:
+                return None
+            if token.token_type != TokenType.VAR or following == TokenType.L_PAREN:
+                continue
+            if not (match := _COLUMN.fullmatch(token.text)):
+                continue
+            ordinal = self._partition(int(match[1]))
+            if ordinal is None:
+                return None
+            columns += 1
+            out.append(f"{text[end : token.start]}p{ordinal}")
+            end = token.end + 1
+        if not columns:
+            return None
+        return f"coalesce(({''.join(out)}{text[end:]}), false)"
+
+    def _partition(self, column: int) -> int | None:
+        fields = self.layout.schema.fields
+        if column >= len(fields):
+            return None
+        name = fields[column].name
+        columns = self.layout.partition_columns
+        return columns.index(name) if name in columns else None
+
+    def _may(self, node: exp.Expr, *, want: bool) -> str:
+        """Return SQL: may ``node`` be true (or, unless ``want``, false) for a row of the file."""
+        node = node.unnest() if isinstance(node, exp.Paren) else node
+        if isinstance(node, exp.And | exp.Or):
+            parts = [self._may(part, want=want) for part in node.flatten()]
+            return _join(parts, all_of=isinstance(node, exp.And) == want)
+        if isinstance(node, exp.Not):
+            return self._may(node.this, want=not want)
+        if isinstance(node, exp.Boolean):
+            return KEEP if bool(node.this) == want else DROP
+        if isinstance(node, exp.Null):
+            return DROP
+        exact = self._exact_node(node, want=want)
+        if exact is not None:
+            return exact
+        if isinstance(node, _COMPARISONS):
+            return self._compare(node if want else _negated(node))
+        if isinstance(node, exp.Is):
+            return self._is_null(node, want=want)
+        if isinstance(node, exp.In) and want:
+            return self._in(node)
+        if isinstance(node, exp.Between) and want:
+            low = exp.GTE(this=node.this, expression=node.args["low"])
+            high = exp.LTE(this=node.this, expression=node.args["high"])
+            return _join([self._compare(low), self._compare(high)], all_of=True)
+        return KEEP
+
+    def _exact_node(self, node: exp.Expr, *, want: bool) -> str | None:
+        columns = list(node.find_all(exp.Column))
+        if not columns or not all(isinstance(part, _PLAIN) for part in node.walk()):
+            return None
+        if node.find(exp.In) and any(part.args.get("query") for part in node.find_all(exp.In)):
+            return None
+        copy = node.copy()
+        for column in list(copy.find_all(exp.Column)):
+            match = _COLUMN.fullmatch(column.name) if not column.table else None
+            ordinal = self._partition(int(match[1])) if match else None
+            if ordinal is None:
+                return None
+            if column is copy:
+                copy = exp.column(f"p{ordinal}")
+            else:
+                column.replace(exp.column(f"p{ordinal}"))
+        text = copy.sql(dialect="duckdb")
+        return f"coalesce({text if want else f'NOT ({text})'}, false)"
+
+    def _compare(self, node: exp.Expr) -> str:
+        left, right, kind = node.this, node.expression, type(node)
+        if _constant(left) is not None:
+            left, right, kind = right, left, _MIRRORED[kind]
+        bounds, constant = self._bounds(left), _constant(right)
+        if bounds is None or constant is None:
+            return KEEP
+        low, high = bounds.low, bounds.high
+        ranges: Mapping[type[exp.Expr], str] = {
+            exp.EQ: f"{low} <= {constant} AND {high} >= {constant}",
+            exp.NEQ: f"NOT ({low} = {constant} AND {high} = {constant})",
+            exp.LT: f"{low} < {constant}",
+            exp.LTE: f"{low} <= {constant}",
+            exp.GT: f"{high} > {constant}",
+            exp.GTE: f"{high} >= {constant}",
+        }
+        return f"(coalesce({ranges[kind]}, true) AND {bounds.some})"
+
+    def _in(self, node: exp.In) -> str:
+        bounds = self._bounds(node.this)
+        constants = [_constant(item) for item in node.expressions]
+        if bounds is None or not constants or None in constants:
+            return KEEP
+        values = ", ".join(str(constant) for constant in constants)
+        inside = f"len(list_filter([{values}], lambda x: x >= {bounds.low} AND x <= {bounds.high}))"
+        known = f"{bounds.low} IS NULL OR {bounds.high} IS NULL"
+        return f"(({known} OR {inside} > 0) AND {bounds.some})"
+
+    def _is_null(self, node: exp.Is, *, want: bool) -> str:
+        leaf = self._leaf(node.this)
+        if not isinstance(node.expression, exp.Null) or leaf is None:
+            return KEEP
+        nulls = f"nulls{leaf.ordinal}"
+        return f"coalesce({nulls} > 0, true)" if want else f"coalesce({nulls} < rows, true)"
+
+    def _bounds(self, node: exp.Expr) -> _Bounds | None:
+        node = node.unnest()
+        if isinstance(node, exp.Cast):
+            inner, target = self._bounds(node.this), node.args["to"].sql(dialect="duckdb")
+            leaf = self._leaf(node.this)
+            if inner is None or leaf is None or not _is_monotone(leaf, target):
+                return None
+            return _Bounds(
+                f"TRY_CAST({inner.low} AS {target})", f"TRY_CAST({inner.high} AS {target})",
+                inner.some,
+            )  # fmt: skip
+        leaf = self._leaf(node)
+        if leaf is None or not leaf.has_bounds:
+            return None
+        number = leaf.ordinal
+        high = f"max{number}"
+        if leaf.is_float:
+            # NaN is greater than all numbers, and bounds leave it out.
+            high = f"(CASE WHEN nan{number} = 0 THEN {high} END)"
+        return _Bounds(f"min{number}", high, f"coalesce(nulls{number} < rows, true)")
+
+    def _leaf(self, node: exp.Expr) -> Leaf | None:
+        node = node.unnest()
+        names = _path(node)
+        match = _COLUMN.fullmatch(names[0]) if names else None
+        if not names or match is None or int(match[1]) >= len(self.layout.schema.fields):
+            return None
+        path = (self.layout.schema.fields[int(match[1])].name, *names[1:])
+        found = (
+            leaf for leaf in self.layout.leaves if tuple(field.name for field in leaf.path) == path
+        )
+        return next(found, None)
+
+
+def split_filters(value: str | list[str]) -> tuple[str, ...]:
+    r"""Return a plan's filters as separate texts.
+
+    DuckDB joins filters by line breaks, which string constants may hold as well; texts are put
+    together again until quotes and parentheses are balanced.
+
+    >>> split_filters(["(c0 = 'a", "b')", "optional: (c1 > 3)"])
+    ("(c0 = 'a\nb')", '(c1 > 3)')
+    """
+    lines = value.split("\n") if isinstance(value, str) else value
+    texts: list[str] = []
+    pending = ""
+    for line in lines:
+        pending = f"{pending}\n{line}" if pending else line
+        if pending.count("'") % 2 == 0:
+            texts.append(pending.removeprefix("optional: "))
+            pending = ""
+    # An unbalanced rest is not understood, and neither is anything before it.
+    return () if pending else tuple(texts)
+
+
+def _path(node: exp.Expr) -> tuple[str, ...]:
+    if isinstance(node, exp.Dot):
+        return (*_path(node.this), node.name)
+    if isinstance(node, exp.Column):
+        return tuple(part.name for part in node.parts)
+    return ()
+
+
+def _constant(node: exp.Expr) -> str | None:
+    """Return the SQL of a constant, or None."""
+    node = node.unnest()
+    if not all(isinstance(part, _LITERAL) for part in node.walk()):
+        return None
+    if not node.find(exp.Literal, exp.Boolean):
+        return None
+    return node.sql(dialect="duckdb")
+
+
+def _negated(node: exp.Expr) -> exp.Expr:
+    return _FLIPPED[type(node)](this=node.this, expression=node.expression)
+
+
+def _join(parts: list[str], *, all_of: bool) -> str:
+    neutral, absorbing = (KEEP, DROP) if all_of else (DROP, KEEP)
+    if absorbing in parts:
+        return absorbing
+    terms = [part for part in parts if part != neutral]
+    if not terms:
+        return neutral
+    return f"({(' AND ' if all_of else ' OR ').join(terms)})"
+
+
+_WHOLE = ("byte", "short", "integer", "long")
+_TIMES = ("timestamp", "timestamp_ntz", "date")
+
+
+def _is_monotone(leaf: Leaf, target: str) -> bool:
+    """Tell whether a cast keeps the order of all values."""
+    if not isinstance(leaf.type, Primitive):
+        return False
+    name = leaf.type.name
+    if target == to_duckdb(leaf.type):
+        return True
+    if name in _WHOLE:
+        return target in ("SMALLINT", "INT", "INTEGER", "BIGINT", "HUGEINT", "DOUBLE", "INT128")
+    if name in ("timestamp_ntz", "date"):
+        return target in ("DATE", "TIMESTAMP")
+    return False

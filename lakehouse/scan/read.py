@@ -1,0 +1,299 @@
+"""Run a query over snapshots: plan, prune, and read only the files that can matter."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from catalog.errors import InputError
+from lakehouse.delta.deletion_vector import deleted_rows
+from lakehouse.delta.files import vector_from_row
+from lakehouse.delta.snapshot import Snapshot
+from lakehouse.delta.types import to_duckdb
+from lakehouse.duck.engine import Connection, Engine, Relation
+from lakehouse.duck.errors import DuckError, ParserError, translate
+from lakehouse.duck.sql import identifier, literal
+from lakehouse.scan.plan import Reach, reaches
+from lakehouse.scan.prune import KEEP, Pruner
+from lakehouse.scan.views import TableView, table_view
+
+Params = Sequence[Any] | Mapping[str, Any] | None
+_CLOCK = re.compile(
+    r"\b(now|today|current_\w+|local\w+|get_current_\w+|transaction_timestamp)\b", re.IGNORECASE
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TableRef:
+    """Name a snapshot in SQL: ``schema.name``, and how reports call it."""
+
+    schema: str
+    name: str
+    shown: str
+    snapshot: Snapshot
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TableScan:
+    """Report what a query reads of one table.
+
+    ``predicate`` is what was asked of the file index; None where every file may match.
+    ``columns`` are those that are read. Sizes are in bytes. Rows are None where statistics lack.
+    """
+
+    name: str
+    version: int
+    files_total: int
+    files_kept: int
+    bytes_total: int
+    bytes_kept: int
+    rows_total: int | None
+    rows_kept: int | None
+    predicate: str | None
+    filters: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prepared:
+    """Hold a planned query: its connection, its text, and what it will read."""
+
+    cursor: Connection
+    sql: str
+    params: Params
+    tables: tuple[TableScan, ...]
+
+    def relation(self) -> Relation:
+        """Return the result as a lazy DuckDB relation."""
+        try:
+            return self.cursor.sql(self.sql, params=self.params)
+        except DuckError as error:
+            raise translate(error, "run the query") from error
+
+
+class Scanner:
+    """Hold the views of a lake's tables in one engine; safe between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._generations: list[dict[tuple[str, str], str]] = []
+
+    def prepare(self, sql: str, refs: Sequence[TableRef], params: Params = None) -> Prepared:
+        """Plan a query that names ``refs``, and choose the files that it has to read.
+
+        Raises InputError for SQL that DuckDB refuses.
+        """
+        cursor = self._engine.cursor()
+        try:
+            views = [self._view(ref) for ref in refs]
+            if _CLOCK.search(sql):
+                # Plan and run in one transaction, so that now() is the same in both.
+                cursor.execute("BEGIN")
+            for ref, view in zip(refs, views, strict=True):
+                self._bind(cursor, ref, view, KEEP, files=False)
+            generation = self._define(cursor, refs, views)
+            cursor.execute(f"USE plan{generation}")
+            reached = self._reached(cursor, sql, params)
+            tables = []
+            for ref, view in zip(refs, views, strict=True):
+                scans = reached.get(f"t{view.key}", [])
+                pruner = Pruner(ref.snapshot.files.layout, self._volatile)
+                where = _either(pruner, scans)
+                figures = self._bind(cursor, ref, view, where)
+                rows = ref.snapshot.files.rows(self._engine)
+                tables.append(_report(ref, where, scans, figures, rows))
+            cursor.execute(f"USE scan{generation}")
+        except DuckError as error:
+            cursor.close()
+            raise translate(error, "plan the query") from error
+        except BaseException:
+            cursor.close()
+            raise
+        return Prepared(cursor, sql, params, tuple(tables))
+
+    @cached_property
+    def _volatile(self) -> frozenset[str]:
+        with self._engine.work("list DuckDB's functions") as cursor:
+            rows = cursor.execute(
+                "SELECT DISTINCT lower(function_name) FROM duckdb_functions() "
+                "WHERE stability IS DISTINCT FROM 'CONSISTENT'"
+            ).fetchall()
+        return frozenset(row[0] for row in rows)
+
+    def _view(self, ref: TableRef) -> TableView:
+        files = ref.snapshot.files
+        return table_view(
+            files.layout, ref.snapshot.properties, has_vectors=files.has_deletion_vectors
+        )
+
+    def _define(
+        self, cursor: Connection, refs: Sequence[TableRef], views: Sequence[TableView]
+    ) -> int:
+        """Return a generation of definitions that has all views, and create what it lacks.
+
+        Sessions may need different definitions of one name at once, before and after the
+        table's schema changed; each set of definitions lives in databases of its own.
+        """
+        wanted = {(r.schema, r.name): v for r, v in zip(refs, views, strict=True)}
+        with self._lock:
+            number = self._generation(wanted)
+            known = self._generations[number]
+            for (schema, name), view in wanted.items():
+                if (schema, name) in known:
+                    continue
+                stand_in = f"stand_in.t{view.key}"
+                cursor.execute(f"CREATE TABLE IF NOT EXISTS {stand_in} {view.stand_in}")
+                for database, body in (
+                    (f"plan{number}", f"{view.stand_in_view}{stand_in}"),
+                    (f"scan{number}", view.view),
+                ):
+                    place = f"{database}.{identifier(schema)}"
+                    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {place}")
+                    cursor.execute(f"CREATE VIEW {place}.{identifier(name)} AS {body}")
+                known[(schema, name)] = view.key
+        return number
+
+    def _generation(self, wanted: Mapping[tuple[str, str], TableView]) -> int:
+        for number, known in enumerate(self._generations):
+            if all(known.get(name, view.key) == view.key for name, view in wanted.items()):
+                return number
+        number = len(self._generations)
+        self._engine.once("stand_in", "ATTACH ':memory:' AS stand_in")
+        self._engine.once(
+            f"generation {number}",
+            f"ATTACH ':memory:' AS plan{number}",
+            f"ATTACH ':memory:' AS scan{number}",
+        )
+        self._generations.append({})
+        return number
+
+    def _reached(self, cursor: Connection, sql: str, params: Params) -> dict[str, list[Reach]]:
+        statements = cursor.extract_statements(sql)
+        if len(statements) != 1:
+            raise InputError(
+                f"one statement is expected; found {len(statements)}",
+                next_step="Run statements one by one",
+            )
+        # An empty stand-in must not be folded away.
+        cursor.execute("SET disabled_optimizers = 'statistics_propagation'")
+        try:
+            rows = cursor.execute(f"EXPLAIN (FORMAT json) {sql}", params).fetchall()
+        except ParserError:
+            # Not a query, such as EXPLAIN itself: DuckDB runs it as it stands, unpruned.
+            return {}
+        finally:
+            cursor.execute("RESET disabled_optimizers")
+        return reaches(rows[0][1])
+
+    def _bind(
+        self, cursor: Connection, ref: TableRef, view: TableView, where: str, *, files: bool = True
+    ) -> tuple[int, int, int | None]:
+        """Set the variables that a view reads; return files, bytes and rows kept."""
+        empty = literal(self._engine.empty_parquet)
+        snapshot, key = ref.snapshot, view.key
+        partitions = snapshot.files.layout.partitions
+        if not files or not len(snapshot.files):
+            parts = ", ".join(
+                [f"'p{i}': NULL::{to_duckdb(f.type)}" for i, f in enumerate(partitions)]
+            )
+            cursor.execute(f"SET VARIABLE files_{key} = [{empty}]")
+            if partitions:
+                cursor.execute(f"SET VARIABLE parts_{key} = [{{'i': 0::UBIGINT, {parts}}}]")
+            if snapshot.files.has_deletion_vectors:
+                cursor.execute(f"CREATE OR REPLACE TEMP TABLE dv_{key} (i UBIGINT, n BIGINT)")
+            return (0, 0, 0)
+        typed = snapshot.files.typed(self._engine)
+        cursor.register("file_index", typed)
+        root = literal(snapshot.storage.url().rstrip("/") + "/")
+        url = f"regexp_replace({root} || file, '([\\[*?])', '[\\1]', 'g')"
+        columns = "".join(f", p{i}" for i in range(len(partitions)))
+        cursor.execute(
+            f"CREATE OR REPLACE TEMP TABLE kept AS SELECT row_number() OVER () - 1 AS i, "
+            f"{url} AS url, size, "
+            f"rows - coalesce(deletion_vector.cardinality, 0) AS rows, deletion_vector{columns} FROM file_index WHERE {where}"
+        )
+        cursor.unregister("file_index")
+        cursor.execute(
+            f"SET VARIABLE files_{key} = "
+            f"(SELECT coalesce(list(url ORDER BY i), [{empty}]) FROM kept)"
+        )
+        if partitions:
+            values = ", ".join(f"'p{i}': p{i}" for i in range(len(partitions)))
+            cursor.execute(
+                f"SET VARIABLE parts_{key} = "
+                f"(SELECT coalesce(list({{'i': i::UBIGINT, {values}}} ORDER BY i), []) FROM kept)"
+            )
+        if snapshot.files.has_deletion_vectors:
+            self._load_vectors(cursor, snapshot, key)
+        row = cursor.execute(
+            "SELECT count(*), coalesce(sum(size), 0), sum(rows) FROM kept"
+        ).fetchone()
+        assert row is not None
+        cursor.execute("DROP TABLE kept")
+        return int(row[0]), int(row[1]), None if row[2] is None and row[0] else int(row[2] or 0)
+
+    def _load_vectors(self, cursor: Connection, snapshot: Snapshot, key: str) -> None:
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE dv_{key} (i UBIGINT, n BIGINT)")
+        rows = cursor.execute(
+            "SELECT i, deletion_vector FROM kept WHERE deletion_vector IS NOT NULL"
+        ).fetchall()
+        for position, descriptor in rows:
+            vector = vector_from_row(descriptor)
+            if vector is None:
+                continue
+            deleted = deleted_rows(snapshot.storage, vector)
+            cursor.register("deleted", pa.table({"n": deleted}))
+            cursor.execute(f"INSERT INTO dv_{key} SELECT {position}, n FROM deleted")
+            cursor.unregister("deleted")
+
+
+def _either(pruner: Pruner, scans: Sequence[Reach]) -> str:
+    """Return the predicate for a table that is scanned several times: any scan may match."""
+    if not scans:
+        return KEEP
+    parts = [pruner.may_match(scan.filters) for scan in scans]
+    return KEEP if KEEP in parts else " OR ".join(f"({part})" for part in dict.fromkeys(parts))
+
+
+def _report(
+    ref: TableRef,
+    where: str,
+    scans: Sequence[Reach],
+    figures: tuple[int, int, int | None],
+    rows_total: int | None,
+) -> TableScan:
+    files = ref.snapshot.files
+    fields = files.layout.schema.fields
+    read = sorted({number for scan in scans for number in scan.columns})
+    return TableScan(
+        name=ref.shown,
+        version=ref.snapshot.version,
+        files_total=len(files),
+        files_kept=figures[0],
+        bytes_total=files.bytes,
+        bytes_kept=figures[1],
+        rows_total=rows_total,
+        rows_kept=figures[2],
+        predicate=None if where == KEEP else _readable(where, ref),
+        filters=tuple(dict.fromkeys(_named(f, ref) for scan in scans for f in scan.filters)),
+        columns=tuple(fields[number].name for number in read) or tuple(f.name for f in fields),
+    )
+
+
+def _named(text: str, ref: TableRef) -> str:
+    fields = ref.snapshot.schema.fields
+    return re.sub(r"\bc(\d+)_[0-9a-f]{20}\b", lambda match: fields[int(match[1])].name, text)
+
+
+def _readable(where: str, ref: TableRef) -> str:
+    layout = ref.snapshot.files.layout
+    leaves = {leaf.ordinal: ".".join(f.name for f in leaf.path) for leaf in layout.leaves}
+    text = re.sub(r"\b(min|max|nulls|nan)(\d+)\b", lambda m: f"{m[1]}({leaves[int(m[2])]})", where)
+    return re.sub(r"\bp(\d+)\b", lambda m: layout.partition_columns[int(m[1])], text)

@@ -1,0 +1,113 @@
+"""The SQL of a table: a view over its data files, and the stand-in that queries are planned on.
+
+A view is the same for all versions of one schema; which files it reads stands in a variable of
+the connection, so that sessions with different snapshots share it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+
+from lakehouse.delta.files import Layout
+from lakehouse.delta.schema import Array, Field, Map, Struct, Type
+from lakehouse.delta.types import to_duckdb
+from lakehouse.duck.sql import identifier, literal
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TableView:
+    """Hold the definitions for one table; ``key`` is their hash and names their variables."""
+
+    key: str
+    stand_in: str
+    stand_in_view: str
+    view: str
+
+
+def table_view(layout: Layout, properties: Mapping[str, str], *, has_vectors: bool) -> TableView:
+    """Return the definitions of a table's view and stand-in.
+
+    The view selects from ``getvariable('files_<key>')``, a list of URLs; from
+    ``getvariable('parts_<key>')``, a list of structs ``{i, p0, ...}`` by file position, where the
+    table is partitioned; and from the table ``temp.main.dv_<key>`` of ``(i, n)``, where it has
+    deletion vectors.
+    """
+    fields = layout.schema.fields
+    by_id = properties.get("delta.columnMapping.mode") == "id"
+    template = _view(layout, by_id=by_id, has_vectors=has_vectors)
+    types = [to_duckdb(field.type) for field in fields]
+    key = hashlib.sha256(f"{template}\0{types}".encode()).hexdigest()[:20]
+    columns = ", ".join(f"c{i}_{key} {type_}" for i, type_ in enumerate(types))
+    names = ", ".join(f"c{i}_{key} AS {identifier(f.name)}" for i, f in enumerate(fields))
+    return TableView(
+        key=key,
+        stand_in=f"({columns})",
+        stand_in_view=f"SELECT {names} FROM ",
+        view=template.replace("<key>", key),
+    )
+
+
+def _view(layout: Layout, *, by_id: bool, has_vectors: bool) -> str:
+    partitions = {field.name: i for i, field in enumerate(layout.partitions)}
+    entries, selected = [], []
+    for ordinal, field in enumerate(layout.schema):
+        if field.name in partitions:
+            selected.append(f"p.p{partitions[field.name]} AS {identifier(field.name)}")
+            continue
+        named = by_id and field.field_id is not None
+        key = str(field.field_id) if named else literal(field.physical_name)
+        type_ = literal(to_duckdb(field.type, physical=True))
+        entries.append(f"{key}: {{name: 'c{ordinal}', type: {type_}, default_value: NULL}}")
+        selected.append(f"{_renamed(f'r.c{ordinal}', field.type)} AS {identifier(field.name)}")
+    source = (
+        f"read_parquet(getvariable('files_<key>'), schema = MAP {{{', '.join(entries)}}}, "
+        f"hive_partitioning = false) AS r"
+    )
+    if layout.partitions:
+        parts = "SELECT unnest(getvariable('parts_<key>'), max_depth := 2)"
+        source += f" JOIN ({parts}) AS p ON p.i = r.file_index"
+    if has_vectors:
+        source += (
+            " ANTI JOIN temp.main.dv_<key> AS d ON d.i = r.file_index AND d.n = r.file_row_number"
+        )
+    return f"SELECT {', '.join(selected)} FROM {source}"
+
+
+def _renamed(sql: str, type_: Type) -> str:
+    """Return SQL that gives nested fields their logical names, where the files have others."""
+    if not _has_other_names(type_):
+        return sql
+    match type_:
+        case Struct(fields):
+            parts = ", ".join(
+                f"{identifier(f.name)} := "
+                + _renamed(f"struct_extract({sql}, {literal(f.physical_name)})", f.type)
+                for f in fields
+            )
+            return f"CASE WHEN {sql} IS NOT NULL THEN struct_pack({parts}) END"
+        case Array(element):
+            return f"list_transform({sql}, lambda x: {_renamed('x', element)})"
+        case Map(key, value):
+            inner = f"{{'key': {_renamed('x.key', key)}, 'value': {_renamed('x.value', value)}}}"
+            packed = f"map_from_entries(list_transform(map_entries({sql}), lambda x: {inner}))"
+            return f"CASE WHEN {sql} IS NOT NULL THEN {packed} END"
+        case _:
+            return sql
+
+
+def _has_other_names(type_: Type) -> bool:
+    match type_:
+        case Struct(fields):
+            return any(_is_other(field) for field in fields)
+        case Array(element):
+            return _has_other_names(element)
+        case Map(key, value):
+            return _has_other_names(key) or _has_other_names(value)
+        case _:
+            return False
+
+
+def _is_other(field: Field) -> bool:
+    return field.physical_name != field.name or _has_other_names(field.type)

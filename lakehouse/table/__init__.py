@@ -1,0 +1,1 @@
+"""A table of the lake: the user's handle, and what its verbs do."""

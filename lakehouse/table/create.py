@@ -1,0 +1,129 @@
+"""Create a Delta table: version 0 of its log."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from catalog.errors import AlreadyExistsError, InputError, UnsupportedError
+from catalog.storage import Storage
+from lakehouse.delta.actions import Metadata
+from lakehouse.delta.commit import first_commit
+from lakehouse.delta.log import commit_path
+from lakehouse.delta.protocol import check_writable, protocol_for
+from lakehouse.delta.schema import Field, Struct
+from lakehouse.delta.types import from_duckdb, schema_from_arrow, schema_from_duckdb
+from lakehouse.duck.describe import type_of
+from lakehouse.duck.engine import Engine
+from lakehouse.duck.errors import DuckError, translate
+from lakehouse.duck.rows import arrow_schema_of, register
+from lakehouse.write.gate import validate_schema
+
+# Properties that switch on a protocol feature which this release does not write.
+_FEATURES: Mapping[str, str] = MappingProxyType(
+    {
+        "delta.enableChangeDataFeed": "changeDataFeed",
+        "delta.enableDeletionVectors": "deletionVectors",
+        "delta.enableInCommitTimestamps": "inCommitTimestamp",
+        "delta.enableRowTracking": "rowTracking",
+        "delta.enableTypeWidening": "typeWidening",
+        "delta.enableIcebergCompatV1": "icebergCompatV1",
+        "delta.enableIcebergCompatV2": "icebergCompatV2",
+    }
+)
+
+
+def to_schema(schema: Any, engine: Engine) -> Struct:
+    """Return the Delta schema that a user means.
+
+    ``schema`` is a `pyarrow.Schema`, a dict of column names to DuckDB type texts (``BIGINT``,
+    ``DECIMAL(10,2)``, ``VARCHAR NOT NULL``), or rows, whose columns are taken. Raises InputError.
+    """
+    if isinstance(schema, Struct):
+        return schema
+    found = arrow_schema_of(schema)
+    if found is not None:
+        return schema_from_arrow(found)
+    if isinstance(schema, Mapping) and schema and all(isinstance(t, str) for t in schema.values()):
+        return _from_texts(schema, engine)
+    with engine.work("read the columns of these rows") as cursor:
+        return schema_from_duckdb(register(cursor, schema).columns)
+
+
+def create(
+    storage: Storage,
+    schema: Struct,
+    *,
+    partition_by: tuple[str, ...] = (),
+    description: str | None = None,
+    name: str | None = None,
+    properties: Mapping[str, str] | None = None,
+) -> str:
+    """Write version 0 of a table at ``storage``, and return the table's id.
+
+    The lowest protocol that fits is chosen. Raises AlreadyExistsError where there is a log
+    already, InputError and UnsupportedError for a schema or properties that cannot be.
+    """
+    validate_schema(schema, partition_by)
+    configuration = _checked(properties or {})
+    protocol = protocol_for(schema, configuration)
+    check_writable(protocol, configuration, schema)
+    metadata = Metadata(
+        id=str(uuid.uuid4()),
+        schema_string=schema.to_json(),
+        partition_columns=partition_by,
+        configuration=configuration,
+        name=name,
+        description=description,
+        created_time=time.time_ns() // 1_000_000,
+    )
+    body = first_commit((protocol, metadata), operation="CREATE TABLE")
+    if not storage.put_if_absent(commit_path(0), body):
+        raise AlreadyExistsError(
+            f"there is a Delta table at {storage.uri} already",
+            next_step="Register it with register_table",
+        )
+    return metadata.id
+
+
+def _from_texts(texts: Mapping[str, str], engine: Engine) -> Struct:
+    fields = []
+    with engine.work("read the schema") as cursor:
+        for name, text in texts.items():
+            plain = text.strip()
+            nullable = not plain.upper().endswith("NOT NULL")
+            plain = plain if nullable else plain[: -len("NOT NULL")].strip()
+            try:
+                type_ = cursor.type(plain)
+            except DuckError as error:
+                raise InputError(
+                    f"column {name!r} has type {text!r}, which DuckDB does not know",
+                    next_step="Use a type such as BIGINT, VARCHAR, DOUBLE, TIMESTAMP, "
+                    "DECIMAL(10,2) or VARCHAR[]",
+                    column=name,
+                ) from translate(error, "read the type")
+            fields.append(Field(str(name), from_duckdb(type_of(type_), column=name), nullable))
+    return Struct(tuple(fields))
+
+
+def _checked(properties: Mapping[str, Any]) -> Mapping[str, str]:
+    for name, value in properties.items():
+        if not isinstance(value, str | int | float | bool):
+            raise InputError(f"property {name!r} must be text, a number or a boolean")
+    texts = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in properties.items()
+    }
+    wanted = [f for name, f in _FEATURES.items() if texts.get(name, "").lower() == "true"]
+    if texts.get("delta.columnMapping.mode", "none") != "none":
+        wanted.append("columnMapping")
+    if wanted:
+        raise UnsupportedError(
+            f"cannot create a table with {', '.join(wanted)}: this release does not write it",
+            next_step="Leave the property out",
+            features=tuple(wanted),
+        )
+    return MappingProxyType(texts)

@@ -1,0 +1,245 @@
+"""`Table`: the user's handle on one Delta table."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from catalog.errors import InputError
+from catalog.names import near_misses
+from catalog.storage import Storage
+from lakehouse.delta.protocol import reader_features, writer_features
+from lakehouse.delta.snapshot import Snapshot, load, load_latest, refresh
+from lakehouse.delta.types import schema_to_arrow
+from lakehouse.duck.engine import Engine, Relation
+from lakehouse.duck.rows import Rows
+from lakehouse.duck.sql import identifier
+from lakehouse.scan.read import Scanner, TableRef
+from lakehouse.table import listing, rewriting, second_opinion, timeline, writing
+from lakehouse.table.reports import Commit, TableDetail, WriteReport
+
+
+class Table:
+    """Read, write and inspect one Delta table.
+
+    Get it from `Lake.table` or `Lake.create_table`. Every call sees the newest version, unless
+    told otherwise. A handle may be shared between threads.
+    """
+
+    def __init__(self, name: str, storage: Storage, engine: Engine, scanner: Scanner) -> None:
+        self._name = name
+        self._storage = storage
+        self._engine = engine
+        self._scanner = scanner
+        self._latest: Snapshot | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Table({self._name!r}, {self.uri!r})"
+
+    @property
+    def name(self) -> str:
+        """Return the table's name, such as ``silver.flights``."""
+        return self._name
+
+    @property
+    def uri(self) -> str:
+        """Return where the table is: any engine that reads Delta can open this."""
+        return self._storage.url()
+
+    @property
+    def version(self) -> int:
+        """Return the newest version."""
+        return self.snapshot().version
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Return the columns, as an Arrow schema; comments are field metadata."""
+        return schema_to_arrow(self.snapshot().schema)
+
+    @property
+    def partition_by(self) -> tuple[str, ...]:
+        """Return the partition columns, in order."""
+        return self.snapshot().partition_columns
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """Return the table's properties."""
+        return self.snapshot().properties
+
+    def append(
+        self,
+        rows: Rows,
+        *,
+        schema_mode: writing.AppendMode = "strict",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> WriteReport:
+        """Add rows in one commit.
+
+        ``rows`` are an Arrow table or reader (read as a stream), a pandas or Polars frame, a
+        DuckDB relation, or a list of dicts. Columns match by name; those that the rows lack
+        become NULL. ``schema_mode="add"`` adds columns that the table lacks. ``metadata`` is
+        kept in the table's history.
+
+        Raises DataError, with column, count and samples, for rows whose values would change or
+        that break a constraint; the table is then as it was.
+        """
+        after, report = writing.append(
+            self.snapshot(), rows, engine=self._engine, schema_mode=schema_mode, metadata=metadata
+        )
+        self._remember(after)
+        return report
+
+    def overwrite(
+        self,
+        rows: Rows,
+        *,
+        schema_mode: writing.OverwriteMode = "strict",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> WriteReport:
+        """Replace all rows in one commit; earlier versions stay readable.
+
+        Takes what `append` takes; ``schema_mode="overwrite"`` replaces the columns as well.
+        """
+        after, report = writing.overwrite(
+            self.snapshot(), rows, engine=self._engine, schema_mode=schema_mode, metadata=metadata
+        )
+        self._remember(after)
+        return report
+
+    def restore(
+        self,
+        version: int | None = None,
+        *,
+        timestamp: datetime | str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> WriteReport:
+        """Make an earlier version the newest again, in a commit of its own.
+
+        Raises StorageError where data files of that version are gone.
+        """
+        if (version is None) == (timestamp is None):
+            raise InputError("restore needs a version or a timestamp, and not both")
+        target = self.snapshot(version=version, timestamp=timestamp)
+        after, report = writing.restore(
+            self.snapshot(), target, engine=self._engine, metadata=metadata
+        )
+        self._remember(after)
+        return report
+
+    def rewrite(self, paths: Collection[str]) -> WriteReport:
+        """Write the rows of live files anew, as few files, without changing any row.
+
+        ``paths`` are those of `files`. Readers and writers go on meanwhile; where one of the
+        files is gone by then, nothing is done.
+        """
+        after, report = rewriting.rewrite(
+            self.snapshot(), paths, engine=self._engine, scanner=self._scanner
+        )
+        self._remember(after)
+        return report
+
+    def read(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        version: int | None = None,
+        timestamp: datetime | str | None = None,
+    ) -> Relation:
+        """Return rows as a lazy DuckDB relation: ``.to_arrow_table()``, ``.df()``, ``.pl()``.
+
+        ``where`` is a SQL predicate; files that cannot hold a matching row are not opened.
+        Raises NotFoundError for a column or version that does not exist.
+        """
+        snapshot = self.snapshot(version=version, timestamp=timestamp)
+        selected = "*" if columns is None else self._columns(columns, snapshot)
+        sql = f"SELECT {selected} FROM lakehouse.rows"
+        if where is not None:
+            sql += f" WHERE ({where}\n)"
+        ref = TableRef("lakehouse", "rows", self._name, snapshot)
+        return self._scanner.prepare(sql, [ref]).relation()
+
+    def history(self, limit: int | None = None) -> list[Commit]:
+        """Return the table's commits, newest first."""
+        return timeline.history(self._storage, limit)
+
+    def files(
+        self, *, version: int | None = None, timestamp: datetime | str | None = None
+    ) -> pa.Table:
+        """Return the live data files: path, size, rows, partition values, bounds, NULL counts."""
+        snapshot = self.snapshot(version=version, timestamp=timestamp)
+        return listing.files(snapshot, self._engine)
+
+    def detail(self) -> TableDetail:
+        """Describe the table as it is now."""
+        snapshot = self.snapshot()
+        created = snapshot.metadata.created_time
+        features = reader_features(snapshot.protocol) | writer_features(snapshot.protocol)
+        return TableDetail(
+            name=self._name,
+            uri=self.uri,
+            id=snapshot.metadata.id,
+            version=snapshot.version,
+            description=snapshot.metadata.description,
+            schema=schema_to_arrow(snapshot.schema),
+            partition_by=snapshot.partition_columns,
+            files=len(snapshot.files),
+            bytes=snapshot.files.bytes,
+            rows=snapshot.files.rows(self._engine),
+            properties=dict(snapshot.properties),
+            min_reader=snapshot.protocol.min_reader,
+            min_writer=snapshot.protocol.min_writer,
+            features=tuple(sorted(features)),
+            created=None if created is None else datetime.fromtimestamp(created / 1000, UTC),
+            modified=snapshot.time,
+        )
+
+    def to_deltalake(self, *, version: int | None = None) -> second_opinion.DeltaTable:
+        """Return a handle of deltalake (delta-rs) on the same table, to read with.
+
+        Writing through it gives up our guarantees against lost and duplicated rows.
+        """
+        return second_opinion.open_table(self._storage, version=version)
+
+    def snapshot(
+        self, *, version: int | None = None, timestamp: datetime | str | None = None
+    ) -> Snapshot:
+        """Return the table at a version or a time (default: now) as an immutable value."""
+        if version is not None and timestamp is not None:
+            raise InputError("a version or a timestamp selects a snapshot, not both")
+        latest = self._refreshed()
+        if timestamp is not None:
+            version = timeline.version_at(latest, timestamp)
+        if version is None or version == latest.version:
+            return latest
+        if isinstance(version, bool) or not isinstance(version, int):
+            raise InputError(f"a version is a whole number, not {version!r}")
+        return load(self._storage, self._engine, version=version)
+
+    def _refreshed(self) -> Snapshot:
+        with self._lock:
+            if self._latest is None:
+                self._latest = load_latest(self._storage, self._engine)
+            else:
+                self._latest = refresh(self._latest, self._engine)
+            return self._latest
+
+    def _remember(self, snapshot: Snapshot | None) -> None:
+        with self._lock:
+            known = self._latest
+            if snapshot is not None and (known is None or known.version < snapshot.version):
+                self._latest = snapshot
+
+    def _columns(self, columns: Sequence[str], snapshot: Snapshot) -> str:
+        if isinstance(columns, str):
+            columns = [columns]
+        names = {name.lower(): name for name in snapshot.schema.names()}
+        for column in columns:
+            if column.lower() not in names:
+                raise listing.no_column(column, near_misses(column, names.values()), self._name)
+        return ", ".join(identifier(names[column.lower()]) for column in columns) or "NULL"

@@ -1,0 +1,66 @@
+"""What a table's verbs return: frozen values, ready for JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WriteReport:
+    """Report a write.
+
+    ``version`` is the table's version after it; where there was nothing to do it is the version
+    before. ``rows`` were written; sizes are in bytes; ``attempts`` counts puts into the log, more
+    than one where others committed at the same time; ``seconds`` is wall time.
+    """
+
+    operation: str
+    version: int
+    rows: int
+    files_added: int
+    files_removed: int
+    bytes_added: int
+    bytes_removed: int
+    attempts: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Commit:
+    """Report one version of a table's history, as its writer described it."""
+
+    version: int
+    timestamp: datetime
+    operation: str
+    parameters: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    engine: str | None
+    user: str | None
+    metadata: Mapping[str, Any] | str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TableDetail:
+    """Describe a table at one version. ``rows`` is None where statistics lack it."""
+
+    name: str
+    uri: str
+    id: str
+    version: int
+    description: str | None
+    schema: pa.Schema
+    partition_by: tuple[str, ...]
+    files: int
+    bytes: int
+    rows: int | None
+    properties: Mapping[str, str]
+    min_reader: int
+    min_writer: int
+    features: tuple[str, ...]
+    created: datetime | None
+    modified: datetime

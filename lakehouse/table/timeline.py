@@ -1,0 +1,128 @@
+"""A table's versions and times: which version was current when, and who made it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from catalog.errors import InputError, NotFoundError
+from catalog.storage import Storage
+from lakehouse.delta.actions import CommitInfo
+from lakehouse.delta.codec import from_lines
+from lakehouse.delta.log import CommitFile, commit_path, read_listing
+from lakehouse.delta.snapshot import Snapshot
+from lakehouse.table.reports import Commit
+
+
+def history(storage: Storage, limit: int | None = None) -> list[Commit]:
+    """Return the commits that the log still holds, newest first."""
+    if limit is not None and limit < 0:
+        raise InputError(f"limit is {limit}", next_step="Pass a number of commits, or None for all")
+    commits = read_listing(storage).commits
+    times = monotone_times(commits)
+    newest = list(zip(commits, times, strict=True))[::-1]
+    return [_commit(storage, file, millis) for file, millis in newest[:limit]]
+
+
+def version_at(snapshot: Snapshot, moment: datetime | str) -> int:
+    """Return the version that was the newest at a moment.
+
+    A time without a zone is UTC. Raises NotFoundError before the first version that is left.
+    """
+    wanted = parse_time(moment)
+    millis = wanted.timestamp() * 1000
+    commits = read_listing(snapshot.storage).commits
+    if not commits:
+        return snapshot.version
+    times = monotone_times(commits)
+    if snapshot.properties.get("delta.enableInCommitTimestamps", "").lower() == "true":
+        times = [
+            _in_commit_timestamp(snapshot.storage, file, fallback)
+            for file, fallback in zip(commits, times, strict=True)
+        ]
+    found = [file.version for file, time in zip(commits, times, strict=True) if time <= millis]
+    if not found:
+        first = datetime.fromtimestamp(times[0] / 1000, UTC)
+        raise NotFoundError(
+            f"the table has no version as of {wanted.isoformat()}; its first one that is left is "
+            f"version {commits[0].version} of {first.isoformat()}",
+            next_step="Ask for a later time",
+        )
+    return found[-1]
+
+
+def monotone_times(commits: Iterable[CommitFile]) -> list[int]:
+    """Return the commits' times in milliseconds, each later than the one before.
+
+    File times can tie or go back; versions cannot (protocol, "In-Commit Timestamps").
+    """
+    times: list[int] = []
+    for commit in commits:
+        times.append(max(commit.modified, times[-1] + 1) if times else commit.modified)
+    return times
+
+
+def parse_time(moment: datetime | str) -> datetime:
+    """Return a moment with a zone from a datetime or ISO 8601 text; UTC where it has none.
+
+    >>> parse_time("2024-01-31 12:00").isoformat()
+    '2024-01-31T12:00:00+00:00'
+    """
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment.strip())
+        except ValueError as error:
+            raise InputError(
+                f"{moment!r} is not a time",
+                next_step="Write it as 2024-01-31 or 2024-01-31 12:00:00",
+            ) from error
+    if not isinstance(moment, datetime):
+        raise InputError(f"a time must be a datetime or text, not {type(moment).__name__}")
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _commit(storage: Storage, file: CommitFile, millis: int) -> Commit:
+    values = _info(storage, file.version)
+    stamp = values.get("inCommitTimestamp")
+    user_metadata = values.get("userMetadata")
+    return Commit(
+        version=file.version,
+        timestamp=datetime.fromtimestamp((stamp or millis) / 1000, UTC),
+        operation=str(values.get("operation", "unknown")),
+        parameters=_mapping(values.get("operationParameters")),
+        metrics=_mapping(values.get("operationMetrics")),
+        engine=values.get("engineInfo") or values.get("clientVersion"),
+        user=values.get("userName"),
+        metadata=_decoded(user_metadata),
+    )
+
+
+def _in_commit_timestamp(storage: Storage, file: CommitFile, fallback: int) -> int:
+    value = _info(storage, file.version).get("inCommitTimestamp")
+    return value if isinstance(value, int) else fallback
+
+
+def _info(storage: Storage, version: int) -> dict[str, Any]:
+    path = commit_path(version)
+    # Only this one line is parsed: a commit may add a hundred thousand files.
+    lines = [line for line in storage.read(path).splitlines() if b'"commitInfo"' in line[:20]]
+    for action in from_lines(b"\n".join(lines), where=path):
+        if isinstance(action, CommitInfo):
+            return dict(action.values)
+    return {}
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _decoded(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, dict) else text

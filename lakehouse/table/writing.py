@@ -1,0 +1,277 @@
+"""The writing verbs: append, overwrite, restore. Each plans changes and leaves the rest to commit."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+from catalog.errors import ConflictError, InputError, StorageError
+from lakehouse.delta import actions as act
+from lakehouse.delta.commit import Change, Committed, commit
+from lakehouse.delta.conflict import Reads
+from lakehouse.delta.protocol import check_writable
+from lakehouse.delta.schema import Struct
+from lakehouse.delta.snapshot import Snapshot
+from lakehouse.delta.types import schema_from_duckdb
+from lakehouse.duck.engine import Connection, Engine
+from lakehouse.duck.rows import Rows, Source, register
+from lakehouse.table.reports import WriteReport
+from lakehouse.write.data_files import NewFiles, discard_files, write_rows
+from lakehouse.write.gate import GatePlan, SchemaMode, gate, validate_schema
+
+AppendMode = SchemaMode
+OverwriteMode = Literal["strict", "add", "overwrite"]
+_NOTHING = NewFiles((), 0, 0)
+
+
+@dataclasses.dataclass(slots=True)
+class _Pending:
+    """Hold rows on their way: what was written, and under which plan."""
+
+    cursor: Connection
+    source: Source
+    plan: GatePlan | None = None
+    files: NewFiles = _NOTHING
+
+    def write(self, plan: GatePlan, snapshot: Snapshot) -> NewFiles:
+        """Return data files that fit a plan, writing them unless earlier ones still fit."""
+        if self.plan is not None:
+            if _still_fits(self.plan.schema, plan.schema):
+                return self.files
+            if not self.source.rescannable:
+                raise ConflictError(
+                    "the table's columns changed while a stream was written",
+                    next_step="Open the stream again and retry",
+                )
+            discard_files(snapshot.storage, self.files)
+        if self.source.columns:
+            self.files = write_rows(
+                self.cursor,
+                self.source,
+                plan,
+                storage=snapshot.storage,
+                partition_columns=snapshot.partition_columns,
+                properties=snapshot.properties,
+            )
+        self.plan = plan
+        return self.files
+
+
+def append(
+    snapshot: Snapshot,
+    rows: Rows,
+    *,
+    engine: Engine,
+    schema_mode: AppendMode,
+    metadata: Mapping[str, Any] | None,
+) -> tuple[Snapshot | None, WriteReport]:
+    """Add rows. Never fails because of somebody else's rows."""
+
+    def plan(current: Snapshot, pending: _Pending) -> Change | None:
+        made = gate(
+            pending.source.columns,
+            current.schema,
+            mode=schema_mode,
+            partition_columns=current.partition_columns,
+        )
+        files = pending.write(made, current)
+        new = _new_metadata(current, made.schema)
+        if not files.adds and new is None:
+            return None
+        return Change(
+            "WRITE",
+            (*((new,) if new else ()), *files.adds),
+            parameters={"mode": "Append", "partitionBy": list(current.partition_columns)},
+            metrics=metrics_of(files),
+        )
+
+    return _write(snapshot, rows, plan, engine=engine, metadata=metadata, operation="append")
+
+
+def overwrite(
+    snapshot: Snapshot,
+    rows: Rows,
+    *,
+    engine: Engine,
+    schema_mode: OverwriteMode,
+    metadata: Mapping[str, Any] | None,
+) -> tuple[Snapshot | None, WriteReport]:
+    """Replace all rows, those that others add in the meantime included."""
+
+    def plan(current: Snapshot, pending: _Pending) -> Change | None:
+        _check_removable(current)
+        schema = current.schema
+        if schema_mode == "overwrite" and pending.source.columns:
+            schema = schema_from_duckdb(pending.source.columns)
+            validate_schema(schema, current.partition_columns)
+        made = gate(
+            pending.source.columns,
+            schema,
+            mode="add" if schema_mode == "add" else "strict",
+            partition_columns=current.partition_columns,
+        )
+        files = pending.write(made, current)
+        removed = current.files.adds()
+        new = _new_metadata(current, made.schema)
+        if not files.adds and not removed and new is None:
+            return None
+        return Change(
+            "WRITE",
+            (*((new,) if new else ()), *removes_of(removed), *files.adds),
+            reads=Reads(frozenset(add.key for add in removed), everything=True),
+            parameters={"mode": "Overwrite", "partitionBy": list(current.partition_columns)},
+            metrics={
+                **metrics_of(files),
+                "numRemovedFiles": len(removed),
+                "numRemovedBytes": sum(add.size for add in removed),
+            },
+        )
+
+    return _write(snapshot, rows, plan, engine=engine, metadata=metadata, operation="overwrite")
+
+
+def restore(
+    snapshot: Snapshot,
+    target: Snapshot,
+    *,
+    engine: Engine,
+    metadata: Mapping[str, Any] | None,
+) -> tuple[Snapshot | None, WriteReport]:
+    """Make an earlier version's rows and schema the newest version again."""
+    started = time.perf_counter()
+
+    def plan(current: Snapshot) -> Change | None:
+        _check_removable(current)
+        now, then = current.files.adds(), target.files.adds()
+        present = {add.key for add in now}
+        wanted = {add.key for add in then}
+        back = [
+            dataclasses.replace(add, data_change=True) for add in then if add.key not in present
+        ]
+        gone = [add for add in now if add.key not in wanted]
+        _check_present(target, back)
+        changed = target.metadata != current.metadata
+        if not back and not gone and not changed:
+            return None
+        return Change(
+            "RESTORE",
+            (*((target.metadata,) if changed else ()), *removes_of(gone), *back),
+            reads=Reads(frozenset(present), everything=True),
+            parameters={"version": target.version},
+            metrics={
+                "numRestoredFiles": len(back),
+                "numRemovedFiles": len(gone),
+                "restoredFilesSize": sum(add.size for add in back),
+                "removedFilesSize": sum(add.size for add in gone),
+            },
+        )
+
+    done = commit(snapshot, plan, engine=engine, metadata=metadata)
+    return done.snapshot, report_of("restore", done, started)
+
+
+def _write(
+    snapshot: Snapshot,
+    rows: Rows,
+    plan: Any,
+    *,
+    engine: Engine,
+    metadata: Mapping[str, Any] | None,
+    operation: str,
+) -> tuple[Snapshot | None, WriteReport]:
+    started = time.perf_counter()
+    # Before any work: a table that we must not write is refused by name.
+    check_writable(snapshot.protocol, snapshot.properties, snapshot.schema)
+    with engine.work(f"{operation} rows") as cursor:
+        pending = _Pending(cursor, register(cursor, rows))
+        try:
+            done = commit(
+                snapshot,
+                lambda current: plan(current, pending),
+                engine=engine,
+                metadata=metadata,
+            )
+        except (InputError, ConflictError, StorageError):
+            # These say for certain that nothing was committed.
+            discard_files(snapshot.storage, pending.files)
+            raise
+    return done.snapshot, report_of(operation, done, started)
+
+
+def report_of(operation: str, done: Committed, started: float) -> WriteReport:
+    """Return the report of a commit that began at ``started`` (`time.perf_counter`)."""
+    actions = done.change.actions if done.change else ()
+    adds = [action for action in actions if isinstance(action, act.AddFile)]
+    removes = [action for action in actions if isinstance(action, act.RemoveFile)]
+    metrics = done.change.metrics if done.change else {}
+    return WriteReport(
+        operation=operation,
+        version=done.version,
+        rows=metrics.get("numOutputRows", 0),
+        files_added=len(adds),
+        files_removed=len(removes),
+        bytes_added=sum(add.size for add in adds),
+        bytes_removed=sum(remove.size or 0 for remove in removes),
+        attempts=done.attempts,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def metrics_of(files: NewFiles) -> dict[str, int]:
+    """Return what history shall say of new files, in Spark's words."""
+    return {
+        "numFiles": len(files.adds),
+        "numOutputRows": files.rows,
+        "numOutputBytes": files.bytes,
+    }
+
+
+def removes_of(adds: list[act.AddFile], *, data_change: bool = True) -> list[act.RemoveFile]:
+    """Return the actions that remove files now."""
+    now = time.time_ns() // 1_000_000
+    return [add.removed(deletion_timestamp=now, data_change=data_change) for add in adds]
+
+
+def _new_metadata(snapshot: Snapshot, schema: Struct) -> act.Metadata | None:
+    if schema == snapshot.schema:
+        return None
+    text = schema.to_json()
+    check_writable(snapshot.protocol, snapshot.properties, schema)
+    return dataclasses.replace(snapshot.metadata, schema_string=text)
+
+
+def _check_removable(snapshot: Snapshot) -> None:
+    if snapshot.properties.get("delta.appendOnly", "").lower() == "true":
+        raise InputError(
+            "the table is append-only (delta.appendOnly)",
+            next_step="Append, or change the property first",
+        )
+
+
+def _check_present(target: Snapshot, adds: list[act.AddFile]) -> None:
+    def is_missing(add: act.AddFile) -> bool:
+        return target.storage.head(add.key[0]) is None
+
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        missing = [add for add, gone in zip(adds, pool.map(is_missing, adds), strict=True) if gone]
+    if missing:
+        raise StorageError(
+            f"version {target.version} cannot be restored: {len(missing)} of its data files are "
+            f"gone, for example {missing[0].path}",
+            next_step="Restore a later version",
+        )
+
+
+def _still_fits(written: Struct, wanted: Struct) -> bool:
+    """Tell whether files of one schema may stand in a table of another."""
+    for field in wanted:
+        had = written.field(field.name)
+        if had is None:
+            if not field.nullable:
+                return False
+        elif (had.type, had.physical_name) != (field.type, field.physical_name):
+            return False
+    return all(wanted.field(field.name) is not None for field in written)

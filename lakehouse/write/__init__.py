@@ -1,0 +1,1 @@
+"""Writing: the gate that rows pass, the data files and their statistics."""

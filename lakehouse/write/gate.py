@@ -1,0 +1,313 @@
+"""Compare incoming columns with a table's schema, and say how each is converted and checked.
+
+Pure: from types to SQL text. No value may change on the way in: a conversion that could lose
+anything is paired with a check that is true for the rows it would change.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from catalog.errors import DataError, InputError
+from catalog.names import near_misses
+from lakehouse.delta.schema import Array, Decimal, Field, Map, Primitive, Struct, Type
+from lakehouse.delta.types import from_duckdb, to_duckdb
+from lakehouse.duck.describe import Column, DuckType
+from lakehouse.duck.sql import identifier
+
+SchemaMode = Literal["strict", "add"]
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """Name what would be wrong with a row: SQL that is true for it."""
+
+    reason: str
+    sql: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ColumnPlan:
+    """Say how one column of the table is made: SQL over the source, and its checks."""
+
+    field: Field
+    source: str | None
+    sql: str
+    checks: tuple[Check, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GatePlan:
+    """Hold the table's schema after the write and one plan a column, in table order."""
+
+    schema: Struct
+    columns: tuple[ColumnPlan, ...]
+
+
+def gate(
+    source: tuple[Column, ...],
+    schema: Struct,
+    *,
+    mode: SchemaMode = "strict",
+    partition_columns: tuple[str, ...] = (),
+) -> GatePlan:
+    """Plan the way of incoming columns into a table.
+
+    Columns match by name, whatever their order and case. Raises DataError for columns that the
+    table lacks (mode ``strict``), that it requires and the rows lack, or whose type does not fit.
+    """
+    found = _by_name(source)
+    extra = [c for c in source if _match(schema, c.name) is None]
+    if extra and mode == "strict":
+        column = extra[0]
+        near = near_misses(column.name, schema.names())
+        raise DataError(
+            f"the table has no column {', '.join(repr(c.name) for c in extra)}",
+            next_step=(f"Did you mean {near[0]!r}? " if near else "")
+            + "Pass schema_mode='add' to add new columns",
+            column=column.name,
+            near=near,
+        )
+    if extra:
+        added = tuple(Field(c.name, from_duckdb(c.type, column=c.name)) for c in extra)
+        schema = Struct((*schema.fields, *added))
+    plans = []
+    for field in schema:
+        column_ = found.get(field.name.lower())
+        if column_ is None:
+            plans.append(_missing(field))
+            continue
+        plan = _plan(field, column_)
+        if field.name in partition_columns and field.type == Primitive("string"):
+            plan = dataclasses.replace(plan, checks=(*plan.checks, *_partition_checks(plan.sql)))
+        plans.append(plan)
+    return GatePlan(schema, tuple(plans))
+
+
+def validate_schema(schema: Struct, partition_columns: tuple[str, ...]) -> None:
+    """Raise InputError for a new table's schema that cannot work."""
+    if not schema.fields:
+        raise InputError("a table needs at least one column")
+    _unique(schema, "")
+    for name in partition_columns:
+        field = schema.field(name)
+        if field is None:
+            near = near_misses(name, schema.names())
+            raise InputError(
+                f"partition column {name!r} is not in the schema",
+                next_step=f"Did you mean {near[0]!r}?" if near else "Add it to the schema",
+            )
+        if isinstance(field.type, Array | Map | Struct) or field.type == Primitive("binary"):
+            raise InputError(
+                f"column {name!r} of type {to_duckdb(field.type)} cannot partition a table",
+                next_step="Partition by a column of text, number, date or time",
+            )
+    if len(set(partition_columns)) != len(partition_columns):
+        raise InputError("a partition column is named twice")
+    if len(partition_columns) == len(schema.fields):
+        raise InputError(
+            "all columns are partition columns, so that data files would hold nothing",
+            next_step="Leave at least one column out of partition_by",
+        )
+
+
+def _unique(type_: Type, path: str) -> None:
+    match type_:
+        case Struct(fields):
+            seen: dict[str, str] = {}
+            for field in fields:
+                where = f"{path}{field.name}"
+                if not field.name:
+                    raise InputError(f"a column {path and 'in ' + path[:-1] + ' '}has no name")
+                if (other := seen.setdefault(field.name.lower(), field.name)) != field.name or (
+                    len([f for f in fields if f.name == field.name]) > 1
+                ):
+                    raise InputError(
+                        f"columns {other!r} and {field.name!r} differ in case at most",
+                        next_step="Rename one of them; SQL does not tell them apart",
+                    )
+                _unique(field.type, f"{where}.")
+        case Array(element):
+            _unique(element, f"{path}element.")
+        case Map(key, value):
+            _unique(key, f"{path}key.")
+            _unique(value, f"{path}value.")
+        case _:
+            pass
+
+
+def _by_name(source: tuple[Column, ...]) -> dict[str, Column]:
+    found: dict[str, Column] = {}
+    for column in source:
+        if found.setdefault(column.name.lower(), column) is not column:
+            raise DataError(
+                f"the rows have two columns {column.name!r}",
+                next_step="Rename or drop one of them",
+                column=column.name,
+            )
+    return found
+
+
+def _match(schema: Struct, name: str) -> Field | None:
+    return next((field for field in schema if field.name.lower() == name.lower()), None)
+
+
+def _missing(field: Field) -> ColumnPlan:
+    if not field.nullable:
+        raise DataError(
+            f"column {field.name!r} is NOT NULL and the rows do not have it",
+            next_step="Add it to the rows",
+            column=field.name,
+        )
+    return ColumnPlan(field, None, f"CAST(NULL AS {to_duckdb(field.type, physical=True)})", ())
+
+
+def _plan(field: Field, column: Column) -> ColumnPlan:
+    name = identifier(column.name)
+    sql, checks = _convert(name, column.type, field.type, field.name)
+    if not field.nullable:
+        checks = (Check("is NULL in a NOT NULL column", f"{name} IS NULL"), *checks)
+    return ColumnPlan(field, column.name, sql, checks)
+
+
+def _partition_checks(sql: str) -> tuple[Check, ...]:
+    return (
+        Check(
+            "is the empty string in a partition column, where the Delta protocol reads it as NULL",
+            f"{sql} = ''",
+        ),
+        Check("is the name that stands for NULL in partition folders", f"{sql} = '{HIVE_NULL}'"),
+    )
+
+
+def _convert(sql: str, source: DuckType, target: Type, path: str) -> tuple[str, tuple[Check, ...]]:
+    """Return SQL of the target type, and checks for the rows that it would change."""
+    wanted = to_duckdb(target, physical=True)
+    match target:
+        case Struct() if source.name == "struct":
+            return _convert_struct(sql, source, target, path)
+        case Array(element, contains_null) if source.name in ("list", "array"):
+            inner, checks = _convert("x", source.children[0].type, element, f"{path}.element")
+            if not contains_null:
+                checks = (Check("holds NULL in a list that must not", "x IS NULL"), *checks)
+            lists = f"CAST({sql} AS {source.children[0].type.text}[])"
+            if source.name == "list":
+                lists = sql
+            made = lists if inner == "x" else f"list_transform({lists}, lambda x: {inner})"
+            return made, tuple(_any(check, lists) for check in checks)
+        case Map(key, value) if source.name == "map":
+            return _convert_map(sql, source, (key, value), path)
+    if source.name in ("null", '"null"'):
+        return f"CAST({sql} AS {wanted})", ()
+    if source.text == wanted:
+        return sql, ()
+    if not _fits(source, target):
+        raise DataError(
+            f"column {path!r} is {wanted} and the rows have {source.text}",
+            next_step="Convert the rows yourself, for example with CAST in SQL",
+            column=path,
+        )
+    cast = f"CAST({sql} AS {wanted})"
+    if _always_exact(source, target):
+        return cast, ()
+    tried = f"TRY_CAST({sql} AS {wanted})"
+    changes = (
+        f"{sql} IS NOT NULL AND ({tried} IS NULL OR "
+        f"TRY_CAST({tried} AS {source.text}) IS DISTINCT FROM {sql})"
+    )
+    return cast, (Check(f"does not fit {wanted}", changes),)
+
+
+def _convert_struct(
+    sql: str, source: DuckType, target: Struct, path: str
+) -> tuple[str, tuple[Check, ...]]:
+    found = _by_name(source.children)
+    unknown = [c.name for c in source.children if _match(target, c.name) is None]
+    if unknown:
+        raise DataError(
+            f"column {path!r} has no field {', '.join(map(repr, unknown))}",
+            next_step="Leave the field out",
+            column=path,
+        )
+    parts, checks, same = [], [], len(found) == len(target.fields)
+    for index, field in enumerate(target):
+        child = found.get(field.name.lower())
+        if child is None:
+            plan = _missing(dataclasses.replace(field, name=f"{path}.{field.name}"))
+            parts.append(f"{identifier(field.physical_name)} := {plan.sql}")
+            continue
+        inner_sql = f"struct_extract({sql}, '{child.name.replace(chr(39), chr(39) * 2)}')"
+        made, inner = _convert(inner_sql, child.type, field.type, f"{path}.{field.name}")
+        if not field.nullable:
+            null = Check("is NULL in a NOT NULL field", f"{inner_sql} IS NULL")
+            inner = (null, *inner)
+        checks += [Check(c.reason, f"{sql} IS NOT NULL AND ({c.sql})") for c in inner]
+        parts.append(f"{identifier(field.physical_name)} := {made}")
+        in_place = source.children[index].name == field.physical_name if same else False
+        same = same and in_place and made == inner_sql
+    if same:
+        return sql, tuple(checks)
+    packed = f"struct_pack({', '.join(parts)})"
+    return f"CASE WHEN {sql} IS NOT NULL THEN {packed} END", tuple(checks)
+
+
+def _convert_map(
+    sql: str, source: DuckType, target: tuple[Type, Type], path: str
+) -> tuple[str, tuple[Check, ...]]:
+    key_type, value_type = (child.type for child in source.children)
+    key, key_checks = _convert("x.key", key_type, target[0], f"{path}.key")
+    value, value_checks = _convert("x.value", value_type, target[1], f"{path}.value")
+    entries = f"map_entries({sql})"
+    checks = tuple(_any(check, entries) for check in (*key_checks, *value_checks))
+    if key == "x.key" and value == "x.value":
+        return sql, checks
+    packed = f"list_transform({entries}, lambda x: {{'key': {key}, 'value': {value}}})"
+    return f"CASE WHEN {sql} IS NOT NULL THEN map_from_entries({packed}) END", checks
+
+
+def _any(check: Check, lists: str) -> Check:
+    return Check(check.reason, f"coalesce(len(list_filter({lists}, lambda x: {check.sql})), 0) > 0")
+
+
+_INTEGERS = {
+    "tinyint": 3, "smallint": 5, "integer": 10, "bigint": 19, "hugeint": 39,
+    "utinyint": 3, "usmallint": 5, "uinteger": 10, "ubigint": 20, "uhugeint": 39,
+}  # fmt: skip
+_INTEGER_BITS = {
+    "tinyint": 7, "smallint": 15, "integer": 31, "bigint": 63,
+    "utinyint": 8, "usmallint": 16, "uinteger": 32, "ubigint": 64,
+}  # fmt: skip
+_TARGET_BITS = {"byte": 7, "short": 15, "integer": 31, "long": 63, "float": 24, "double": 53}
+_NUMBERS = frozenset((*_INTEGERS, "float", "double", "decimal"))
+_NUMERIC = frozenset(_TARGET_BITS)
+_TEXT = frozenset(("varchar", "enum", "uuid"))
+_WALL_CLOCK = frozenset(("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"))
+_INSTANTS = frozenset(("timestamp with time zone", "timestamptz_ns"))
+
+
+def _fits(source: DuckType, target: Type) -> bool:
+    """Tell whether some values of the source type have the same meaning in the target's."""
+    if isinstance(target, Decimal):
+        return source.name in _NUMBERS
+    if not isinstance(target, Primitive):
+        return False
+    if target.name in _NUMERIC:
+        return source.name in _NUMBERS
+    allowed = {"string": _TEXT, "timestamp_ntz": _WALL_CLOCK, "timestamp": _INSTANTS}
+    return source.name in allowed.get(target.name, ())
+
+
+def _always_exact(source: DuckType, target: Type) -> bool:
+    """Tell whether every value of the source type survives, so that no check is needed."""
+    if isinstance(target, Decimal):
+        whole = target.precision - target.scale
+        if source.name == "decimal":
+            return source.scale <= target.scale and source.precision - source.scale <= whole
+        return source.name in _INTEGERS and _INTEGERS[source.name] <= whole
+    if isinstance(target, Primitive) and target.name in _TARGET_BITS:
+        if (source.name, target.name) == ("float", "double"):
+            return True
+        return _INTEGER_BITS.get(source.name, 99) <= _TARGET_BITS[target.name]
+    return source.name in _TEXT
