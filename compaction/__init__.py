@@ -1,0 +1,7 @@
+"""Upkeep: keep tables in a shape that is quick to read."""
+
+from compaction.plan import Bin, FileSize, plan_bins
+from compaction.policy import Policy
+from compaction.run import CompactionReport, plan, run
+
+__all__ = ["Bin", "CompactionReport", "FileSize", "Policy", "plan", "plan_bins", "run"]
