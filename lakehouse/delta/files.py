@@ -268,7 +268,7 @@ def _derive(raw: pa.Table, layout: Layout, engine: Engine) -> pa.Table:
         columns.append(f"{typed_sql(text, field.type)} AS p{ordinal}")
     for leaf in layout.leaves:
         columns += _leaf_columns(leaf)
-    shape = json.dumps(_statistics_shape(layout))
+    shape = json.dumps(statistics_shape(layout))
     query = (
         f"SELECT {', '.join(columns)} FROM "
         f"(SELECT *, from_json(stats, {literal(shape)}) AS s FROM raw_files) AS raw"
@@ -296,7 +296,8 @@ def _leaf_columns(leaf: Leaf) -> list[str]:
     return columns
 
 
-def _statistics_shape(layout: Layout) -> dict[str, Any]:
+def statistics_shape(layout: Layout) -> dict[str, Any]:
+    """Return the structure of a table's statistics, in the form that DuckDB's from_json takes."""
     bounds: dict[str, Any] = {}
     nulls: dict[str, Any] = {}
     nans: dict[str, Any] = {}

@@ -9,11 +9,14 @@ from __future__ import annotations
 from lakehouse.delta.schema import Primitive, Type
 from lakehouse.delta.types import to_duckdb
 
+_NOT_FINITE = {"nan": "NaN", "-nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
 
 def to_log(text: str | None, type_: Type) -> str | None:
     """Return a partition value as the log stores it, from DuckDB's text of it.
 
-    Timestamps with a zone are stored in UTC in ISO 8601 form, which no reader can misplace.
+    Timestamps with a zone are stored in UTC in ISO 8601 form, which no reader can misplace; what
+    is no finite number as all engines read it (``NaN``, ``Infinity``).
 
     >>> to_log("2020-01-01 00:00:02.5+00", Primitive("timestamp"))
     '2020-01-01T00:00:02.500000Z'
@@ -24,6 +27,8 @@ def to_log(text: str | None, type_: Type) -> str | None:
         return f"{_micros(text.removesuffix('+00')).replace(' ', 'T', 1)}Z"
     if type_.name == "timestamp_ntz":
         return _micros(text)
+    if type_.name in ("float", "double"):
+        return _NOT_FINITE.get(text, text)
     return text
 
 

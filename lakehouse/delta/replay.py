@@ -24,6 +24,7 @@ from lakehouse.delta.log import LOG, Checkpoint
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import literal
 
+_OTHERS = ("metaData", "protocol", "txn", "domainMetadata", "sidecar")
 _ADD_EXTRA = ("tags", "baseRowId", "defaultRowCommitVersion", "clusteringProvider")
 
 
@@ -31,11 +32,12 @@ _ADD_EXTRA = ("tags", "baseRowId", "defaultRowCommitVersion", "clusteringProvide
 class Tail:
     """Hold what commits changed: the last word on each file, and the newest other actions.
 
-    ``adds`` are live after the commits; ``gone`` are the keys of files that the commits removed
-    or put in again, and that an older state must forget.
+    ``adds`` are live after the commits, ``removes`` are their tombstones; ``gone`` are the keys
+    of both, which an older state must forget.
     """
 
     adds: tuple[act.AddFile, ...] = ()
+    removes: tuple[act.RemoveFile, ...] = ()
     gone: frozenset[tuple[str, str]] = frozenset()
     metadata: act.Metadata | None = None
     protocol: act.Protocol | None = None
@@ -61,7 +63,7 @@ def replay(commits: Iterable[list[act.Action]]) -> Tail:
     Raises CorruptionError where one commit says two things about one file, or where metadata or
     protocol occur twice in one commit.
     """
-    files: dict[tuple[str, str], act.AddFile | None] = {}
+    files: dict[tuple[str, str], act.AddFile | act.RemoveFile] = {}
     metadata: act.Metadata | None = None
     protocol: act.Protocol | None = None
     transactions: dict[str, act.Transaction] = {}
@@ -73,7 +75,7 @@ def replay(commits: Iterable[list[act.Action]]) -> Tail:
         # Removes first: one commit may remove a file and add it again with another vector.
         for action in commit:
             if isinstance(action, act.RemoveFile):
-                files[action.key] = None
+                files[action.key] = action
         for action in commit:
             match action:
                 case act.AddFile():
@@ -92,7 +94,8 @@ def replay(commits: Iterable[list[act.Action]]) -> Tail:
                 case _:
                     pass
     return Tail(
-        adds=tuple(add for add in files.values() if add is not None),
+        adds=tuple(file for file in files.values() if isinstance(file, act.AddFile)),
+        removes=tuple(file for file in files.values() if isinstance(file, act.RemoveFile)),
         gone=frozenset(files),
         metadata=metadata,
         protocol=protocol,
@@ -121,7 +124,8 @@ def _check(commit: list[act.Action]) -> None:
 
 def read_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) -> Base:
     """Read the state at a checkpoint: classic, in parts, or v2 with its sidecars."""
-    with engine.work(f"read the checkpoint of version {checkpoint.version}") as cursor:
+    doing = f"read the checkpoint of version {checkpoint.version}"
+    with engine.work(doing, reading=True) as cursor:
         if checkpoint.paths[0].endswith(".json"):
             body = storage.read(checkpoint.paths[0])
             listed = from_lines(body, where=checkpoint.paths[0])
@@ -131,16 +135,38 @@ def read_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) ->
             files = raw_table(a for a in listed if isinstance(a, act.AddFile))
         else:
             urls = [storage.url(path) for path in checkpoint.paths]
-            others = _other_actions(cursor, urls)
+            others = _actions(cursor, urls, _OTHERS)
             files = _add_rows(cursor, urls)
-        sidecars = [
-            storage.url(_sidecar_path(str(a.values["path"])))
-            for a in others
-            if isinstance(a, act.OtherAction) and a.kind == "sidecar"
-        ]
+        sidecars = [storage.url(path) for path in _sidecars(others)]
         if sidecars:
             files = pa.concat_tables([files, _add_rows(cursor, sidecars)])
     return Base(files, replay([[a] for a in others]))
+
+
+def checkpoint_tombstones(
+    storage: Storage, checkpoint: Checkpoint, engine: Engine
+) -> list[act.RemoveFile]:
+    """Return the tombstones that a checkpoint keeps."""
+    doing = f"read the checkpoint of version {checkpoint.version}"
+    with engine.work(doing, reading=True) as cursor:
+        if checkpoint.paths[0].endswith(".json"):
+            listed = from_lines(storage.read(checkpoint.paths[0]), where=checkpoint.paths[0])
+            paths: list[str] = []
+        else:
+            paths = [storage.url(path) for path in checkpoint.paths]
+            listed = _actions(cursor, paths, ("remove", "sidecar"))
+        sidecars = [storage.url(path) for path in _sidecars(listed)]
+        if sidecars:
+            listed = [*listed, *_actions(cursor, sidecars, ("remove",))]
+    return [action for action in listed if isinstance(action, act.RemoveFile)]
+
+
+def _sidecars(listed: list[act.Action]) -> list[str]:
+    return [
+        _sidecar_path(str(action.values["path"]))
+        for action in listed
+        if isinstance(action, act.OtherAction) and action.kind == "sidecar"
+    ]
 
 
 def _sidecar_path(path: str) -> str:
@@ -158,8 +184,7 @@ def _columns(cursor: Connection, urls: list[str]) -> dict[str, Any]:
     return dict(zip(relation.columns, relation.types, strict=True))
 
 
-def _other_actions(cursor: Connection, urls: list[str]) -> list[act.Action]:
-    kinds = ("metaData", "protocol", "txn", "domainMetadata", "sidecar")
+def _actions(cursor: Connection, urls: list[str], kinds: tuple[str, ...]) -> list[act.Action]:
     present = [kind for kind in kinds if kind in _columns(cursor, urls)]
     if not present:
         return []

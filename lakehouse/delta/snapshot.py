@@ -90,6 +90,10 @@ def load(
         try:
             segment = log.segment(listing, version, unusable=frozenset(unusable))
         except LakehouseError as error:
+            if start:
+                # An older checkpoint, or the whole log, may still do.
+                listing, start = log.read_listing(storage), 0
+                continue
             raise first_error or error from error
         if segment.checkpoint is None:
             return _build(storage, engine, segment, EMPTY)

@@ -55,11 +55,11 @@ class Engine:
         return self._root.cursor()
 
     @contextlib.contextmanager
-    def work(self, doing: str) -> Iterator[Connection]:
+    def work(self, doing: str, *, reading: bool = False) -> Iterator[Connection]:
         """Give a cursor for a piece of work, translate DuckDB's errors, and close it."""
         cursor = self.cursor()
         try:
-            with translated(doing):
+            with translated(doing, reading=reading):
                 yield cursor
         finally:
             cursor.close()

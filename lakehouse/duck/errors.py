@@ -13,16 +13,29 @@ DuckError = duckdb.Error
 ParserError = duckdb.ParserException
 # A name in SQL that is no table, schema or column.
 NameErrors = (duckdb.CatalogException, duckdb.BinderException)
-_DISK = ("no space left", "permission denied", "read-only file system", "too many open files")
+_DISK = (
+    "no space left",
+    "file too large",
+    "permission denied",
+    "read-only file system",
+    "too many open files",
+)
 
 
 @contextlib.contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """Raise DuckDB's errors as LakehouseError; ``doing`` completes "cannot ..."."""
+def translated(doing: str, *, reading: bool = False) -> Iterator[None]:
+    """Raise DuckDB's errors as LakehouseError; ``doing`` completes "cannot ...".
+
+    ``reading`` says that only a file can be at fault: what would be an InputError is a
+    CorruptionError then.
+    """
     try:
         yield
     except duckdb.Error as error:
-        raise translate(error, doing) from error
+        found = translate(error, doing)
+        if reading and isinstance(found, InputError):
+            found = CorruptionError(found.message, next_step="Restore the file from a backup")
+        raise found from error
 
 
 def translate(error: duckdb.Error, doing: str) -> LakehouseError:

@@ -42,19 +42,17 @@ def write_parquet(
     token: str,
     partition_by: tuple[str, ...] = (),
     file_bytes: int,
-    compression: str = "snappy",
 ) -> list[WrittenFile]:
     """Write a query's rows below ``folder`` as files named ``part-<token>-<uuid>.parquet``.
 
-    Partitioned files stand in folders named ``column=value``. Rows keep their order within a
-    partition. Files are cut at about ``file_bytes``, unless partitioned.
+    Partitioned files stand in folders named ``column=value``.
+    Files are cut at about ``file_bytes``, unless partitioned.
     """
     options = [
         "FORMAT parquet",
         "RETURN_STATS",
         "APPEND true",
         f"FILENAME_PATTERN {literal(f'part-{token}-{{uuidv7}}')}",
-        f"COMPRESSION {compression}",
     ]
     if partition_by:
         options.append(f"PARTITION_BY ({', '.join(identifier(c) for c in partition_by)})")

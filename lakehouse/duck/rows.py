@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
 from catalog.errors import DataError, InputError
-from lakehouse.duck.describe import Column, columns_of
+from lakehouse.duck.describe import Column, DuckType, columns_of
 from lakehouse.duck.engine import VERSION, Connection, Relation
 from lakehouse.duck.sql import identifier
 
@@ -26,7 +29,8 @@ _numbers = itertools.count()
 class Source:
     """Hold rows that a cursor can select from.
 
-    ``name`` is quoted SQL. ``rescannable`` is False for streams, which can be read once.
+    ``name`` is quoted SQL. ``rescannable`` is False for streams, which can be read once. Without
+    ``columns`` there are no rows, and nothing to select from.
     """
 
     name: str
@@ -40,10 +44,19 @@ def register(cursor: Connection, rows: Rows) -> Source:
     Raises InputError for what is not rows, and DataError where dicts hold values of no one type.
     """
     data, rescannable = _to_arrow(rows)
+    _refuse_duplicates(data.schema.names)
     name = f"rows_{next(_numbers)}"
+    if not data.schema.names:
+        if isinstance(data, pa.Table) and data.num_rows:
+            raise DataError("the rows have no columns", next_step="Name at least one")
+        return Source(identifier(name), (), rescannable)
     cursor.register(name, data)
     columns = columns_of(cursor.sql(f"SELECT * FROM {identifier(name)} LIMIT 0"))
-    return Source(identifier(name), columns, rescannable)
+    typed = tuple(
+        Column(column.name, _with_nulls(column.type, type_))
+        for column, type_ in zip(columns, data.schema.types, strict=True)
+    )
+    return Source(identifier(name), typed, rescannable)
 
 
 def arrow_schema_of(rows: Rows) -> pa.Schema | None:
@@ -84,14 +97,46 @@ def _to_arrow(rows: Rows) -> tuple[pa.Table | pa.RecordBatchReader, bool]:
     )
 
 
+def _refuse_duplicates(names: Sequence[str]) -> None:
+    # DuckDB would rename the second.
+    twice = [name for name, count in Counter(name.lower() for name in names).items() if count > 1]
+    if twice:
+        found = [name for name in names if name.lower() == twice[0]]
+        raise DataError(
+            f"the rows have {len(found)} columns {found[-1]!r}",
+            next_step="Rename or drop one of them",
+            column=found[-1],
+        )
+
+
+def _with_nulls(type_: DuckType, arrow: pa.DataType) -> DuckType:
+    """Return a type with what Arrow calls null as such: DuckDB before 2.0 calls it INTEGER."""
+    if pa.types.is_null(arrow):
+        return DuckType("null", '"NULL"')
+    if type_.children and arrow.num_fields == len(type_.children):
+        children = tuple(
+            Column(child.name, _with_nulls(child.type, arrow.field(index).type))
+            for index, child in enumerate(type_.children)
+        )
+        return dataclasses.replace(type_, children=children)
+    return type_
+
+
 def _is_pandas(rows: Rows) -> bool:
     return type(rows).__module__.split(".")[0] == "pandas" and hasattr(rows, "columns")
 
 
 def _pandas(rows: Rows) -> pa.Table:
+    names = [str(name) for name in rows.columns]
+    _refuse_duplicates(names)
+    for position, name in enumerate(names):
+        values = rows.iloc[:, position]
+        if values.dtype == object:
+            # What pandas means by a missing value has no kind.
+            _check_kinds(name, (value for value in values if not _is_nan(value)))
     try:
         return _exact_table(pa.Table.from_pandas(rows, preserve_index=False))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (ValueError, pa.ArrowTypeError, OverflowError) as error:
         raise DataError(
             f"a pandas column holds values of no one type: {error}",
             next_step="Convert it, for example with frame.astype",
@@ -123,15 +168,70 @@ def _dicts(rows: Sequence[Any]) -> pa.Table:
 def _array(name: str, values: Any) -> Any:
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
+    _check_kinds(name, values)
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError) as error:
         samples = tuple(dict.fromkeys(type(value).__name__ for value in values))
         raise DataError(
             f"column {name!r} holds values of no one type ({', '.join(samples)}): {error}",
             next_step="Make them one type",
             column=name,
         ) from error
+
+
+# Kinds of Python values that Arrow would convert to one another, losing something, if mixed.
+_MIXED = (
+    frozenset(("bool", "number")),
+    frozenset(("date", "datetime with a zone")),
+    frozenset(("date", "datetime without a zone")),
+    frozenset(("datetime with a zone", "datetime without a zone")),
+    frozenset(("str", "bytes")),
+)
+
+
+def _check_kinds(name: str, values: Iterable[Any]) -> None:
+    kinds: set[str] = set()
+    inner: dict[str, list[Any]] = {}
+    for value in values:
+        if isinstance(value, Mapping):
+            for key, child in value.items():
+                inner.setdefault(f"{name}.{key}", []).append(child)
+        elif isinstance(value, list | tuple):
+            inner.setdefault(f"{name}.element", []).extend(value)
+        elif kind := _kind(value):
+            kinds.add(kind)
+    for mixed in _MIXED:
+        if mixed <= kinds:
+            raise DataError(
+                f"column {name!r} holds values of no one type ({', '.join(sorted(kinds))})",
+                next_step="Make them one type",
+                column=name,
+            )
+    for path, children in inner.items():
+        _check_kinds(path, children)
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case bool():
+            return "bool"
+        case int() | float() | Decimal():
+            return "number"
+        case datetime():
+            return f"datetime {'without' if value.tzinfo is None else 'with'} a zone"
+        case date():
+            return "date"
+        case str():
+            return "str"
+        case bytes() | bytearray():
+            return "bytes"
+        case _:
+            return ""
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and value != value
 
 
 def _exact_table(table: pa.Table) -> pa.Table:

@@ -88,6 +88,7 @@ class Lake:
         self._engine = engine
         self._scanner = Scanner(engine)
         self._handles: dict[tuple[str, str], Table] = {}
+        self._folded: tuple[CatalogState | None, Mapping[str, TableEntry]] = (None, {})
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -258,7 +259,7 @@ class Lake:
 
     def _prepare(self, query: str, params: Params) -> Prepared:
         state = self._catalog.state
-        folded = {entry.name.lower(): entry for entry in state.tables.values()}
+        folded = self._by_folded_name(state)
 
         def resolve(layer: str, table: str) -> tuple[str, str] | None:
             entry = folded.get(f"{layer}.{table}".lower())
@@ -270,6 +271,13 @@ class Lake:
             return self._scanner.prepare(text, refs, params)
         except InputError as error:
             raise _unknown_table(error, others, state) or error from error
+
+    def _by_folded_name(self, state: CatalogState) -> Mapping[str, TableEntry]:
+        known, folded = self._folded
+        if known is not state:
+            folded = {entry.name.lower(): entry for entry in state.tables.values()}
+            self._folded = (state, folded)
+        return folded
 
     def _ref(
         self, reference: Reference, entries: Mapping[str, TableEntry], params: Params

@@ -80,7 +80,8 @@ def references(
     """Return the query to run, the tables in it, and pairs of names that are no table.
 
     ``resolve`` returns a table's layer and name for a pair of names in any case, or None. A
-    mention with time travel (``silver.flights AT (VERSION => 3)``) is replaced by its own view.
+    mention with time travel (``silver.flights AT (VERSION => 3)``) is replaced by its own view,
+    named by number: an expression in the name would make a view for each value.
     """
     try:
         tokens = sqlglot.tokenize(sql, dialect="duckdb")
@@ -102,8 +103,9 @@ def references(
             continue
         index += 3
         at, alias, stop = _time_travel(sql, tokens, index)
-        view = name[1] if at is None else f"{name[1]}@{at.kind}:{at.expression}"
-        found[(*name, at)] = Reference(*name, at, view)
+        known = found.get((*name, at))
+        view = name[1] if at is None else f"{name[1]}@{len(found)}" if known is None else known.view
+        found[(*name, at)] = known or Reference(*name, at, view)
         if at is not None:
             shown = alias or name[1]
             out += [

@@ -21,7 +21,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
 from lakehouse.delta.files import Layout, Leaf
-from lakehouse.delta.schema import Primitive
+from lakehouse.delta.schema import Decimal, Primitive
 from lakehouse.delta.types import to_duckdb
 
 _LONGEST = 200_000
@@ -71,6 +71,8 @@ class Pruner:
 
         The filters all hold for a matching row. The SQL is never NULL.
         """
+        if any("\n" in name for name in self._awkward):
+            return KEEP  # filters cannot be told apart
         terms = [term for text in filters if (term := self._filter(text)) != KEEP]
         return " AND ".join(terms) if terms else KEEP
 
@@ -263,6 +265,9 @@ def split_filters(value: str | list[str]) -> tuple[str, ...]:
 def _path(node: exp.Expr) -> tuple[str, ...]:
     if isinstance(node, exp.Dot):
         return (*_path(node.this), node.name)
+    if isinstance(node, exp.StructExtract):
+        above, name = _path(node.this), node.expression
+        return (*above, name.name) if above and name.is_string else ()
     if isinstance(node, exp.Column):
         return tuple(part.name for part in node.parts)
     return ()
@@ -292,19 +297,23 @@ def _join(parts: list[str], *, all_of: bool) -> str:
     return f"({(' AND ' if all_of else ' OR ').join(terms)})"
 
 
-_WHOLE = ("byte", "short", "integer", "long")
-_TIMES = ("timestamp", "timestamp_ntz", "date")
+_WIDER = ("SMALLINT", "INT", "INTEGER", "BIGINT", "HUGEINT", "INT128", "DOUBLE")
 
 
 def _is_monotone(leaf: Leaf, target: str) -> bool:
     """Tell whether a cast keeps the order of all values."""
-    if not isinstance(leaf.type, Primitive):
-        return False
-    name = leaf.type.name
     if target == to_duckdb(leaf.type):
         return True
-    if name in _WHOLE:
-        return target in ("SMALLINT", "INT", "INTEGER", "BIGINT", "HUGEINT", "DOUBLE", "INT128")
-    if name in ("timestamp_ntz", "date"):
-        return target in ("DATE", "TIMESTAMP")
-    return False
+    if isinstance(leaf.type, Decimal):
+        return target.startswith("DECIMAL(")
+    if not isinstance(leaf.type, Primitive):
+        return False
+    match leaf.type.name:
+        case "byte" | "short" | "integer" | "long":
+            return target in _WIDER or target.startswith("DECIMAL(")
+        case "float":
+            return target == "DOUBLE"
+        case "timestamp_ntz" | "date":
+            return target in ("DATE", "TIMESTAMP")
+        case _:
+            return False

@@ -17,7 +17,7 @@ from lakehouse.delta.files import vector_from_row
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.engine import Connection, Engine, Relation
-from lakehouse.duck.errors import DuckError, ParserError, translate
+from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier, literal
 from lakehouse.scan.plan import Reach, reaches
 from lakehouse.scan.prune import KEEP, Pruner
@@ -27,6 +27,7 @@ Params = Sequence[Any] | Mapping[str, Any] | None
 _CLOCK = re.compile(
     r"\b(now|today|current_\w+|local\w+|get_current_\w+|transaction_timestamp)\b", re.IGNORECASE
 )
+_INDEX_COLUMN = re.compile(r"'(?:[^']|'')*'|\b(?P<kind>min|max|nulls|nan|p)(?P<number>\d+)\b")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,7 +107,12 @@ class Scanner:
                 scans = reached.get(f"t{view.key}", [])
                 pruner = Pruner(ref.snapshot.files.layout, self._volatile)
                 where = _either(pruner, scans)
-                figures = self._bind(cursor, ref, view, where)
+                try:
+                    figures = self._bind(cursor, ref, view, where)
+                except (*NameErrors, ParserError):
+                    # DuckDB shows some expressions in a form that it does not read.
+                    where = KEEP
+                    figures = self._bind(cursor, ref, view, where)
                 rows = ref.snapshot.files.rows(self._engine)
                 tables.append(_report(ref, where, scans, figures, rows))
             cursor.execute(f"USE scan{generation}")
@@ -130,7 +136,10 @@ class Scanner:
     def _view(self, ref: TableRef) -> TableView:
         files = ref.snapshot.files
         return table_view(
-            files.layout, ref.snapshot.properties, has_vectors=files.has_deletion_vectors
+            files.layout,
+            ref.snapshot.properties,
+            place=(ref.schema, ref.name),
+            has_vectors=files.has_deletion_vectors,
         )
 
     def _define(
@@ -294,6 +303,14 @@ def _named(text: str, ref: TableRef) -> str:
 
 def _readable(where: str, ref: TableRef) -> str:
     layout = ref.snapshot.files.layout
-    leaves = {leaf.ordinal: ".".join(f.name for f in leaf.path) for leaf in layout.leaves}
-    text = re.sub(r"\b(min|max|nulls|nan)(\d+)\b", lambda m: f"{m[1]}({leaves[int(m[2])]})", where)
-    return re.sub(r"\bp(\d+)\b", lambda m: layout.partition_columns[int(m[1])], text)
+    leaves = {str(leaf.ordinal): ".".join(f.name for f in leaf.path) for leaf in layout.leaves}
+
+    def named(match: re.Match[str]) -> str:
+        kind, number = match["kind"], match["number"]
+        if kind is None:
+            return match[0]  # a string constant may look like a column of the index
+        if kind == "p":
+            return layout.partition_columns[int(number)]
+        return f"{kind}({leaves[number]})"
+
+    return _INDEX_COLUMN.sub(named, where)

@@ -26,8 +26,13 @@ class TableView:
     view: str
 
 
-def table_view(layout: Layout, properties: Mapping[str, str], *, has_vectors: bool) -> TableView:
+def table_view(
+    layout: Layout, properties: Mapping[str, str], *, place: tuple[str, str], has_vectors: bool
+) -> TableView:
     """Return the definitions of a table's view and stand-in.
+
+    ``place`` is the view's schema and name: part of the key, so that two tables of one schema,
+    or two versions of one table, each have variables of their own in a query.
 
     The view selects from ``getvariable('files_<key>')``, a list of URLs; from
     ``getvariable('parts_<key>')``, a list of structs ``{i, p0, ...}`` by file position, where the
@@ -38,7 +43,7 @@ def table_view(layout: Layout, properties: Mapping[str, str], *, has_vectors: bo
     by_id = properties.get("delta.columnMapping.mode") == "id"
     template = _view(layout, by_id=by_id, has_vectors=has_vectors)
     types = [to_duckdb(field.type) for field in fields]
-    key = hashlib.sha256(f"{template}\0{types}".encode()).hexdigest()[:20]
+    key = hashlib.sha256(f"{place}\0{template}\0{types}".encode()).hexdigest()[:20]
     columns = ", ".join(f"c{i}_{key} {type_}" for i, type_ in enumerate(types))
     names = ", ".join(f"c{i}_{key} AS {identifier(f.name)}" for i, f in enumerate(fields))
     return TableView(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,9 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalog.errors import InputError
+from catalog.errors import InputError, LakehouseError
 from catalog.names import near_misses
 from catalog.storage import Storage
+from lakehouse.delta.checkpoint import is_due, write_checkpoint
 from lakehouse.delta.protocol import reader_features, writer_features
 from lakehouse.delta.snapshot import Snapshot, load, load_latest, refresh
 from lakehouse.delta.types import schema_to_arrow
@@ -21,6 +23,8 @@ from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner, TableRef
 from lakehouse.table import listing, rewriting, second_opinion, timeline, writing
 from lakehouse.table.reports import Commit, TableDetail, WriteReport
+
+_log = logging.getLogger("lakehouse")
 
 
 class Table:
@@ -158,15 +162,22 @@ class Table:
         """
         snapshot = self.snapshot(version=version, timestamp=timestamp)
         selected = "*" if columns is None else self._columns(columns, snapshot)
-        sql = f"SELECT {selected} FROM lakehouse.rows"
+        sql = f"SELECT {selected} FROM lakehouse.{identifier(self._name)}"
         if where is not None:
             sql += f" WHERE ({where}\n)"
-        ref = TableRef("lakehouse", "rows", self._name, snapshot)
+        ref = TableRef("lakehouse", self._name, self._name, snapshot)
         return self._scanner.prepare(sql, [ref]).relation()
 
     def history(self, limit: int | None = None) -> list[Commit]:
         """Return the table's commits, newest first."""
         return timeline.history(self._storage, limit)
+
+    def checkpoint(self) -> int:
+        """Write a checkpoint of the newest version; return its bytes.
+
+        Every tenth commit writes one by itself (``delta.checkpointInterval``).
+        """
+        return write_checkpoint(self.snapshot(), self._engine)
 
     def files(
         self, *, version: int | None = None, timestamp: datetime | str | None = None
@@ -234,6 +245,15 @@ class Table:
             known = self._latest
             if snapshot is not None and (known is None or known.version < snapshot.version):
                 self._latest = snapshot
+        if snapshot is not None and is_due(snapshot):
+            self._checkpoint(snapshot)
+
+    def _checkpoint(self, snapshot: Snapshot) -> None:
+        # A commit that stands must not fail for want of a checkpoint, which only saves time.
+        try:
+            write_checkpoint(snapshot, self._engine)
+        except LakehouseError as error:
+            _log.warning("no checkpoint of %s version %d: %s", self._name, snapshot.version, error)
 
     def _columns(self, columns: Sequence[str], snapshot: Snapshot) -> str:
         if isinstance(columns, str):

@@ -52,32 +52,44 @@ def write_rows(
     error no file of this call is left behind.
     """
     layout = Layout(plan.schema, partition_columns)
-    token = uuid.uuid4().hex[:16]
-    folder = storage.url()
     if storage.local_path is not None:
         storage.local_path.mkdir(parents=True, exist_ok=True)
+    token = uuid.uuid4().hex[:16]
     try:
-        written = write_parquet(
-            cursor,
-            f"SELECT {', '.join(_select(plan))} FROM {source.name}",
-            folder,
-            token=token,
-            partition_by=tuple(field.physical_name for field in layout.partitions),
-            file_bytes=_target(properties),
-        )
-        for file in written:
-            check_finite(file, layout)
-        kept = [file for file in written if file.rows]
-        empty = [_relative(file, folder) for file in written if not file.rows]
-        storage.delete(empty)
-        storage.sync(_relative(file, folder) for file in kept)
-        adds = tuple(_add(file, layout, folder, properties) for file in kept)
+        return _write(cursor, source, plan, layout, storage, token=token, properties=properties)
     except DuckError as error:
         discard(storage, token)
         raise _rejected(error, cursor, source, plan) from error
     except BaseException:
         discard(storage, token)
         raise
+
+
+def _write(
+    cursor: Connection,
+    source: Source,
+    plan: GatePlan,
+    layout: Layout,
+    storage: Storage,
+    *,
+    token: str,
+    properties: Mapping[str, str],
+) -> NewFiles:
+    root = storage.url()
+    written = write_parquet(
+        cursor,
+        f"SELECT {', '.join(_select(plan))} FROM {source.name}",
+        root,
+        token=token,
+        partition_by=tuple(field.physical_name for field in layout.partitions),
+        file_bytes=_target(properties),
+    )
+    for file in written:
+        check_finite(file, layout)
+    kept = [file for file in written if file.rows]
+    storage.delete([_relative(file, root) for file in written if not file.rows])
+    storage.sync(_relative(file, root) for file in kept)
+    adds = tuple(_add(file, layout, root, properties) for file in kept)
     return NewFiles(adds, sum(file.rows for file in kept), sum(file.size for file in kept))
 
 
@@ -120,6 +132,12 @@ def _rejected(
     error: DuckError, cursor: Connection, source: Source, plan: GatePlan
 ) -> LakehouseError:
     match = _FAILED.search(str(error))
+    if match is None and "name too long" in str(error).lower():
+        # Files could stand outside of such a folder, but Polars takes the values from the path.
+        return DataError(
+            "a partition value is too long to name a folder (255 bytes, percent-encoded)",
+            next_step="Partition by a shorter column, such as a code; nothing was written",
+        )
     if match is None:
         return translate(error, "write the rows")
     column = plan.columns[int(match[1])]
@@ -151,13 +169,13 @@ def _diagnose(
     return int(row[0]), list(row[1] or ())
 
 
-def _add(file: WrittenFile, layout: Layout, folder: str, properties: Mapping[str, str]) -> AddFile:
+def _add(file: WrittenFile, layout: Layout, root: str, properties: Mapping[str, str]) -> AddFile:
     values = {
         field.physical_name: to_log(file.partition.get(field.physical_name), field.type)
         for field in layout.partitions
     }
     return AddFile(
-        path=encode_path(_relative(file, folder)),
+        path=encode_path(_relative(file, root)),
         partition_values=values,
         size=file.size,
         modification_time=time.time_ns() // 1_000_000,
@@ -166,8 +184,8 @@ def _add(file: WrittenFile, layout: Layout, folder: str, properties: Mapping[str
     )
 
 
-def _relative(file: WrittenFile, folder: str) -> str:
-    return file.name.removeprefix(folder).lstrip("/")
+def _relative(file: WrittenFile, root: str) -> str:
+    return file.name.removeprefix(root).lstrip("/")
 
 
 def _target(properties: Mapping[str, str]) -> int:

@@ -58,6 +58,8 @@ def gate(
     Columns match by name, whatever their order and case. Raises DataError for columns that the
     table lacks (mode ``strict``), that it requires and the rows lack, or whose type does not fit.
     """
+    if not source:
+        return GatePlan(schema, ())  # no columns, no rows
     found = _by_name(source)
     extra = [c for c in source if _match(schema, c.name) is None]
     if extra and mode == "strict":
@@ -80,8 +82,9 @@ def gate(
             plans.append(_missing(field))
             continue
         plan = _plan(field, column_)
-        if field.name in partition_columns and field.type == Primitive("string"):
-            plan = dataclasses.replace(plan, checks=(*plan.checks, *_partition_checks(plan.sql)))
+        if field.name in partition_columns:
+            checks = _partition_checks(plan.sql, field.type)
+            plan = dataclasses.replace(plan, checks=(*plan.checks, *checks))
         plans.append(plan)
     return GatePlan(schema, tuple(plans))
 
@@ -98,6 +101,11 @@ def validate_schema(schema: Struct, partition_columns: tuple[str, ...]) -> None:
             raise InputError(
                 f"partition column {name!r} is not in the schema",
                 next_step=f"Did you mean {near[0]!r}?" if near else "Add it to the schema",
+            )
+        if name == "*":
+            raise InputError(
+                "a column named '*' cannot partition a table: DuckDB takes it for all columns",
+                next_step="Rename it",
             )
         if isinstance(field.type, Array | Map | Struct) or field.type == Primitive("binary"):
             raise InputError(
@@ -172,14 +180,23 @@ def _plan(field: Field, column: Column) -> ColumnPlan:
     return ColumnPlan(field, column.name, sql, checks)
 
 
-def _partition_checks(sql: str) -> tuple[Check, ...]:
-    return (
-        Check(
-            "is the empty string in a partition column, where the Delta protocol reads it as NULL",
-            f"{sql} = ''",
-        ),
-        Check("is the name that stands for NULL in partition folders", f"{sql} = '{HIVE_NULL}'"),
-    )
+def _partition_checks(sql: str, type_: Type) -> tuple[Check, ...]:
+    match type_:
+        case Primitive("string"):
+            empty = (
+                "is the empty string in a partition column, where the Delta protocol reads it "
+                "as NULL"
+            )
+            hive = "is the name that stands for NULL in partition folders"
+            return (Check(empty, f"{sql} = ''"), Check(hive, f"{sql} = '{HIVE_NULL}'"))
+        case Primitive("float" | "double"):
+            zero = "is negative zero in a partition column, where it is one with zero"
+            return (Check(zero, f"{sql} = 0 AND signbit({sql})"),)
+        case Primitive("date" | "timestamp" | "timestamp_ntz"):
+            infinite = "is an infinite date or time, which Delta cannot hold"
+            return (Check(infinite, f"NOT isfinite({sql})"),)
+        case _:
+            return ()
 
 
 def _convert(sql: str, source: DuckType, target: Type, path: str) -> tuple[str, tuple[Check, ...]]:

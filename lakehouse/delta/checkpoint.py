@@ -1,0 +1,201 @@
+"""Write checkpoints: the whole state of a version as one Parquet file.
+
+Source: Delta protocol, "Checkpoints", "Last Checkpoint File". Written by DuckDB with statistics
+as JSON, for every reader, and typed (``stats_parsed``, ``partitionValues_parsed``), for quick
+ones; verified before ``_last_checkpoint`` names it.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from catalog.errors import CorruptionError
+from lakehouse.delta import actions as act
+from lakehouse.delta.codec import to_json
+from lakehouse.delta.files import statistics_shape
+from lakehouse.delta.log import LAST_CHECKPOINT, LOG, read_listing, segment
+from lakehouse.delta.partition import typed_sql
+from lakehouse.delta.replay import checkpoint_tombstones, replay
+from lakehouse.delta.snapshot import Snapshot, read_commit
+from lakehouse.duck.engine import Connection, Engine
+from lakehouse.duck.sql import identifier, literal
+
+DEFAULT_INTERVAL = 10
+_WEEK = 7 * 24 * 3600 * 1000
+_UNITS = {"week": _WEEK, "day": _WEEK // 7, "hour": 3_600_000, "minute": 60_000, "second": 1000}
+
+_TEXTS = "MAP(VARCHAR, VARCHAR)"
+_VECTOR = {
+    "storageType": "VARCHAR", "pathOrInlineDv": "VARCHAR", "offset": "INTEGER",
+    "sizeInBytes": "INTEGER", "cardinality": "BIGINT",
+}  # fmt: skip
+_VECTOR_TYPE = "STRUCT(" + ", ".join(f'"{name}" {type_}' for name, type_ in _VECTOR.items()) + ")"
+_SHAPES: dict[str, Any] = {
+    "txn": {"appId": "VARCHAR", "version": "BIGINT", "lastUpdated": "BIGINT"},
+    "remove": {
+        "path": "VARCHAR", "deletionTimestamp": "BIGINT", "dataChange": "BOOLEAN",
+        "extendedFileMetadata": "BOOLEAN", "partitionValues": _TEXTS, "size": "BIGINT",
+        "deletionVector": _VECTOR, "tags": _TEXTS, "baseRowId": "BIGINT",
+        "defaultRowCommitVersion": "BIGINT",
+    },
+    "metaData": {
+        "id": "VARCHAR", "name": "VARCHAR", "description": "VARCHAR",
+        "format": {"provider": "VARCHAR", "options": _TEXTS}, "schemaString": "VARCHAR",
+        "partitionColumns": ["VARCHAR"], "configuration": _TEXTS, "createdTime": "BIGINT",
+    },
+    "protocol": {
+        "minReaderVersion": "INTEGER", "minWriterVersion": "INTEGER",
+        "readerFeatures": ["VARCHAR"], "writerFeatures": ["VARCHAR"],
+    },
+    "domainMetadata": {"domain": "VARCHAR", "configuration": "VARCHAR", "removed": "BOOLEAN"},
+}  # fmt: skip
+_EXTRA = {
+    "tags": _TEXTS, "baseRowId": "BIGINT", "defaultRowCommitVersion": "BIGINT",
+    "clusteringProvider": "VARCHAR",
+}  # fmt: skip
+
+
+def is_due(snapshot: Snapshot) -> bool:
+    """Tell whether the commit of this snapshot calls for a checkpoint (every tenth, by default)."""
+    text = snapshot.properties.get("delta.checkpointInterval", "")
+    interval = int(text) if text.isdigit() and int(text) > 0 else DEFAULT_INTERVAL
+    return snapshot.version > 0 and snapshot.version % interval == 0
+
+
+def write_checkpoint(snapshot: Snapshot, engine: Engine, *, now: int | None = None) -> int:
+    """Write the checkpoint of a snapshot, verify it, and name it; return its bytes.
+
+    ``now`` is in milliseconds since the epoch; tombstones older than the table's
+    ``delta.deletedFileRetentionDuration`` (a week) before it are left out.
+    """
+    millis = time.time_ns() // 1_000_000 if now is None else now
+    others = _other_actions(snapshot, engine, millis)
+    path = f"{LOG}/{snapshot.version:020d}.checkpoint.parquet"
+    with tempfile.TemporaryDirectory(prefix="lakehouse-checkpoint-") as folder:
+        file = Path(folder) / "checkpoint.parquet"
+        with engine.work("write a checkpoint") as cursor:
+            _copy(cursor, snapshot, others, str(file))
+            _verify(cursor, snapshot, str(file))
+        body = file.read_bytes()
+    snapshot.storage.put(path, body)
+    hint = {
+        "version": snapshot.version,
+        "size": len(others) + len(snapshot.files),
+        "sizeInBytes": len(body),
+        "numOfAddFiles": len(snapshot.files),
+    }
+    snapshot.storage.put(LAST_CHECKPOINT, json.dumps(hint).encode())
+    return len(body)
+
+
+def retention(properties: Mapping[str, str], name: str, default: int) -> int:
+    """Return an interval property such as ``interval 1 week`` in milliseconds.
+
+    >>> retention({"delta.x": "interval 2 days"}, "delta.x", 0)
+    172800000
+    """
+    words = properties.get(name, "").lower().removeprefix("interval").split()
+    total = 0
+    for count, unit in zip(words[::2], words[1::2], strict=False):
+        size = _UNITS.get(unit.removesuffix("s"))
+        if size is None or not count.isdigit():
+            return default
+        total += int(count) * size
+    return total if words and len(words) % 2 == 0 else default
+
+
+def _other_actions(snapshot: Snapshot, engine: Engine, now: int) -> list[act.Action]:
+    kept = retention(snapshot.properties, "delta.deletedFileRetentionDuration", _WEEK)
+    alive = [
+        remove for remove in _tombstones(snapshot, engine)
+        if (remove.deletion_timestamp or 0) > now - kept
+    ]  # fmt: skip
+    domains = [domain for domain in snapshot.domains.values() if not domain.removed]
+    return [
+        snapshot.protocol,
+        snapshot.metadata,
+        *snapshot.transactions.values(),
+        *domains,
+        *alive,
+    ]
+
+
+def _tombstones(snapshot: Snapshot, engine: Engine) -> list[act.RemoveFile]:
+    listing = read_listing(snapshot.storage, start=snapshot.checkpoint_version or 0)
+    parts = segment(listing, snapshot.version)
+    tail = replay(read_commit(snapshot.storage, commit.version) for commit in parts.commits)
+    older: list[act.RemoveFile] = []
+    if parts.checkpoint is not None:
+        older = checkpoint_tombstones(snapshot.storage, parts.checkpoint, engine)
+    return [*(remove for remove in older if remove.key not in tail.gone), *tail.removes]
+
+
+def _copy(cursor: Connection, snapshot: Snapshot, others: list[act.Action], target: str) -> None:
+    rows = [
+        {"kind": kind, "body": json.dumps(body)}
+        for action in others
+        for kind, body in to_json(action).items()
+    ]
+    cursor.register("others", pa.Table.from_pylist(rows, schema=_OTHERS))
+    cursor.register("files", snapshot.files.raw)
+    columns = ", ".join(
+        f"CASE WHEN kind = '{kind}' THEN {_parsed('body', shape)} END AS {identifier(kind)}"
+        for kind, shape in _SHAPES.items()
+    )
+    cursor.execute(
+        f"COPY (SELECT {columns} FROM others UNION ALL BY NAME "
+        f"SELECT {_add_sql(snapshot)} AS add FROM files) "
+        f"TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)"
+    )
+
+
+_OTHERS = pa.schema([("kind", pa.string()), ("body", pa.string())])
+
+
+def _add_sql(snapshot: Snapshot) -> str:
+    """Return SQL that makes an ``add`` of a row of the file index."""
+    layout = snapshot.files.layout
+    extra = _parsed("extra", _EXTRA)
+    fields = {
+        "path": "path",
+        "partitionValues": "partition_values",
+        "size": "size",
+        "modificationTime": "modification_time",
+        "dataChange": "false",
+        "stats": "stats",
+        "deletionVector": f"CAST(deletion_vector AS {_VECTOR_TYPE})",
+        **{name: f"{extra}.{identifier(name)}" for name in _EXTRA},
+        "stats_parsed": _parsed("stats", statistics_shape(layout)),
+    }
+    if layout.partitions:
+        values = ", ".join(
+            f"{identifier(field.physical_name)} := "
+            + typed_sql(f"partition_values[{literal(field.physical_name)}]", field.type)
+            for field in layout.partitions
+        )
+        fields["partitionValues_parsed"] = f"struct_pack({values})"
+    return f"struct_pack({', '.join(f'{name} := {sql}' for name, sql in fields.items())})"
+
+
+def _parsed(column: str, shape: dict[str, Any]) -> str:
+    return f"from_json({column}, {literal(json.dumps(shape))})"
+
+
+def _verify(cursor: Connection, snapshot: Snapshot, file: str) -> None:
+    row = cursor.execute(
+        "SELECT count(add.path), coalesce(sum(add.size), 0), count(protocol.minReaderVersion), "
+        f"count(metaData.id) FROM read_parquet({literal(file)})"
+    ).fetchone()
+    expected = (len(snapshot.files), snapshot.files.bytes, 1, 1)
+    if row is None or tuple(map(int, row)) != expected:
+        raise CorruptionError(
+            f"the checkpoint of version {snapshot.version} came out wrong: {row}, not {expected}",
+            next_step="Report this; the table is whole, and reads its log instead",
+        )

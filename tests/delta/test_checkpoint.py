@@ -1,0 +1,143 @@
+"""Checkpoints: whole without the commits before them, for us and for other readers."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import deltalake
+import polars as pl
+import pytest
+
+import lakehouse
+from lakehouse.delta.checkpoint import retention
+
+TYPES = {
+    "id": "BIGINT NOT NULL",
+    "part": "VARCHAR",
+    "at": "TIMESTAMPTZ",
+    "amount": "DECIMAL(30,4)",
+    "inner": "STRUCT(a INTEGER, b VARCHAR)",
+    "list": "INTEGER[]",
+}
+
+
+def _row(number):
+    return {
+        "id": number,
+        "part": None if number % 5 == 0 else f"p/{number % 3}",
+        "at": datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=number, microseconds=number),
+        "amount": Decimal(number) / 10000,
+        "inner": {"a": number, "b": "x" * (number % 50)},
+        "list": [number],
+    }
+
+
+@pytest.fixture
+def lake(tmp_path):
+    with lakehouse.connect(tmp_path / "lake", durable=False) as lake:
+        yield lake
+
+
+@pytest.fixture
+def table(lake):
+    table = lake.create_table(
+        "bronze.t", TYPES, partition_by="part", properties={"delta.checkpointInterval": 5}
+    )
+    for number in range(12):
+        table.append([_row(number)])
+    table.overwrite([_row(number) for number in range(8)])
+    table.append([_row(20)])
+    return table
+
+
+def _log(table):
+    return Path(table.uri, "_delta_log")
+
+
+def _forget_commits_before(table, version):
+    for number in range(version):
+        (_log(table) / f"{number:020d}.json").unlink()
+
+
+def test_commits_write_checkpoints_at_the_interval(table):
+    names = sorted(path.name[:20] for path in _log(table).glob("*.checkpoint.parquet"))
+    assert [int(name) for name in names] == [5, 10]
+    assert json.loads((_log(table) / "_last_checkpoint").read_text())["version"] == 10
+
+
+def test_a_checkpoint_replaces_all_commits_before_it(lake, table):
+    expected = sorted(table.read().fetchall())
+    version = table.version
+    table.checkpoint()
+    _forget_commits_before(table, version)
+    with lakehouse.connect(lake.uri) as fresh:
+        again = fresh.table("bronze.t")
+        assert again.snapshot().checkpoint_version == version
+        assert sorted(again.read().fetchall()) == expected
+        assert [row[0] for row in again.read(where="id = 20").fetchall()] == [20]
+        again.append([_row(30)])
+        assert again.version == version + 1
+    peers = (
+        deltalake.QueryBuilder()
+        .register("t", deltalake.DeltaTable(table.uri))
+        .execute("SELECT id FROM t ORDER BY id")
+        .read_all()
+    )
+    wanted = [*range(8), 20, 30]
+    assert [row for row in peers["id"].to_pylist()] == wanted
+    assert pl.read_delta(table.uri)["id"].sort().to_list() == wanted
+
+
+def test_tombstones_stay_until_they_expire(table):
+    table.checkpoint()
+    removed = deltalake.DeltaTable(table.uri)
+    state = pl.read_parquet(_log(table) / f"{table.version:020d}.checkpoint.parquet")
+    kept = state["remove"].struct.field("path").drop_nulls()
+    assert len(kept) == 12
+    assert removed.version() == table.version
+
+
+@pytest.mark.parametrize("damage", ["truncate", "garbage", "hint", "hint to nowhere"])
+def test_a_damaged_checkpoint_is_passed_over_while_the_log_is_whole(lake, table, damage):
+    expected = sorted(table.read().fetchall())
+    newest = _log(table) / f"{10:020d}.checkpoint.parquet"
+    hint = _log(table) / "_last_checkpoint"
+    match damage:
+        case "truncate":
+            newest.write_bytes(newest.read_bytes()[:-20])
+        case "garbage":
+            newest.write_bytes(b"PAR1 nonsense PAR1")
+        case "hint":
+            hint.write_text("{")
+        case _:
+            hint.write_text('{"version": 9999}')
+    with lakehouse.connect(lake.uri) as fresh:
+        assert sorted(fresh.table("bronze.t").read().fetchall()) == expected
+
+
+def test_a_damaged_checkpoint_without_its_log_is_a_typed_error(lake, table):
+    version = table.version
+    table.checkpoint()
+    _forget_commits_before(table, version)
+    for file in _log(table).glob("*.checkpoint.parquet"):
+        file.write_bytes(b"PAR1 nonsense PAR1")
+    with (
+        lakehouse.connect(lake.uri) as fresh,
+        pytest.raises(lakehouse.CorruptionError, match="checkpoint"),
+    ):
+        fresh.table("bronze.t").read()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("interval 1 week", 604_800_000),
+        ("interval 2 days 3 hours", 183_600_000),
+        ("", 7),
+        ("interval", 7),
+        ("a while", 7),
+    ],
+)
+def test_retention_reads_intervals_and_falls_back(text, expected):
+    assert retention({"x": text} if text else {}, "x", 7) == expected
