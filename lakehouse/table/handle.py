@@ -223,13 +223,15 @@ class Table:
         """Return the table at a version or a time (default: now) as an immutable value."""
         if version is not None and timestamp is not None:
             raise InputError("a version or a timestamp selects a snapshot, not both")
-        latest = self._refreshed()
         if timestamp is not None:
-            version = timeline.version_at(latest, timestamp)
-        if version is None or version == latest.version:
-            return latest
+            version = timeline.version_at(self._refreshed(), timestamp)
+        if version is None:
+            return self._refreshed()
         if isinstance(version, bool) or not isinstance(version, int):
             raise InputError(f"a version is a whole number, not {version!r}")
+        known = self._latest
+        if known is not None and known.version == version:
+            return known
         return load(self._storage, self._engine, version=version)
 
     def _refreshed(self) -> Snapshot:

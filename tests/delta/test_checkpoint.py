@@ -85,7 +85,7 @@ def test_a_checkpoint_replaces_all_commits_before_it(lake, table):
         .read_all()
     )
     wanted = [*range(8), 20, 30]
-    assert [row for row in peers["id"].to_pylist()] == wanted
+    assert peers["id"].to_pylist() == wanted
     assert pl.read_delta(table.uri)["id"].sort().to_list() == wanted
 
 
