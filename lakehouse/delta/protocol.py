@@ -94,6 +94,17 @@ def protocol_for(schema: Struct, configuration: Mapping[str, str]) -> Protocol:
     return Protocol(1, 2)
 
 
+def upgraded(protocol: Protocol, schema: Struct) -> Protocol:
+    """Return the lowest protocol that fits a table once it has this schema.
+
+    Features that the old version numbers imply are listed by name, as the protocol wants it.
+    """
+    if not _uses_ntz(schema) or "timestampNtz" in writer_features(protocol):
+        return protocol
+    ntz = frozenset(("timestampNtz",))
+    return Protocol(3, 7, reader_features(protocol) | ntz, writer_features(protocol) | ntz)
+
+
 def _append_only(configuration: Mapping[str, str]) -> bool:
     return configuration.get("delta.appendOnly", "").lower() == "true"
 

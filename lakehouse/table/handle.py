@@ -22,6 +22,7 @@ from lakehouse.duck.rows import Rows
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner, TableRef
 from lakehouse.table import listing, rewriting, second_opinion, timeline, writing
+from lakehouse.table.idempotency import parse_key
 from lakehouse.table.reports import Commit, TableDetail, WriteReport
 
 _log = logging.getLogger("lakehouse")
@@ -81,19 +82,27 @@ class Table:
         *,
         schema_mode: writing.AppendMode = "strict",
         metadata: Mapping[str, Any] | None = None,
+        idempotency_key: tuple[str, int] | None = None,
     ) -> WriteReport:
         """Add rows in one commit.
 
         ``rows`` are an Arrow table or reader (read as a stream), a pandas or Polars frame, a
         DuckDB relation, or a list of dicts. Columns match by name; those that the rows lack
         become NULL. ``schema_mode="add"`` adds columns that the table lacks. ``metadata`` is
-        kept in the table's history.
+        kept in the table's history. ``idempotency_key`` is a job's name and a number that grows,
+        such as ``("daily-load", 17)``: a second call with it, or with a smaller number, writes
+        nothing and reports the first, so that a job may be tried again after any error.
 
         Raises DataError, with column, count and samples, for rows whose values would change or
         that break a constraint; the table is then as it was.
         """
         after, report = writing.append(
-            self.snapshot(), rows, engine=self._engine, schema_mode=schema_mode, metadata=metadata
+            self.snapshot(),
+            rows,
+            engine=self._engine,
+            schema_mode=schema_mode,
+            metadata=metadata,
+            key=parse_key(idempotency_key),
         )
         self._remember(after)
         return report
@@ -104,13 +113,19 @@ class Table:
         *,
         schema_mode: writing.OverwriteMode = "strict",
         metadata: Mapping[str, Any] | None = None,
+        idempotency_key: tuple[str, int] | None = None,
     ) -> WriteReport:
         """Replace all rows in one commit; earlier versions stay readable.
 
         Takes what `append` takes; ``schema_mode="overwrite"`` replaces the columns as well.
         """
         after, report = writing.overwrite(
-            self.snapshot(), rows, engine=self._engine, schema_mode=schema_mode, metadata=metadata
+            self.snapshot(),
+            rows,
+            engine=self._engine,
+            schema_mode=schema_mode,
+            metadata=metadata,
+            key=parse_key(idempotency_key),
         )
         self._remember(after)
         return report

@@ -16,7 +16,8 @@ class WriteReport:
 
     ``version`` is the table's version after it; where there was nothing to do it is the version
     before. ``rows`` were written; sizes are in bytes; ``attempts`` counts puts into the log, more
-    than one where others committed at the same time; ``seconds`` is wall time.
+    than one where others committed at the same time; ``seconds`` is wall time. ``replayed`` says
+    that an earlier call with the same idempotency key did the work, which this reports again.
     """
 
     operation: str
@@ -28,6 +29,7 @@ class WriteReport:
     bytes_removed: int
     attempts: int
     seconds: float
+    replayed: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from catalog.errors import ConflictError, InputError, StorageError
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, Committed, commit
 from lakehouse.delta.conflict import Reads
-from lakehouse.delta.protocol import check_writable
+from lakehouse.delta.protocol import check_writable, upgraded
 from lakehouse.delta.schema import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.types import schema_from_duckdb
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.rows import Rows, Source, register
+from lakehouse.table.idempotency import Key, earlier, is_done, once
 from lakehouse.table.reports import WriteReport
 from lakehouse.write.data_files import NewFiles, discard_files, write_rows
 from lakehouse.write.gate import GatePlan, SchemaMode, gate, validate_schema
@@ -67,6 +68,7 @@ def append(
     engine: Engine,
     schema_mode: AppendMode,
     metadata: Mapping[str, Any] | None,
+    key: Key | None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Add rows. Never fails because of somebody else's rows."""
 
@@ -78,17 +80,19 @@ def append(
             partition_columns=current.partition_columns,
         )
         files = pending.write(made, current)
-        new = _new_metadata(current, made.schema)
-        if not files.adds and new is None:
+        new = _schema_change(current, made.schema)
+        if not files.adds and not new:
             return None
         return Change(
             "WRITE",
-            (*((new,) if new else ()), *files.adds),
+            (*new, *files.adds),
             parameters={"mode": "Append", "partitionBy": list(current.partition_columns)},
             metrics=metrics_of(files),
         )
 
-    return _write(snapshot, rows, plan, engine=engine, metadata=metadata, operation="append")
+    return _write(
+        snapshot, rows, plan, engine=engine, metadata=metadata, key=key, operation="append"
+    )
 
 
 def overwrite(
@@ -98,6 +102,7 @@ def overwrite(
     engine: Engine,
     schema_mode: OverwriteMode,
     metadata: Mapping[str, Any] | None,
+    key: Key | None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Replace all rows, those that others add in the meantime included."""
 
@@ -115,12 +120,12 @@ def overwrite(
         )
         files = pending.write(made, current)
         removed = current.files.adds()
-        new = _new_metadata(current, made.schema)
-        if not files.adds and not removed and new is None:
+        new = _schema_change(current, made.schema)
+        if not files.adds and not removed and not new:
             return None
         return Change(
             "WRITE",
-            (*((new,) if new else ()), *removes_of(removed), *files.adds),
+            (*new, *removes_of(removed), *files.adds),
             reads=Reads(frozenset(add.key for add in removed), everything=True),
             parameters={"mode": "Overwrite", "partitionBy": list(current.partition_columns)},
             metrics={
@@ -130,7 +135,9 @@ def overwrite(
             },
         )
 
-    return _write(snapshot, rows, plan, engine=engine, metadata=metadata, operation="overwrite")
+    return _write(
+        snapshot, rows, plan, engine=engine, metadata=metadata, key=key, operation="overwrite"
+    )
 
 
 def restore(
@@ -180,9 +187,12 @@ def _write(
     *,
     engine: Engine,
     metadata: Mapping[str, Any] | None,
+    key: Key | None,
     operation: str,
 ) -> tuple[Snapshot | None, WriteReport]:
     started = time.perf_counter()
+    if key is not None and is_done(snapshot, key):
+        return snapshot, earlier(snapshot, key, operation)
     # Before any work: a table that we must not write is refused by name.
     check_writable(snapshot.protocol, snapshot.properties, snapshot.schema)
     with engine.work(f"{operation} rows") as cursor:
@@ -190,7 +200,7 @@ def _write(
         try:
             done = commit(
                 snapshot,
-                lambda current: plan(current, pending),
+                once(lambda current: plan(current, pending), key),
                 engine=engine,
                 metadata=metadata,
             )
@@ -198,6 +208,10 @@ def _write(
             # These say for certain that nothing was committed.
             discard_files(snapshot.storage, pending.files)
             raise
+    if done.change is None:
+        discard_files(snapshot.storage, pending.files)
+        if key is not None and done.snapshot is not None and is_done(done.snapshot, key):
+            return done.snapshot, earlier(done.snapshot, key, operation)
     return done.snapshot, report_of(operation, done, started)
 
 
@@ -235,12 +249,14 @@ def removes_of(adds: list[act.AddFile], *, data_change: bool = True) -> list[act
     return [add.removed(deletion_timestamp=now, data_change=data_change) for add in adds]
 
 
-def _new_metadata(snapshot: Snapshot, schema: Struct) -> act.Metadata | None:
+def _schema_change(snapshot: Snapshot, schema: Struct) -> tuple[act.Action, ...]:
+    """Return the actions that give the table another schema, and the protocol that it needs."""
     if schema == snapshot.schema:
-        return None
-    text = schema.to_json()
-    check_writable(snapshot.protocol, snapshot.properties, schema)
-    return dataclasses.replace(snapshot.metadata, schema_string=text)
+        return ()
+    protocol = upgraded(snapshot.protocol, schema)
+    check_writable(protocol, snapshot.properties, schema)
+    metadata = dataclasses.replace(snapshot.metadata, schema_string=schema.to_json())
+    return (metadata,) if protocol == snapshot.protocol else (protocol, metadata)
 
 
 def _check_removable(snapshot: Snapshot) -> None:
