@@ -4,6 +4,7 @@ Everything above speaks to storage through `Storage`. Local disk is our own code
 atomic; the rest goes through obstore.
 """
 
+import contextlib
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -128,6 +129,19 @@ class Storage:
     def delete(self, paths: Iterable[str]) -> None:
         """Delete files; those that are missing do not matter."""
         self._backend.delete([check_relative(path) for path in paths])
+
+    def remove_empty_folders(self) -> None:
+        """Remove this folder, and folders below it, where they hold nothing (local disk only).
+
+        A folder that somebody writes into at the same time stays.
+        """
+        root = self.local_path
+        if root is None or not root.is_dir():
+            return
+        folders = [path for path in root.rglob("*") if path.is_dir() and not path.is_symlink()]
+        for folder in (*sorted(folders, reverse=True), root):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def sync(self, paths: Iterable[str]) -> None:
         """Make files that another library wrote here survive a power cut (local disk only)."""

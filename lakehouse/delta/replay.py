@@ -54,7 +54,9 @@ class Base:
     tail: Tail
 
 
-EMPTY = Base(RAW.empty_table(), Tail())
+def nothing() -> Base:
+    """Return the state before the first commit."""
+    return Base(RAW.empty_table(), Tail())
 
 
 def replay(commits: Iterable[list[act.Action]]) -> Tail:

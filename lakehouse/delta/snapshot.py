@@ -17,7 +17,7 @@ from lakehouse.delta import log
 from lakehouse.delta.codec import from_lines
 from lakehouse.delta.files import FileIndex, Layout
 from lakehouse.delta.protocol import check_readable
-from lakehouse.delta.replay import EMPTY, Base, Tail, read_checkpoint, replay
+from lakehouse.delta.replay import Base, Tail, nothing, read_checkpoint, replay
 from lakehouse.delta.schema import Struct, schema_from_json
 from lakehouse.duck.engine import Engine
 
@@ -96,7 +96,7 @@ def load(
                 continue
             raise first_error or error from error
         if segment.checkpoint is None:
-            return _build(storage, engine, segment, EMPTY)
+            return _build(storage, engine, segment, nothing())
         try:
             base = read_checkpoint(storage, segment.checkpoint, engine)
             if base.tail.metadata is None or base.tail.protocol is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
@@ -108,7 +109,7 @@ class Lake:
     @property
     def uri(self) -> str:
         """Return where the lake is."""
-        return self._storage.uri
+        return self._storage.url()
 
     @property
     def catalog(self) -> Catalog:
@@ -172,6 +173,7 @@ class Lake:
             except LakehouseError:
                 if not self._is_registered(identity):
                     place.delete([item.path for item in place.list()])
+                    place.remove_empty_folders()
                     raise
         except AlreadyExistsError:
             if not if_not_exists:
@@ -188,7 +190,7 @@ class Lake:
             TableInfo(
                 name=entry.name,
                 layer=entry.layer,
-                uri=self._place(entry).uri,
+                uri=self._place(entry).url(),
                 id=entry.id,
                 managed=entry.managed,
                 description=entry.description,
@@ -219,8 +221,9 @@ class Lake:
             # The log first: half a purge must not leave a table that looks whole.
             found.sort(key=lambda path: not path.startswith(LOG))
             place.delete(found)
+            place.remove_empty_folders()
             deleted = len(found)
-        return DropReport(entry.name, place.uri, deleted)
+        return DropReport(entry.name, place.url(), deleted)
 
     def rename_table(self, old: str, new: str) -> Table:
         """Give a table another name; its files do not move."""
@@ -268,7 +271,7 @@ class Lake:
         text, found, others = references(query, resolve)
         refs = [self._ref(reference, folded, params) for reference in found]
         try:
-            return self._scanner.prepare(text, refs, params)
+            return self._scanner.prepare(text, refs, _remaining(text, found, params), others=others)
         except InputError as error:
             raise _unknown_table(error, others, state) or error from error
 
@@ -293,21 +296,24 @@ class Lake:
         return TableRef(reference.layer, reference.view, entry.name, snapshot)
 
     def _version(self, at: At, params: Params) -> int:
-        value = self._value(f"CAST({at.expression} AS BIGINT)", params)
-        return int(value)
+        return int(self._value(at, "BIGINT", params))
 
     def _moment(self, at: At, params: Params) -> datetime:
-        value = self._value(f"CAST({at.expression} AS TIMESTAMPTZ)", params)
+        value = self._value(at, "TIMESTAMPTZ", params)
         assert isinstance(value, datetime)
         return value
 
-    def _value(self, expression: str, params: Params) -> Any:
-        named = params if isinstance(params, Mapping) else {}
-        used = {name: value for name, value in named.items() if f"${name}" in expression}
-        with self._engine.work(f"evaluate {expression}") as cursor:
-            row = cursor.execute(f"SELECT {expression}", used or None).fetchone()
+    def _value(self, at: At, type_: str, params: Params) -> Any:
+        values: Params = None
+        if isinstance(params, Mapping):
+            used = {n: v for n, v in params.items() if _mentions(at.expression, n)}
+            values = used or None
+        elif params is not None and at.parameters:
+            values = [params[position] for position in at.parameters]
+        with self._engine.work(f"evaluate AT ({at.kind.upper()} => {at.expression})") as cursor:
+            row = cursor.execute(f"SELECT CAST({at.expression} AS {type_})", values).fetchone()
         if row is None or row[0] is None:
-            raise InputError(f"{expression} is NULL", next_step="Name a version or a time")
+            raise InputError(f"{at.expression} is NULL", next_step="Name a version or a time")
         return row[0]
 
     def _handle(self, entry: TableEntry) -> Table:
@@ -328,6 +334,22 @@ class Lake:
 
     def _is_registered(self, identity: str) -> bool:
         return any(entry.id == identity for entry in self._catalog.tables())
+
+
+def _remaining(text: str, found: Sequence[Reference], params: Params) -> Params:
+    """Return the parameters that are left for the query when time travel has taken its own."""
+    travels = [reference.at for reference in found if reference.at is not None]
+    if params is None or not travels:
+        return params
+    if isinstance(params, Mapping):
+        taken = {n for n in params if any(_mentions(at.expression, n) for at in travels)}
+        return {n: v for n, v in params.items() if n not in taken or _mentions(text, n)} or None
+    positions = {position for at in travels for position in at.parameters}
+    return [value for position, value in enumerate(params) if position not in positions] or None
+
+
+def _mentions(text: str, parameter: str) -> bool:
+    return re.search(rf"\${re.escape(parameter)}\b", text) is not None
 
 
 def _unknown_table(

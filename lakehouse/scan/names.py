@@ -58,10 +58,14 @@ _NOT_ALIASES = frozenset(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class At:
-    """Hold a point in time: ``VERSION => n`` or ``TIMESTAMP => expression``, as SQL text."""
+    """Hold a point in time: ``VERSION => n`` or ``TIMESTAMP => expression``, as SQL text.
+
+    ``parameters`` are the positions among the query's ``?`` of those in the expression.
+    """
 
     kind: str
     expression: str
+    parameters: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -144,7 +148,9 @@ def _time_travel(sql: str, tokens: list[Token], index: int) -> tuple[At | None, 
     stop = close + 1
     if alias is None:
         alias, stop = _alias(tokens, stop)
-    return At(kind, expression), alias, stop
+    marks = [n for n, token in enumerate(tokens) if token.token_type == TokenType.PLACEHOLDER]
+    inside = tuple(position for position, n in enumerate(marks) if first <= n < close)
+    return At(kind, expression, inside), alias, stop
 
 
 def _alias(tokens: list[Token], index: int) -> tuple[str | None, int]:

@@ -86,10 +86,18 @@ class Scanner:
         self._lock = threading.Lock()
         self._generations: list[dict[tuple[str, str], str]] = []
 
-    def prepare(self, sql: str, refs: Sequence[TableRef], params: Params = None) -> Prepared:
+    def prepare(
+        self,
+        sql: str,
+        refs: Sequence[TableRef],
+        params: Params = None,
+        *,
+        others: Sequence[str] = (),
+    ) -> Prepared:
         """Plan a query that names ``refs``, and choose the files that it has to read.
 
-        Raises InputError for SQL that DuckDB refuses.
+        ``others`` are names in it that are no table now, and must not be found even if they
+        were one before. Raises InputError for SQL that DuckDB refuses.
         """
         cursor = self._engine.cursor()
         try:
@@ -99,7 +107,7 @@ class Scanner:
                 cursor.execute("BEGIN")
             for ref, view in zip(refs, views, strict=True):
                 self._bind(cursor, ref, view, KEEP, files=False)
-            generation = self._define(cursor, refs, views)
+            generation = self._define(cursor, refs, views, others)
             cursor.execute(f"USE plan{generation}")
             reached = self._reached(cursor, sql, params)
             tables = []
@@ -143,7 +151,11 @@ class Scanner:
         )
 
     def _define(
-        self, cursor: Connection, refs: Sequence[TableRef], views: Sequence[TableView]
+        self,
+        cursor: Connection,
+        refs: Sequence[TableRef],
+        views: Sequence[TableView],
+        others: Sequence[str],
     ) -> int:
         """Return a generation of definitions that has all views, and create what it lacks.
 
@@ -152,7 +164,7 @@ class Scanner:
         """
         wanted = {(r.schema, r.name): v for r, v in zip(refs, views, strict=True)}
         with self._lock:
-            number = self._generation(wanted)
+            number = self._generation(wanted, frozenset(name.lower() for name in others))
             known = self._generations[number]
             for (schema, name), view in wanted.items():
                 if (schema, name) in known:
@@ -169,9 +181,14 @@ class Scanner:
                 known[(schema, name)] = view.key
         return number
 
-    def _generation(self, wanted: Mapping[tuple[str, str], TableView]) -> int:
+    def _generation(
+        self, wanted: Mapping[tuple[str, str], TableView], others: frozenset[str]
+    ) -> int:
         for number, known in enumerate(self._generations):
-            if all(known.get(name, view.key) == view.key for name, view in wanted.items()):
+            stale = any(f"{schema}.{name}".lower() in others for schema, name in known)
+            if not stale and all(
+                known.get(name, view.key) == view.key for name, view in wanted.items()
+            ):
                 return number
         number = len(self._generations)
         self._engine.once("stand_in", "ATTACH ':memory:' AS stand_in")

@@ -16,8 +16,8 @@ from lakehouse.delta.log import commit_path
 from lakehouse.delta.protocol import check_writable, protocol_for
 from lakehouse.delta.schema import Field, Struct
 from lakehouse.delta.types import from_duckdb, schema_from_arrow, schema_from_duckdb
-from lakehouse.duck.describe import type_of
-from lakehouse.duck.engine import Engine
+from lakehouse.duck.describe import columns_of, type_of
+from lakehouse.duck.engine import Engine, Relation
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.rows import arrow_schema_of, register
 from lakehouse.write.gate import validate_schema
@@ -49,6 +49,8 @@ def to_schema(schema: Any, engine: Engine) -> Struct:
         return schema_from_arrow(found)
     if isinstance(schema, Mapping) and schema and all(isinstance(t, str) for t in schema.values()):
         return _from_texts(schema, engine)
+    if isinstance(schema, Relation):
+        return schema_from_duckdb(columns_of(schema))
     with engine.work("read the columns of these rows") as cursor:
         return schema_from_duckdb(register(cursor, schema).columns)
 
