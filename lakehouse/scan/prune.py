@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import sqlglot
@@ -60,11 +60,11 @@ class _Bounds:
 class Pruner:
     """Translate filters of one table; column ``c<i>_<key>`` is the schema's i-th.
 
-    ``volatile`` holds the names of functions that differ from row to row (``random`` ...).
+    ``volatile`` returns the names of functions that differ from row to row (``random`` ...).
     """
 
     layout: Layout
-    volatile: frozenset[str] = frozenset()
+    volatile: Callable[[], frozenset[str]] = frozenset
 
     def may_match(self, filters: tuple[str, ...]) -> str:
         """Return SQL over the index that is true for files which may hold a matching row.
@@ -102,7 +102,7 @@ class Pruner:
         out, end, columns = [], 0, 0
         for index, token in enumerate(tokens):
             following = tokens[index + 1].token_type if index + 1 < len(tokens) else None
-            if following == TokenType.L_PAREN and token.text.lower() in self.volatile:
+            if following == TokenType.L_PAREN and token.text.lower() in self.volatile():
                 return None
             if token.token_type != TokenType.VAR or following == TokenType.L_PAREN:
                 continue

@@ -6,7 +6,6 @@ import dataclasses
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -62,6 +61,15 @@ class TableScan:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class _Kept:
+    """Count what is left after pruning."""
+
+    files: int
+    bytes: int
+    rows: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Prepared:
     """Hold a planned query: its connection, its text, and what it will read."""
 
@@ -85,6 +93,7 @@ class Scanner:
         self._engine = engine
         self._lock = threading.Lock()
         self._generations: list[dict[tuple[str, str], str]] = []
+        self._volatile_names: frozenset[str] | None = None
 
     def prepare(
         self,
@@ -99,30 +108,27 @@ class Scanner:
         ``others`` are names in it that are no table now, and must not be found even if they
         were one before. Raises InputError for SQL that DuckDB refuses.
         """
+        views = [self._view(ref) for ref in refs]
         cursor = self._engine.cursor()
         try:
-            views = [self._view(ref) for ref in refs]
-            if _CLOCK.search(sql):
-                # Plan and run in one transaction, so that now() is the same in both.
+            generation = self._define(refs, views, others)
+            # Plan and run in one transaction, so that now() is the same in both.
+            at_once = _CLOCK.search(sql) is not None
+            if at_once:
                 cursor.execute("BEGIN")
-            for ref, view in zip(refs, views, strict=True):
-                self._bind(cursor, ref, view, KEEP, files=False)
-            generation = self._define(cursor, refs, views, others)
             cursor.execute(f"USE plan{generation}")
             reached = self._reached(cursor, sql, params)
-            tables = []
-            for ref, view in zip(refs, views, strict=True):
-                scans = reached.get(f"t{view.key}", [])
-                pruner = Pruner(ref.snapshot.files.layout, self._volatile)
-                where = _either(pruner, scans)
-                try:
-                    figures = self._bind(cursor, ref, view, where)
-                except (*NameErrors, ParserError):
-                    # DuckDB shows some expressions in a form that it does not read.
-                    where = KEEP
-                    figures = self._bind(cursor, ref, view, where)
-                rows = ref.snapshot.files.rows(self._engine)
-                tables.append(_report(ref, where, scans, figures, rows))
+            scans = [reached.get(f"t{view.key}", []) for view in views]
+            wheres = [self._where(ref, scan) for ref, scan in zip(refs, scans, strict=True)]
+            try:
+                figures = self._bind_all(cursor, refs, views, wheres)
+            except (*NameErrors, ParserError):
+                # DuckDB shows some expressions in a form that it does not read.
+                if at_once:
+                    cursor.execute("ROLLBACK")
+                    cursor.execute("BEGIN")
+                wheres = [KEEP] * len(refs)
+                figures = self._bind_all(cursor, refs, views, wheres)
             cursor.execute(f"USE scan{generation}")
         except DuckError as error:
             cursor.close()
@@ -130,10 +136,25 @@ class Scanner:
         except BaseException:
             cursor.close()
             raise
-        return Prepared(cursor, sql, params, tuple(tables))
+        totals = [ref.snapshot.files.rows(self._engine) for ref in refs]
+        tables = tuple(map(_report, refs, wheres, scans, figures, totals))
+        return Prepared(cursor, sql, params, tables)
 
-    @cached_property
+    def _where(self, ref: TableRef, scans: Sequence[Reach]) -> str:
+        """Return the predicate of a table that is scanned several times: any scan may match."""
+        if not scans:
+            return KEEP
+        pruner = Pruner(ref.snapshot.files.layout, self._volatile)
+        parts = [pruner.may_match(scan.filters) for scan in scans]
+        return KEEP if KEEP in parts else " OR ".join(f"({part})" for part in dict.fromkeys(parts))
+
     def _volatile(self) -> frozenset[str]:
+        """Return the names of functions that differ from row to row; asked for when needed."""
+        if self._volatile_names is None:
+            self._volatile_names = self._list_volatile()
+        return self._volatile_names
+
+    def _list_volatile(self) -> frozenset[str]:
         with self._engine.work("list DuckDB's functions") as cursor:
             rows = cursor.execute(
                 "SELECT DISTINCT lower(function_name) FROM duckdb_functions() "
@@ -152,7 +173,6 @@ class Scanner:
 
     def _define(
         self,
-        cursor: Connection,
         refs: Sequence[TableRef],
         views: Sequence[TableView],
         others: Sequence[str],
@@ -166,19 +186,14 @@ class Scanner:
         with self._lock:
             number = self._generation(wanted, frozenset(name.lower() for name in others))
             known = self._generations[number]
-            for (schema, name), view in wanted.items():
-                if (schema, name) in known:
-                    continue
-                stand_in = f"stand_in.t{view.key}"
-                cursor.execute(f"CREATE TABLE IF NOT EXISTS {stand_in} {view.stand_in}")
-                for database, body in (
-                    (f"plan{number}", f"{view.stand_in_view}{stand_in}"),
-                    (f"scan{number}", view.view),
-                ):
-                    place = f"{database}.{identifier(schema)}"
-                    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {place}")
-                    cursor.execute(f"CREATE VIEW {place}.{identifier(name)} AS {body}")
-                known[(schema, name)] = view.key
+            missing = [ref for ref in refs if (ref.schema, ref.name) not in known]
+            if missing:
+                with self._engine.work("define the tables' views") as cursor:
+                    for ref in missing:
+                        view = wanted[(ref.schema, ref.name)]
+                        _bind_nothing(cursor, ref, view, self._engine.empty_parquet)
+                        _create(cursor, number, ref, view)
+                        known[(ref.schema, ref.name)] = view.key
         return number
 
     def _generation(
@@ -218,57 +233,56 @@ class Scanner:
             cursor.execute("RESET disabled_optimizers")
         return reaches(rows[0][1])
 
-    def _bind(
-        self, cursor: Connection, ref: TableRef, view: TableView, where: str, *, files: bool = True
-    ) -> tuple[int, int, int | None]:
-        """Set the variables that a view reads; return files, bytes and rows kept."""
-        empty = literal(self._engine.empty_parquet)
-        snapshot, key = ref.snapshot, view.key
-        partitions = snapshot.files.layout.partitions
-        if not files or not len(snapshot.files):
-            parts = ", ".join(
-                [f"'p{i}': NULL::{to_duckdb(f.type)}" for i, f in enumerate(partitions)]
-            )
-            cursor.execute(f"SET VARIABLE files_{key} = [{empty}]")
-            if partitions:
-                cursor.execute(f"SET VARIABLE parts_{key} = [{{'i': 0::UBIGINT, {parts}}}]")
-            if snapshot.files.has_deletion_vectors:
-                cursor.execute(f"CREATE OR REPLACE TEMP TABLE dv_{key} (i UBIGINT, n BIGINT)")
-            return (0, 0, 0)
-        typed = snapshot.files.typed(self._engine)
-        cursor.register("file_index", typed)
+    def _bind_all(
+        self,
+        cursor: Connection,
+        refs: Sequence[TableRef],
+        views: Sequence[TableView],
+        wheres: Sequence[str],
+    ) -> list[_Kept]:
+        return [
+            self._bind(cursor, ref, view, where)
+            for ref, view, where in zip(refs, views, wheres, strict=True)
+        ]
+
+    def _bind(self, cursor: Connection, ref: TableRef, view: TableView, where: str) -> _Kept:
+        """Set the variable that a view reads to the files that may match."""
+        empty = self._engine.empty_parquet
+        snapshot, name = ref.snapshot, literal(f"kept_{view.key}")
+        if not len(snapshot.files):
+            _bind_nothing(cursor, ref, view, empty)
+            return _Kept(0, 0, 0)
+        partitions = range(len(snapshot.files.layout.partitions))
         root = literal(snapshot.storage.url().rstrip("/") + "/")
+        # What a file's name holds of a glob's characters stands for itself.
         url = f"regexp_replace({root} || file, '([\\[*?])', '[\\1]', 'g')"
-        columns = "".join(f", p{i}" for i in range(len(partitions)))
+        parts = ", ".join(["'i': i", *(f"'p{i}': p{i}" for i in partitions)])
+        cursor.register("file_index", snapshot.files.typed(self._engine))
         cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE kept AS SELECT row_number() OVER () - 1 AS i, "
-            f"{url} AS url, size, "
-            f"rows - coalesce(deletion_vector.cardinality, 0) AS rows, deletion_vector{columns} FROM file_index WHERE {where}"
+            f"SET VARIABLE kept_{view.key} = (SELECT {{"
+            f"'files': coalesce(list({url} ORDER BY i), [{literal(empty)}]), "
+            f"'parts': coalesce(list({{{parts}}} ORDER BY i), []), "
+            f"'vectors': list({{'i': i, 'v': deletion_vector}}) "
+            f"FILTER (deletion_vector IS NOT NULL), "
+            f"'count': count(*), 'bytes': coalesce(sum(size), 0)::BIGINT, "
+            f"'known': count(rows), "
+            f"'rows': coalesce(sum(rows - coalesce(deletion_vector.cardinality, 0)), 0)::BIGINT"
+            f"}} FROM (SELECT (row_number() OVER () - 1)::UBIGINT AS i, * "
+            f"FROM file_index WHERE {where}))"
         )
         cursor.unregister("file_index")
-        cursor.execute(
-            f"SET VARIABLE files_{key} = "
-            f"(SELECT coalesce(list(url ORDER BY i), [{empty}]) FROM kept)"
-        )
-        if partitions:
-            values = ", ".join(f"'p{i}': p{i}" for i in range(len(partitions)))
-            cursor.execute(
-                f"SET VARIABLE parts_{key} = "
-                f"(SELECT coalesce(list({{'i': i::UBIGINT, {values}}} ORDER BY i), []) FROM kept)"
-            )
         if snapshot.files.has_deletion_vectors:
-            self._load_vectors(cursor, snapshot, key)
+            self._load_vectors(cursor, snapshot, view.key)
         row = cursor.execute(
-            "SELECT count(*), coalesce(sum(size), 0), sum(rows) FROM kept"
-        ).fetchone()
-        assert row is not None
-        cursor.execute("DROP TABLE kept")
-        return int(row[0]), int(row[1]), None if row[2] is None and row[0] else int(row[2] or 0)
+            f"SELECT kept.count, kept.bytes, kept.known, kept.rows "
+            f"FROM (SELECT getvariable({name}) AS kept)"
+        ).fetchall()[0]
+        return _Kept(row[0], row[1], row[3] if row[2] == row[0] else None)
 
     def _load_vectors(self, cursor: Connection, snapshot: Snapshot, key: str) -> None:
         cursor.execute(f"CREATE OR REPLACE TEMP TABLE dv_{key} (i UBIGINT, n BIGINT)")
         rows = cursor.execute(
-            "SELECT i, deletion_vector FROM kept WHERE deletion_vector IS NOT NULL"
+            f"SELECT d.i, d.v FROM (SELECT unnest(getvariable('kept_{key}').vectors) AS d)"
         ).fetchall()
         for position, descriptor in rows:
             vector = vector_from_row(descriptor)
@@ -280,19 +294,37 @@ class Scanner:
             cursor.unregister("deleted")
 
 
-def _either(pruner: Pruner, scans: Sequence[Reach]) -> str:
-    """Return the predicate for a table that is scanned several times: any scan may match."""
-    if not scans:
-        return KEEP
-    parts = [pruner.may_match(scan.filters) for scan in scans]
-    return KEEP if KEEP in parts else " OR ".join(f"({part})" for part in dict.fromkeys(parts))
+def _bind_nothing(cursor: Connection, ref: TableRef, view: TableView, empty: str) -> None:
+    """Set what a view reads to no file: enough to define it."""
+    files = ref.snapshot.files
+    types = ", ".join(
+        ["i UBIGINT", *(f"p{i} {to_duckdb(f.type)}" for i, f in enumerate(files.layout.partitions))]
+    )
+    cursor.execute(
+        f"SET VARIABLE kept_{view.key} = "
+        f"{{'files': [{literal(empty)}], 'parts': []::STRUCT({types})[]}}"
+    )
+    if files.has_deletion_vectors:
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE dv_{view.key} (i UBIGINT, n BIGINT)")
+
+
+def _create(cursor: Connection, generation: int, ref: TableRef, view: TableView) -> None:
+    stand_in = f"stand_in.t{view.key}"
+    cursor.execute(f"CREATE TABLE IF NOT EXISTS {stand_in} {view.stand_in}")
+    for database, body in (
+        (f"plan{generation}", f"{view.stand_in_view}{stand_in}"),
+        (f"scan{generation}", view.view),
+    ):
+        place = f"{database}.{identifier(ref.schema)}"
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {place}")
+        cursor.execute(f"CREATE VIEW {place}.{identifier(ref.name)} AS {body}")
 
 
 def _report(
     ref: TableRef,
     where: str,
     scans: Sequence[Reach],
-    figures: tuple[int, int, int | None],
+    kept: _Kept,
     rows_total: int | None,
 ) -> TableScan:
     files = ref.snapshot.files
@@ -302,11 +334,11 @@ def _report(
         name=ref.shown,
         version=ref.snapshot.version,
         files_total=len(files),
-        files_kept=figures[0],
+        files_kept=kept.files,
         bytes_total=files.bytes,
-        bytes_kept=figures[1],
+        bytes_kept=kept.bytes,
         rows_total=rows_total,
-        rows_kept=figures[2],
+        rows_kept=kept.rows,
         predicate=None if where == KEEP else _readable(where, ref),
         filters=tuple(dict.fromkeys(_named(f, ref) for scan in scans for f in scan.filters)),
         columns=tuple(fields[number].name for number in read) or tuple(f.name for f in fields),

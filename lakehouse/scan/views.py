@@ -34,9 +34,8 @@ def table_view(
     ``place`` is the view's schema and name: part of the key, so that two tables of one schema,
     or two versions of one table, each have variables of their own in a query.
 
-    The view selects from ``getvariable('files_<key>')``, a list of URLs; from
-    ``getvariable('parts_<key>')``, a list of structs ``{i, p0, ...}`` by file position, where the
-    table is partitioned; and from the table ``temp.main.dv_<key>`` of ``(i, n)``, where it has
+    The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files`` and,
+    where the table is partitioned, structs ``{i, p0, ...}`` by file position in ``parts``; and from the table ``temp.main.dv_<key>`` of ``(i, n)``, where it has
     deletion vectors.
     """
     fields = layout.schema.fields
@@ -67,11 +66,11 @@ def _view(layout: Layout, *, by_id: bool, has_vectors: bool) -> str:
         entries.append(f"{key}: {{name: 'c{ordinal}', type: {type_}, default_value: NULL}}")
         selected.append(f"{_renamed(f'r.c{ordinal}', field.type)} AS {identifier(field.name)}")
     source = (
-        f"read_parquet(getvariable('files_<key>'), schema = MAP {{{', '.join(entries)}}}, "
+        f"read_parquet(getvariable('kept_<key>').files, schema = MAP {{{', '.join(entries)}}}, "
         f"hive_partitioning = false) AS r"
     )
     if layout.partitions:
-        parts = "SELECT unnest(getvariable('parts_<key>'), max_depth := 2)"
+        parts = "SELECT unnest(getvariable('kept_<key>').parts, max_depth := 2)"
         source += f" JOIN ({parts}) AS p ON p.i = r.file_index"
     if has_vectors:
         source += (
