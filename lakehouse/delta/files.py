@@ -1,7 +1,7 @@
 """The file index: a snapshot's live files as one Arrow table that DuckDB prunes.
 
 A row is a file. Beside the fields of its add action stand typed columns, computed once: ``rows``,
-``p<i>`` (value of partition column i), and for leaf column j ``min<j>``, ``max<j>``, ``nulls<j>``
+``pattern`` (the file's name for a reader of globs), ``position``, ``p<i>`` (value of partition column i), and for leaf column j ``min<j>``, ``max<j>``, ``nulls<j>``
 and, for floating point, ``nan<j>``. NULL there means unknown. Bounds are widened where writers
 are known to truncate (timestamps to milliseconds), so that a bound may be trusted as it stands.
 Source: Delta protocol, "Per-file Statistics".
@@ -136,9 +136,9 @@ class FileIndex:
         return int(pc.sum(typed["rows"]).as_py() or 0) - int(pc.sum(deleted).as_py() or 0)
 
     def typed(self, engine: Engine) -> pa.Table:
-        """Return the index with its typed columns."""
+        """Return the index with its typed columns, and each file's ``position`` in it."""
         if not self._typed:
-            self._typed.append(_derive(self.raw, self.layout, engine))
+            self._typed.append(_numbered(_derive(self.raw, self.layout, engine)))
         return self._typed[0]
 
     def adds(self) -> list[AddFile]:
@@ -183,7 +183,7 @@ class FileIndex:
         merged = FileIndex(pa.concat_tables([raw, added]), self.layout)
         if typed is not None:
             fresh = _derive(added, self.layout, engine)
-            merged._typed.append(pa.concat_tables([typed, fresh]))
+            merged._typed.append(_numbered(pa.concat_tables([typed.drop(["position"]), fresh])))
         return merged
 
     def _keep(self, maybe: Any, gone: set[tuple[str, str]]) -> Any:
@@ -194,6 +194,10 @@ class FileIndex:
         keys = zip(self.raw["file"].to_pylist(), self._vectors(), strict=True)
         pairs = zip(maybe.to_pylist(), keys, strict=True)
         return pa.array([not hit or key not in gone for hit, key in pairs], pa.bool_())
+
+
+def _numbered(typed: pa.Table) -> pa.Table:
+    return typed.append_column("position", pa.array(range(typed.num_rows), pa.uint64()))
 
 
 def raw_table(adds: Iterable[AddFile]) -> pa.Table:
@@ -262,7 +266,9 @@ def _to_action(row: dict[str, Any]) -> AddFile:
 
 def _derive(raw: pa.Table, layout: Layout, engine: Engine) -> pa.Table:
     """Compute the typed columns of the index with DuckDB."""
-    columns = ["raw.*", "s.numRecords AS rows"]
+    # A reader takes names as globs: what a file's name holds of one stands for itself.
+    pattern = "regexp_replace(file, '([\\[*?])', '[\\1]', 'g') AS pattern"
+    columns = ["raw.*", pattern, "s.numRecords AS rows"]
     for ordinal, field in enumerate(layout.partitions):
         text = f"partition_values[{literal(field.physical_name)}]"
         columns.append(f"{typed_sql(text, field.type)} AS p{ordinal}")

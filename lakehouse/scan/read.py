@@ -248,41 +248,42 @@ class Scanner:
     def _bind(self, cursor: Connection, ref: TableRef, view: TableView, where: str) -> _Kept:
         """Set the variable that a view reads to the files that may match."""
         empty = self._engine.empty_parquet
-        snapshot, name = ref.snapshot, literal(f"kept_{view.key}")
+        snapshot = ref.snapshot
         if not len(snapshot.files):
             _bind_nothing(cursor, ref, view, empty)
             return _Kept(0, 0, 0)
-        partitions = range(len(snapshot.files.layout.partitions))
-        root = literal(snapshot.storage.url().rstrip("/") + "/")
-        # What a file's name holds of a glob's characters stands for itself.
-        url = f"regexp_replace({root} || file, '([\\[*?])', '[\\1]', 'g')"
-        parts = ", ".join(["'i': i", *(f"'p{i}': p{i}" for i in partitions)])
+        root = literal(_escaped(snapshot.storage.url().rstrip("/") + "/"))
+        kept = {
+            "files": f"coalesce(list({root} || pattern ORDER BY position), [{literal(empty)}])",
+            "count": "count(*)",
+            "bytes": "coalesce(sum(size), 0)::BIGINT",
+            "known": "count(rows)",
+            "rows": "coalesce(sum(rows - coalesce(deletion_vector.cardinality, 0)), 0)::BIGINT",
+        }
+        if snapshot.files.layout.partitions:
+            values = [f"p{i}" for i in range(len(snapshot.files.layout.partitions))]
+            kept["parts"] = f"coalesce(list({_struct(values)} ORDER BY position), [])"
+        if snapshot.files.has_deletion_vectors:
+            kept["vectors"] = "list(deletion_vector ORDER BY position)"
+        fields = ", ".join(f"'{field}': {sql}" for field, sql in kept.items())
         cursor.register("file_index", snapshot.files.typed(self._engine))
         cursor.execute(
-            f"SET VARIABLE kept_{view.key} = (SELECT {{"
-            f"'files': coalesce(list({url} ORDER BY i), [{literal(empty)}]), "
-            f"'parts': coalesce(list({{{parts}}} ORDER BY i), []), "
-            f"'vectors': list({{'i': i, 'v': deletion_vector}}) "
-            f"FILTER (deletion_vector IS NOT NULL), "
-            f"'count': count(*), 'bytes': coalesce(sum(size), 0)::BIGINT, "
-            f"'known': count(rows), "
-            f"'rows': coalesce(sum(rows - coalesce(deletion_vector.cardinality, 0)), 0)::BIGINT"
-            f"}} FROM (SELECT (row_number() OVER () - 1)::UBIGINT AS i, * "
-            f"FROM file_index WHERE {where}))"
+            f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM file_index WHERE {where})"
         )
         cursor.unregister("file_index")
         if snapshot.files.has_deletion_vectors:
             self._load_vectors(cursor, snapshot, view.key)
         row = cursor.execute(
             f"SELECT kept.count, kept.bytes, kept.known, kept.rows "
-            f"FROM (SELECT getvariable({name}) AS kept)"
+            f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
         ).fetchall()[0]
         return _Kept(row[0], row[1], row[3] if row[2] == row[0] else None)
 
     def _load_vectors(self, cursor: Connection, snapshot: Snapshot, key: str) -> None:
         cursor.execute(f"CREATE OR REPLACE TEMP TABLE dv_{key} (i UBIGINT, n BIGINT)")
+        vectors = f"getvariable('kept_{key}').vectors"
         rows = cursor.execute(
-            f"SELECT d.i, d.v FROM (SELECT unnest(getvariable('kept_{key}').vectors) AS d)"
+            f"SELECT generate_subscripts({vectors}, 1) - 1, unnest({vectors})"
         ).fetchall()
         for position, descriptor in rows:
             vector = vector_from_row(descriptor)
@@ -294,16 +295,23 @@ class Scanner:
             cursor.unregister("deleted")
 
 
+def _struct(columns: Sequence[str]) -> str:
+    return "{" + ", ".join(f"'{column}': {column}" for column in columns) + "}"
+
+
+def _escaped(path: str) -> str:
+    """Return a path in which a glob's characters stand for themselves."""
+    return re.sub(r"([\[*?])", r"[\1]", path)
+
+
 def _bind_nothing(cursor: Connection, ref: TableRef, view: TableView, empty: str) -> None:
     """Set what a view reads to no file: enough to define it."""
     files = ref.snapshot.files
-    types = ", ".join(
-        ["i UBIGINT", *(f"p{i} {to_duckdb(f.type)}" for i, f in enumerate(files.layout.partitions))]
-    )
-    cursor.execute(
-        f"SET VARIABLE kept_{view.key} = "
-        f"{{'files': [{literal(empty)}], 'parts': []::STRUCT({types})[]}}"
-    )
+    fields = f"'files': [{literal(empty)}]"
+    if files.layout.partitions:
+        types = (f"p{i} {to_duckdb(f.type)}" for i, f in enumerate(files.layout.partitions))
+        fields += f", 'parts': []::STRUCT({', '.join(types)})[]"
+    cursor.execute(f"SET VARIABLE kept_{view.key} = {{{fields}}}")
     if files.has_deletion_vectors:
         cursor.execute(f"CREATE OR REPLACE TEMP TABLE dv_{view.key} (i UBIGINT, n BIGINT)")
 

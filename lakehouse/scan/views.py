@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from lakehouse.delta.files import Layout
 from lakehouse.delta.schema import Array, Field, Map, Struct, Type
 from lakehouse.delta.types import to_duckdb
+from lakehouse.duck.engine import VERSION
 from lakehouse.duck.sql import identifier, literal
 
 
@@ -35,7 +36,7 @@ def table_view(
     or two versions of one table, each have variables of their own in a query.
 
     The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files`` and,
-    where the table is partitioned, structs ``{i, p0, ...}`` by file position in ``parts``; and from the table ``temp.main.dv_<key>`` of ``(i, n)``, where it has
+    where the table is partitioned, structs ``{p0, ...}`` in the same order in ``parts``; and from the table ``temp.main.dv_<key>`` of ``(i, n)``, where it has
     deletion vectors.
     """
     fields = layout.schema.fields
@@ -64,19 +65,34 @@ def _view(layout: Layout, *, by_id: bool, has_vectors: bool) -> str:
         key = str(field.field_id) if named else literal(field.physical_name)
         type_ = literal(to_duckdb(field.type, physical=True))
         entries.append(f"{key}: {{name: 'c{ordinal}', type: {type_}, default_value: NULL}}")
-        selected.append(f"{_renamed(f'r.c{ordinal}', field.type)} AS {identifier(field.name)}")
+        column = _renamed(_guarded(f"r.c{ordinal}", field.type), field.type)
+        selected.append(f"{column} AS {identifier(field.name)}")
     source = (
         f"read_parquet(getvariable('kept_<key>').files, schema = MAP {{{', '.join(entries)}}}, "
         f"hive_partitioning = false) AS r"
     )
     if layout.partitions:
-        parts = "SELECT unnest(getvariable('kept_<key>').parts, max_depth := 2)"
+        parts = (
+            "SELECT unnest(getvariable('kept_<key>').parts, max_depth := 2), "
+            "(generate_subscripts(getvariable('kept_<key>').parts, 1) - 1)::UBIGINT AS i"
+        )
         source += f" JOIN ({parts}) AS p ON p.i = r.file_index"
     if has_vectors:
         source += (
             " ANTI JOIN temp.main.dv_<key> AS d ON d.i = r.file_index AND d.n = r.file_row_number"
         )
     return f"SELECT {', '.join(selected)} FROM {source}"
+
+
+def _guarded(sql: str, type_: Type) -> str:
+    """Return a struct column in a form through which DuckDB 2 pushes no filter on its fields.
+
+    Pushed into a file that lacks the column, such a filter is an internal error there, and the
+    instance is dead. Files are chosen before, by statistics.
+    """
+    if VERSION < (2, 0) or not isinstance(type_, Struct):
+        return sql
+    return f"CASE WHEN {sql} IS NOT NULL THEN {sql} END"
 
 
 def _renamed(sql: str, type_: Type) -> str:
