@@ -1,6 +1,7 @@
 """The lake as a user meets it: tables by name, SQL over them, time travel, other engines."""
 
 import json
+import threading
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -230,3 +231,55 @@ def test_a_lake_of_many_tables_answers_at_once(lake):
         lake.create_table(name, {"n": "BIGINT"}).append([{"n": 1}])
     union = " UNION ALL ".join(f"SELECT n FROM {name}" for name in names)
     assert lake.sql(f"SELECT sum(n) FROM ({union})").fetchall() == [(30,)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("CREATE TABLE silver.x (i INT)", "create_table"),
+        ("INSERT INTO silver.flights VALUES (1)", "append"),
+        ("DELETE FROM silver.flights", "overwrite"),
+        ("DROP TABLE silver.flights", "drop_table"),
+        ("SET threads = 1", "duckdb_config"),
+    ],
+)
+def test_a_statement_that_is_no_query_is_refused_with_the_method_to_call(lake, flights, sql, words):
+    with pytest.raises(lakehouse.InputError, match=words):
+        lake.sql(sql)
+    assert len(flights.read().fetchall()) == 3
+
+
+def test_a_table_named_without_its_layer_is_guessed_in_the_error(lake, flights):
+    with pytest.raises(lakehouse.NotFoundError, match=r"silver\.flights"):
+        lake.sql("SELECT * FROM flights")
+
+
+def test_a_query_that_runs_can_be_stopped(lake):
+    endless = lake.sql("SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b")
+    timer = threading.Timer(0.3, lake.interrupt)
+    timer.start()
+    with pytest.raises((duckdb.Error, RuntimeError), match=r"(?i)interrupt"):
+        endless.fetchall()
+    timer.join()
+    assert lake.sql("SELECT 1").fetchall() == [(1,)]
+
+
+def test_settings_reach_the_embedded_duckdb(tmp_path):
+    config: dict[str, str | int] = {"threads": 1, "memory_limit": "200MB", "TimeZone": "Europe/Rome"}
+    with lakehouse.connect(tmp_path, duckdb_config=config) as lake:
+        query = "SELECT current_setting('threads'), current_setting('TimeZone')"
+        assert lake.sql(query).fetchall() == [(1, "Europe/Rome")]
+    with pytest.raises(lakehouse.LakehouseError, match="threds"):
+        lakehouse.connect(tmp_path, duckdb_config={"threds": 1})
+
+
+def test_now_is_one_moment_in_planning_and_running(lake):
+    table = lake.create_table("bronze.t", {"at_time": "TIMESTAMPTZ"})
+    table.append([{"at_time": datetime.now(UTC) - timedelta(days=2)}])
+    table.append([{"at_time": datetime.now(UTC) + timedelta(days=2)}])
+    recent = "SELECT count(*) FROM bronze.t WHERE at_time > now() - INTERVAL 1 DAY"
+    assert lake.sql(recent).fetchall() == [(1,)]
+    assert lake.explain(recent).tables[0].files_kept == 1
+    assert lake.sql("SELECT count(*) FROM bronze.t WHERE at_time < current_date").fetchall() == [
+        (1,)
+    ]

@@ -129,11 +129,20 @@ class FileIndex:
 
     def rows(self, engine: Engine) -> int | None:
         """Return the number of live rows, or None where a file's statistics lack it."""
-        typed = self.typed(engine)
-        if typed["rows"].null_count:
+        rows = self._counted()
+        if rows is None:
+            rows = self.typed(engine)["rows"]
+        if rows.null_count:
             return None
-        deleted = pc.struct_field(typed["deletion_vector"], "cardinality")
-        return int(pc.sum(typed["rows"]).as_py() or 0) - int(pc.sum(deleted).as_py() or 0)
+        deleted = pc.struct_field(self.raw["deletion_vector"], "cardinality")
+        return int(pc.sum(rows).as_py() or 0) - int(pc.sum(deleted).as_py() or 0)
+
+    def _counted(self) -> pa.ChunkedArray | None:
+        """Return the files' row counts without parsing their statistics, where that is safe."""
+        if self._typed or self.layout.schema.mentions("numRecords"):
+            return None
+        found = pc.extract_regex(self.raw["stats"], r'"numRecords":\s*(?P<rows>\d+)')
+        return pc.struct_field(found, "rows").cast(pa.int64())
 
     def typed(self, engine: Engine) -> pa.Table:
         """Return the index with its typed columns, and each file's ``position`` in it."""

@@ -92,6 +92,10 @@ class Struct:
         """Return the fields' names in order."""
         return tuple(field.name for field in self.fields)
 
+    def mentions(self, name: str) -> bool:
+        """Tell whether a name occurs anywhere in the schema, in names or metadata."""
+        return name in self.to_json()
+
     def field(self, name: str) -> Field | None:
         """Return the field of exactly this name, or None."""
         return next((field for field in self.fields if field.name == name), None)

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +44,8 @@ class Engine:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self._lock = threading.Lock()
+        self._cursors: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._kept: weakref.WeakKeyDictionary[Relation, Connection] = weakref.WeakKeyDictionary()
         self._once: set[str] = set()
         self.empty_parquet = str(self._folder / "empty.parquet")
         self._root.execute(
@@ -52,7 +55,23 @@ class Engine:
 
     def cursor(self) -> Connection:
         """Return a new connection to the same instance."""
-        return self._root.cursor()
+        cursor = self._root.cursor()
+        with self._lock:
+            self._cursors.add(cursor)
+        return cursor
+
+    def interrupt(self) -> None:
+        """Stop whatever this instance runs; call it from another thread."""
+        with self._lock:
+            running = list(self._cursors)
+        for cursor in running:
+            with contextlib.suppress(duckdb.ConnectionException):  # closed in the meantime
+                cursor.interrupt()
+
+    def keep_with(self, relation: Relation, cursor: Connection) -> None:
+        """Let a cursor live, and be interrupted, as long as a relation that it made."""
+        with self._lock:
+            self._kept[relation] = cursor
 
     @contextlib.contextmanager
     def work(self, doing: str, *, reading: bool = False) -> Iterator[Connection]:

@@ -49,9 +49,9 @@ def translate(error: duckdb.Error, doing: str) -> LakehouseError:
     if isinstance(error, duckdb.IOException | duckdb.HTTPException):
         lower = text.lower()
         if any(word in lower for word in _DISK):
-            step = "free space, or check the permissions of the folder"
+            step = "Free space, or check the permissions of the folder"
         elif "no files found" in lower or "cannot open file" in lower:
-            step = "check the path; if it is a table's data file, it was deleted: restore it"
+            step = "Check the path; a table's data file that is gone must come from a backup"
         else:
             return CorruptionError(
                 f"cannot {doing}: {text}",

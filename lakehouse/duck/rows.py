@@ -1,7 +1,6 @@
 """Bring rows of any kind into DuckDB: Arrow, pandas, Polars, DuckDB relations, dicts.
 
-Nothing is copied where it need not be, streams stay streams, and no value may change on the way:
-what DuckDB would cut (nanoseconds with a zone, before DuckDB 2) is converted here, checked.
+Nothing is copied where it need not be, streams stay streams, and no value may change on the way.
 """
 
 from __future__ import annotations
@@ -9,16 +8,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from catalog.errors import DataError, InputError
 from lakehouse.duck.describe import Column, DuckType, columns_of
-from lakehouse.duck.engine import VERSION, Connection, Relation
+from lakehouse.duck.engine import Connection, Relation
+from lakehouse.duck.exact import exact_reader, exact_table
+from lakehouse.duck.kinds import check_kinds, is_nan
 from lakehouse.duck.sql import identifier
 
 Rows = Any
@@ -70,13 +69,13 @@ def arrow_schema_of(rows: Rows) -> pa.Schema | None:
 
 def _to_arrow(rows: Rows) -> tuple[pa.Table | pa.RecordBatchReader, bool]:
     if isinstance(rows, pa.Table):
-        return _exact_table(rows), True
+        return exact_table(rows), True
     if isinstance(rows, pa.RecordBatch):
-        return _exact_table(pa.Table.from_batches([rows])), True
+        return exact_table(pa.Table.from_batches([rows])), True
     if isinstance(rows, pa.RecordBatchReader):
-        return _exact_reader(rows), False
+        return exact_reader(rows), False
     if isinstance(rows, Relation):
-        return _exact_reader(rows.to_arrow_reader()), False
+        return exact_reader(rows.to_arrow_reader()), False
     if _is_pandas(rows):
         return _pandas(rows), True
     if isinstance(rows, Mapping):
@@ -85,9 +84,9 @@ def _to_arrow(rows: Rows) -> tuple[pa.Table | pa.RecordBatchReader, bool]:
         return _dicts(rows), True
     if hasattr(rows, "__arrow_c_stream__"):
         # A data frame gives its stream again at each call; a generator-like object does not.
-        return _exact_reader(pa.RecordBatchReader.from_stream(rows)), False
+        return exact_reader(pa.RecordBatchReader.from_stream(rows)), False
     if hasattr(rows, "__arrow_c_array__"):
-        return _exact_table(pa.Table.from_batches([pa.record_batch(rows)])), True
+        return exact_table(pa.Table.from_batches([pa.record_batch(rows)])), True
     if hasattr(rows, "collect") and hasattr(rows, "collect_schema"):
         raise InputError("these rows are a lazy frame", next_step="Pass frame.collect()")
     raise InputError(
@@ -133,9 +132,9 @@ def _pandas(rows: Rows) -> pa.Table:
         values = rows.iloc[:, position]
         if values.dtype == object:
             # What pandas means by a missing value has no kind.
-            _check_kinds(name, (value for value in values if not _is_nan(value)))
+            check_kinds(name, (value for value in values if not is_nan(value)))
     try:
-        return _exact_table(pa.Table.from_pandas(rows, preserve_index=False))
+        return exact_table(pa.Table.from_pandas(rows, preserve_index=False))
     except (ValueError, pa.ArrowTypeError, OverflowError) as error:
         raise DataError(
             f"a pandas column holds values of no one type: {error}",
@@ -147,7 +146,7 @@ def _columns(rows: Mapping[str, Any]) -> pa.Table:
     lengths = {name: len(values) for name, values in rows.items()}
     if len(set(lengths.values())) > 1:
         raise InputError(f"the columns have different lengths: {lengths}")
-    return _exact_table(pa.table({str(name): _array(name, v) for name, v in rows.items()}))
+    return exact_table(pa.table({str(name): _array(name, v) for name, v in rows.items()}))
 
 
 def _dicts(rows: Sequence[Any]) -> pa.Table:
@@ -161,6 +160,8 @@ def _dicts(rows: Sequence[Any]) -> pa.Table:
     names = list(dict.fromkeys(str(name) for row in rows for name in row))
     arrays = [_array(name, [row.get(name) for row in rows]) for name in names]
     if not names:
+        if rows:
+            raise DataError("the rows have no columns", next_step="Name at least one")
         return pa.table({})
     return pa.table(arrays, names=names)
 
@@ -168,7 +169,7 @@ def _dicts(rows: Sequence[Any]) -> pa.Table:
 def _array(name: str, values: Any) -> Any:
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
-    _check_kinds(name, values)
+    check_kinds(name, values)
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError) as error:
@@ -178,105 +179,3 @@ def _array(name: str, values: Any) -> Any:
             next_step="Make them one type",
             column=name,
         ) from error
-
-
-# Kinds of Python values that Arrow would convert to one another, losing something, if mixed.
-_MIXED = (
-    frozenset(("bool", "number")),
-    frozenset(("date", "datetime with a zone")),
-    frozenset(("date", "datetime without a zone")),
-    frozenset(("datetime with a zone", "datetime without a zone")),
-    frozenset(("str", "bytes")),
-)
-
-
-def _check_kinds(name: str, values: Iterable[Any]) -> None:
-    kinds: set[str] = set()
-    inner: dict[str, list[Any]] = {}
-    for value in values:
-        if isinstance(value, Mapping):
-            for key, child in value.items():
-                inner.setdefault(f"{name}.{key}", []).append(child)
-        elif isinstance(value, list | tuple):
-            inner.setdefault(f"{name}.element", []).extend(value)
-        elif kind := _kind(value):
-            kinds.add(kind)
-    for mixed in _MIXED:
-        if mixed <= kinds:
-            raise DataError(
-                f"column {name!r} holds values of no one type ({', '.join(sorted(kinds))})",
-                next_step="Make them one type",
-                column=name,
-            )
-    for path, children in inner.items():
-        _check_kinds(path, children)
-
-
-def _kind(value: Any) -> str:
-    match value:
-        case bool():
-            return "bool"
-        case int() | float() | Decimal():
-            return "number"
-        case datetime():
-            return f"datetime {'without' if value.tzinfo is None else 'with'} a zone"
-        case date():
-            return "date"
-        case str():
-            return "str"
-        case bytes() | bytearray():
-            return "bytes"
-        case _:
-            return ""
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and value != value
-
-
-def _exact_table(table: pa.Table) -> pa.Table:
-    target = _exact_schema(table.schema)
-    return table if target is None else _cast(table, target)
-
-
-def _exact_reader(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
-    target = _exact_schema(reader.schema)
-    if target is None:
-        return reader
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in reader:
-            yield from _cast(pa.Table.from_batches([batch]), target).to_batches()
-
-    return pa.RecordBatchReader.from_batches(target, batches())
-
-
-def _exact_schema(schema: pa.Schema) -> pa.Schema | None:
-    """Return the schema to cast to before DuckDB may have the rows, or None if all is well."""
-    fields = [pa.field(f.name, _exact_type(f.type), f.nullable) for f in schema]
-    exact = pa.schema(fields)
-    return None if exact.types == schema.types else exact
-
-
-def _exact_type(type_: pa.DataType) -> pa.DataType:
-    if pa.types.is_timestamp(type_) and type_.unit == "ns" and type_.tz and VERSION < (2, 0):
-        return pa.timestamp("us", tz=type_.tz)
-    if pa.types.is_float16(type_):
-        return pa.float32()
-    if pa.types.is_decimal256(type_) and type_.precision <= 38:
-        return pa.decimal128(type_.precision, type_.scale)
-    return type_
-
-
-def _cast(table: pa.Table, target: pa.Schema) -> pa.Table:
-    arrays = []
-    for column, field in zip(table.columns, target, strict=True):
-        try:
-            arrays.append(column.cast(field.type, safe=True))
-        except pa.ArrowInvalid as error:
-            raise DataError(
-                f"column {field.name!r} would change: {error}",
-                next_step=f"Round it to {field.type} yourself",
-                column=field.name,
-            ) from error
-    return pa.table(arrays, schema=target)

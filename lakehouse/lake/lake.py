@@ -14,7 +14,7 @@ from typing import Any
 
 from catalog.catalog import Catalog
 from catalog.errors import AlreadyExistsError, InputError, LakehouseError, NotFoundError
-from catalog.names import validate_table_name
+from catalog.names import near_misses, validate_table_name
 from catalog.state import CatalogState, TableEntry
 from catalog.storage import Storage, open_storage
 from lakehouse.delta.log import LOG
@@ -119,6 +119,13 @@ class Lake:
     def close(self) -> None:
         """Close the embedded DuckDB and delete its spill files; results not yet read are lost."""
         self._engine.close()
+
+    def interrupt(self) -> None:
+        """Stop the queries and writes that run now; call it from another thread.
+
+        What is stopped raises; a write that is stopped leaves its table as it was.
+        """
+        self._engine.interrupt()
 
     def layers(self) -> list[str]:
         """Return the layers' names, in order of declaration."""
@@ -358,13 +365,26 @@ def _unknown_table(
     """Return the better error where a query names a table that the catalog does not have."""
     if not isinstance(error.__cause__, NameErrors):
         return None
+    text = str(error.__cause__)
     layers = {name.lower() for name in state.layers}
-    for name in others:
-        if name.partition(".")[0].lower() in layers and name in str(error.__cause__):
-            try:
-                state.table(name)
-            except NotFoundError as missing:
-                return missing
-            except InputError:
+    named = [n for n in others if n.partition(".")[0].lower() in layers and n in text]
+    if match := _NO_TABLE.search(text):
+        named.append(match[1])
+    for name in named:
+        if "." not in name:
+            near = near_misses(name, state.tables)
+            if not near:
                 continue
+            return NotFoundError(
+                f"no table {name}", next_step=f"Did you mean {' or '.join(near)}?", near=near
+            )
+        try:
+            state.table(name)
+        except NotFoundError as missing:
+            return missing
+        except InputError:
+            continue
     return None
+
+
+_NO_TABLE = re.compile(r'Table with name "?([^"\s]+?)"? does not exist')

@@ -29,6 +29,15 @@ _CLOCK = re.compile(
 _INDEX_COLUMN = re.compile(r"'(?:[^']|'')*'|\b(?P<kind>min|max|nulls|nan|p)(?P<number>\d+)\b")
 
 
+_VERBS = "Use the lake's and the tables' methods: create_table, append, overwrite, drop_table"
+_NOT_QUERIES = {
+    **dict.fromkeys(
+        ("CREATE", "INSERT", "UPDATE", "DELETE", "ALTER", "DROP", "MERGE_INTO"), _VERBS
+    ),
+    "SET": "Pass settings as connect(..., duckdb_config={...})",
+}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class TableRef:
     """Name a snapshot in SQL: ``schema.name``, and how reports call it."""
@@ -73,6 +82,7 @@ class _Kept:
 class Prepared:
     """Hold a planned query: its connection, its text, and what it will read."""
 
+    engine: Engine
     cursor: Connection
     sql: str
     params: Params
@@ -81,9 +91,12 @@ class Prepared:
     def relation(self) -> Relation:
         """Return the result as a lazy DuckDB relation."""
         try:
-            return self.cursor.sql(self.sql, params=self.params)
+            relation = self.cursor.sql(self.sql, params=self.params)
         except DuckError as error:
             raise translate(error, "run the query") from error
+        if isinstance(relation, Relation):  # DuckDB 1.5 gives None for COPY and the like
+            self.engine.keep_with(relation, self.cursor)
+        return relation
 
 
 class Scanner:
@@ -138,7 +151,7 @@ class Scanner:
             raise
         totals = [ref.snapshot.files.rows(self._engine) for ref in refs]
         tables = tuple(map(_report, refs, wheres, scans, figures, totals))
-        return Prepared(cursor, sql, params, tables)
+        return Prepared(self._engine, cursor, sql, params, tables)
 
     def _where(self, ref: TableRef, scans: Sequence[Reach]) -> str:
         """Return the predicate of a table that is scanned several times: any scan may match."""
@@ -221,6 +234,12 @@ class Scanner:
             raise InputError(
                 f"one statement is expected; found {len(statements)}",
                 next_step="Run statements one by one",
+            )
+        kind = statements[0].type.name
+        if kind in _NOT_QUERIES:
+            raise InputError(
+                f"sql() runs queries, and this is {kind.replace('_', ' ')}",
+                next_step=_NOT_QUERIES[kind],
             )
         # An empty stand-in must not be folded away.
         cursor.execute("SET disabled_optimizers = 'statistics_propagation'")
