@@ -100,5 +100,5 @@ $(OLDEST)/.installed: locks/oldest.txt locks/installer.txt
 .PHONY: lock
 lock: setup ## write locks/ from pyproject.toml (ARGS=--upgrade: choose the newest versions again)
 	$(COMPILE) --all-extras --group dev pyproject.toml -o locks/dev.txt $(ARGS)
-	$(COMPILE) --all-extras --group test --resolution lowest-direct pyproject.toml -o locks/oldest.txt $(ARGS)
+	$(COMPILE) --all-extras --group duckdb15 --resolution lowest-direct pyproject.toml -o locks/oldest.txt $(ARGS)
 	echo uv | $(COMPILE) - -o locks/installer.txt $(ARGS)
