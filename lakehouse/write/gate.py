@@ -11,10 +11,11 @@ from typing import Literal
 
 from catalog.errors import DataError, InputError
 from catalog.names import near_misses
-from lakehouse.delta.schema import Array, Decimal, Field, Map, Primitive, Struct, Type
+from lakehouse.delta.schema import Array, Field, Map, Primitive, Struct, Type
 from lakehouse.delta.types import from_duckdb, to_duckdb
 from lakehouse.duck.describe import Column, DuckType
 from lakehouse.duck.sql import identifier
+from lakehouse.write.fit import always_exact, fits
 
 SchemaMode = Literal["strict", "add"]
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -214,20 +215,20 @@ def _convert(sql: str, source: DuckType, target: Type, path: str) -> tuple[str, 
                 lists = sql
             made = lists if inner == "x" else f"list_transform({lists}, lambda x: {inner})"
             return made, tuple(_any(check, lists) for check in checks)
-        case Map(key, value) if source.name == "map":
-            return _convert_map(sql, source, (key, value), path)
+        case Map() if source.name == "map":
+            return _convert_map(sql, source, target, path)
     if source.name in ("null", '"null"'):
         return f"CAST({sql} AS {wanted})", ()
     if source.text == wanted:
         return sql, ()
-    if not _fits(source, target):
+    if not fits(source, target):
         raise DataError(
             f"column {path!r} is {wanted} and the rows have {source.text}",
             next_step="Convert the rows yourself, for example with CAST in SQL",
             column=path,
         )
     cast = f"CAST({sql} AS {wanted})"
-    if _always_exact(source, target):
+    if always_exact(source, target):
         return cast, ()
     tried = f"TRY_CAST({sql} AS {wanted})"
     changes = (
@@ -271,11 +272,14 @@ def _convert_struct(
 
 
 def _convert_map(
-    sql: str, source: DuckType, target: tuple[Type, Type], path: str
+    sql: str, source: DuckType, target: Map, path: str
 ) -> tuple[str, tuple[Check, ...]]:
     key_type, value_type = (child.type for child in source.children)
-    key, key_checks = _convert("x.key", key_type, target[0], f"{path}.key")
-    value, value_checks = _convert("x.value", value_type, target[1], f"{path}.value")
+    key, key_checks = _convert("x.key", key_type, target.key, f"{path}.key")
+    value, value_checks = _convert("x.value", value_type, target.value, f"{path}.value")
+    if not target.value_contains_null:
+        null = Check("holds NULL in a map whose values must not be", "x.value IS NULL")
+        value_checks = (null, *value_checks)
     entries = f"map_entries({sql})"
     checks = tuple(_any(check, entries) for check in (*key_checks, *value_checks))
     if key == "x.key" and value == "x.value":
@@ -286,45 +290,3 @@ def _convert_map(
 
 def _any(check: Check, lists: str) -> Check:
     return Check(check.reason, f"coalesce(len(list_filter({lists}, lambda x: {check.sql})), 0) > 0")
-
-
-_INTEGERS = {
-    "tinyint": 3, "smallint": 5, "integer": 10, "bigint": 19, "hugeint": 39,
-    "utinyint": 3, "usmallint": 5, "uinteger": 10, "ubigint": 20, "uhugeint": 39,
-}  # fmt: skip
-_INTEGER_BITS = {
-    "tinyint": 7, "smallint": 15, "integer": 31, "bigint": 63,
-    "utinyint": 8, "usmallint": 16, "uinteger": 32, "ubigint": 64,
-}  # fmt: skip
-_TARGET_BITS = {"byte": 7, "short": 15, "integer": 31, "long": 63, "float": 24, "double": 53}
-_NUMBERS = frozenset((*_INTEGERS, "float", "double", "decimal"))
-_NUMERIC = frozenset(_TARGET_BITS)
-_TEXT = frozenset(("varchar", "enum", "uuid"))
-_WALL_CLOCK = frozenset(("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"))
-_INSTANTS = frozenset(("timestamp with time zone", "timestamptz_ns"))
-
-
-def _fits(source: DuckType, target: Type) -> bool:
-    """Tell whether some values of the source type have the same meaning in the target's."""
-    if isinstance(target, Decimal):
-        return source.name in _NUMBERS
-    if not isinstance(target, Primitive):
-        return False
-    if target.name in _NUMERIC:
-        return source.name in _NUMBERS
-    allowed = {"string": _TEXT, "timestamp_ntz": _WALL_CLOCK, "timestamp": _INSTANTS}
-    return source.name in allowed.get(target.name, ())
-
-
-def _always_exact(source: DuckType, target: Type) -> bool:
-    """Tell whether every value of the source type survives, so that no check is needed."""
-    if isinstance(target, Decimal):
-        whole = target.precision - target.scale
-        if source.name == "decimal":
-            return source.scale <= target.scale and source.precision - source.scale <= whole
-        return source.name in _INTEGERS and _INTEGERS[source.name] <= whole
-    if isinstance(target, Primitive) and target.name in _TARGET_BITS:
-        if (source.name, target.name) == ("float", "double"):
-            return True
-        return _INTEGER_BITS.get(source.name, 99) <= _TARGET_BITS[target.name]
-    return source.name in _TEXT

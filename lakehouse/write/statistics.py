@@ -105,10 +105,10 @@ def _indexed(layout: Layout, properties: Mapping[str, str]) -> tuple[Leaf, ...]:
 
 
 def _find(file: WrittenFile, leaf: Leaf) -> ColumnStatistics | None:
-    found = file.columns.get(leaf.physical_path)
-    if found is None and isinstance(leaf.type, Array | Map):
+    if len(leaf.path) > 1 and isinstance(leaf.type, Array | Map):
+        # DuckDB counts those whose parent is there only.
         return None
-    return found
+    return file.columns.get(leaf.physical_path)
 
 
 def _bound(leaf: Leaf, text: str | None, *, upper: bool) -> Any:

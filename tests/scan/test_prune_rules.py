@@ -1,0 +1,135 @@
+"""The pruner as a pure function: its SQL is true for every file that has a matching row."""
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lakehouse.delta.files import Layout
+from lakehouse.delta.schema import Field, Primitive, Struct
+from lakehouse.scan.prune import DROP, KEEP, Pruner, split_filters
+from tests.types.engines import effort
+
+KEY = "a" * 20
+OPERATORS = st.sampled_from(("=", "!=", "<", "<=", ">", ">="))
+NUMBERS = st.none() | st.integers(-3, 3)
+LAYOUT = Layout(
+    Struct((Field("n", Primitive("long")), Field("g", Primitive("double")),
+            Field("p", Primitive("long")))),
+    ("p",),
+)  # fmt: skip
+PRUNER = Pruner(LAYOUT, lambda: frozenset(("random",)))
+
+
+def literal(value):
+    return "NULL" if value is None else f"'{value}'::DOUBLE" if value != value else str(value)
+
+
+@st.composite
+def filters(draw):
+    columns = st.sampled_from([f"c{i}_{KEY}" for i in range(3)])
+    constants = (st.integers(-3, 3) | st.just(float("nan"))).map(literal)
+    leaf = st.one_of(
+        st.builds("({} {} {})".format, columns, OPERATORS, constants),
+        st.builds("({2} {1} {0})".format, columns, OPERATORS, constants),
+        st.builds("({} IN ({}, {}))".format, columns, constants, constants),
+        st.builds("({} BETWEEN {} AND {})".format, columns, constants, constants),
+        st.builds("({} IS NULL)".format, columns),
+        st.builds("({} IS NOT NULL)".format, columns),
+        st.builds("(({} + 1) = {})".format, columns, constants),
+        st.sampled_from(["true", "false", "NULL", f"(c0_{KEY} = c2_{KEY})"]),
+    )  # fmt: skip
+    return draw(
+        st.recursive(
+            leaf,
+            lambda inner: st.one_of(
+                st.builds("({} AND {})".format, inner, inner),
+                st.builds("({} OR {})".format, inner, inner),
+                st.builds("(NOT {})".format, inner),
+            ),
+            max_leaves=4,
+        )
+    )
+
+
+@st.composite
+def files(draw):
+    """Draw the rows of a file of one partition, and its row in the index, known or not."""
+    p = draw(NUMBERS)
+    rows = draw(st.lists(st.tuples(NUMBERS, NUMBERS | st.just(float("nan"))), min_size=1))
+    ns = [n for n, _ in rows if n is not None]
+    gs = [g for _, g in rows if g is not None]
+    has_nan = any(g != g for g in gs)
+    index = {
+        "rows": len(rows), "p0": p,
+        "min0": min(ns, default=None), "max0": max(ns, default=None), "nulls0": len(rows) - len(ns),
+        "min1": None if has_nan else min(gs, default=None),
+        "max1": None if has_nan else max(gs, default=None), "nulls1": len(rows) - len(gs),
+        "nan1": None if has_nan else 0,
+    }  # fmt: skip
+    for name in draw(st.sets(st.sampled_from([n for n in index if n != "p0"]))):
+        index[name] = None
+    return [(n, g, p) for n, g in rows], index
+
+
+@pytest.fixture(scope="module")
+def connection():
+    with duckdb.connect() as connection:
+        yield connection
+
+
+@effort(1)
+@given(texts=st.lists(filters(), min_size=1, max_size=2), file=files())
+def test_no_file_with_a_matching_row_is_dropped(connection, texts, file):
+    rows, index = file
+    predicate = PRUNER.may_match(tuple(texts))
+    types = {"p0": "BIGINT", "min1": "DOUBLE", "max1": "DOUBLE"}
+    columns = ", ".join(
+        f"CAST({literal(value)} AS {types.get(name, 'BIGINT')}) AS {name}"
+        for name, value in index.items()
+    )
+    kept = connection.sql(f"SELECT {predicate} FROM (SELECT {columns})").fetchall()[0][0]
+    assert kept is not None
+    names = ", ".join(f"c{i}_{KEY}" for i in range(3))
+    values = ", ".join(
+        f"({literal(n)}::BIGINT, {literal(g)}::DOUBLE, {literal(p)}::BIGINT)" for n, g, p in rows
+    )
+    matching = connection.sql(
+        f"SELECT count(*) FROM (VALUES {values}) AS t({names}) WHERE {' AND '.join(texts)}"
+    ).fetchall()[0][0]
+    assert kept or not matching
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "(", "c0", f"(c9_{KEY} = 3)", f"(other.c0_{KEY} = 3)", f"(c2_{KEY} = random())",
+        f"(c0_{KEY} = c1_{KEY})", f"(abs(c0_{KEY}) = 3)", "('c0' = 'p0')", "no SQL at all !!",
+        f"(c0_{KEY} = 3" + " OR true" * 40_000 + ")", "(" * 3000 + "true" + ")" * 3000,
+    ],
+    ids=lambda text: text[:30],
+)  # fmt: skip
+def test_what_is_not_understood_keeps_the_file(text):
+    assert PRUNER.may_match((text,)) == KEEP
+
+
+def test_rules_that_are_simple():
+    assert PRUNER.may_match(()) == KEEP
+    assert PRUNER.may_match(("false",)) == DROP
+    assert PRUNER.may_match((f"(c2_{KEY} = 3)",)) == "coalesce(((p0 = 3)), false)"
+    assert "min0" in PRUNER.may_match((f"(c0_{KEY} = 3)",))
+    # The name stands in a string here.
+    assert PRUNER.may_match((f"(c2_{KEY} = 'c2_{KEY}')",)).endswith(f"'c2_{KEY}')), false)")
+
+
+@given(st.lists(st.text("ab'\n ()", max_size=12), min_size=1, max_size=4))
+def test_split_filters_puts_constants_together_again(constants):
+    """Joined by line breaks, as DuckDB shows them, filters come apart where they were joined."""
+    texts = [f"(c{i} = '{c.replace(chr(39), chr(39) * 2)}')" for i, c in enumerate(constants)]
+    assert split_filters("\n".join(texts)) == tuple(texts)
+    assert split_filters("\n".join(texts).split("\n")) == tuple(texts)
+
+
+def test_split_filters_gives_up_on_an_open_quote():
+    assert split_filters("(c0 = 'a)\n(c1 = 3)") == ()
+    assert split_filters("optional: (c0 = 3)") == ("(c0 = 3)",)
