@@ -1,0 +1,192 @@
+"""Commands that describe tables: ls, show."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn
+from rich.text import Text
+
+import lakehouse
+from lakehouse.cli.options import JsonOption, LakeOption, TableArgument, complete_layers, open_lake
+from lakehouse.cli.output import (
+    emit,
+    grid,
+    moment,
+    number,
+    progress,
+    say,
+    size,
+    stdout,
+    visible,
+)
+from lakehouse.cli.timeline import history_table
+
+# Opening a table costs some milliseconds: a list of more than this would keep people waiting.
+MANY = 300
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Listed:
+    """Hold a line of ``ls``. What only the table's log knows is None until it was opened."""
+
+    name: str
+    layer: str
+    uri: str
+    managed: bool
+    description: str | None
+    version: int | None = None
+    rows: int | None = None
+    files: int | None = None
+    bytes: int | None = None
+    modified: datetime | None = None
+    error: str | None = None
+
+
+def ls(
+    layer: Annotated[
+        str | None,
+        typer.Argument(help="Only this layer.", autocompletion=complete_layers, show_default=False),
+    ] = None,
+    *,
+    details: Annotated[
+        bool | None,
+        typer.Option(
+            "--details/--names",
+            help=f"Open each table for its size, or list names only (default: up to {MANY} tables).",
+            show_default=False,
+        ),
+    ] = None,
+    lake: LakeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the tables with rows, files, size, version and time of the last change (UTC)."""
+    with open_lake(lake) as opened:
+        known = opened.tables(layer=layer)
+        wanted = len(known) <= MANY if details is None else details
+        rows = list(_opened(opened, known)) if wanted else [_listed(info) for info in known]
+    if json:
+        emit(rows)
+    elif details is False:
+        for row in rows:
+            typer.echo(row.name)
+    elif not rows:
+        say(f"No tables in {layer or opened.uri} yet.")
+    else:
+        stdout().print(_ls_table(rows, details=wanted))
+        _remarks(rows, details=wanted)
+
+
+def show(
+    table: TableArgument,
+    *,
+    lake: LakeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show a table's columns, partitioning, properties, size and latest changes."""
+    with open_lake(lake) as opened:
+        found = opened.table(table)
+        detail = found.detail()
+        types = [str(type_) for type_ in found.read(version=detail.version).types]
+        commits = found.history(5)
+    columns = [
+        {"name": f.name, "type": type_, "nullable": f.nullable, "comment": _comment(f)}
+        for f, type_ in zip(detail.schema, types, strict=True)
+    ]
+    facts = {f.name: getattr(detail, f.name) for f in dataclasses.fields(detail)}
+    if json:
+        emit({**facts, "schema": columns, "history": commits})
+        return
+    out = stdout()
+    out.print(_facts(detail))
+    listed = grid("column", "type", "", "comment")
+    for column in columns:
+        partition = " partition" if column["name"] in detail.partition_by else ""
+        null = "" if column["nullable"] else "NOT NULL"
+        listed.add_row(
+            visible(column["name"]), column["type"], (null + partition).strip(), column["comment"]
+        )
+    out.print(listed)
+    out.print(history_table(commits))
+
+
+def _opened(lake: lakehouse.Lake, known: Sequence[lakehouse.TableInfo]) -> Iterator[Listed]:
+    def describe(info: lakehouse.TableInfo) -> Listed:
+        try:
+            detail = lake.table(info.name).detail()
+        except lakehouse.LakehouseError as error:
+            return dataclasses.replace(_listed(info), error=str(error))
+        return dataclasses.replace(
+            _listed(info),
+            version=detail.version,
+            rows=detail.rows,
+            files=detail.files,
+            bytes=detail.bytes,
+            modified=detail.modified,
+        )
+
+    with progress("opening tables", BarColumn(), MofNCompleteColumn()) as bar:
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            yield from bar.track(pool.map(describe, known), total=len(known))
+
+
+def _listed(info: lakehouse.TableInfo) -> Listed:
+    return Listed(info.name, info.layer, info.uri, info.managed, info.description)
+
+
+def _ls_table(rows: Sequence[Listed], *, details: bool) -> Any:
+    figures = ("rows", "files", "size", "version")
+    heads = ["table", *((*figures, "modified") if details else ())]
+    if any(row.description or row.error for row in rows):
+        heads.append("about")
+    table = grid(*heads, right=figures)
+    for row in rows:
+        about = Text(visible(row.description or ""), style="dim")
+        cells: list[Any] = [row.name]
+        if row.error is not None:
+            about = Text(visible(row.error), style="red")
+            cells += [""] * 5
+        elif details:
+            cells += [number(row.rows), number(row.files), size(row.bytes)]
+            cells += [str(row.version), moment(row.modified)]
+        table.add_row(*[*cells, about][: len(heads)])
+    return table
+
+
+def _remarks(rows: Sequence[Listed], *, details: bool) -> None:
+    broken = sum(row.error is not None for row in rows)
+    if broken:
+        say(f"{broken} of {len(rows)} tables cannot be opened; see lakehouse doctor.", style="red")
+    if not details:
+        say(f"{len(rows)} tables; --details opens each for rows, files and size.", style="dim")
+
+
+def _facts(detail: lakehouse.TableDetail) -> Any:
+    facts = grid("", "")
+    facts.show_header = False
+    pairs = {
+        "table": detail.name,
+        "about": detail.description,
+        "at": detail.uri,
+        "version": f"{detail.version}, {moment(detail.modified)}",
+        "rows": number(detail.rows),
+        "files": f"{number(detail.files)}, {size(detail.bytes)}",
+        "partitioned by": ", ".join(detail.partition_by),
+        "properties": ", ".join(f"{k}={v}" for k, v in sorted(detail.properties.items())),
+        "protocol": f"reader {detail.min_reader}, writer {detail.min_writer}"
+        + (f": {', '.join(detail.features)}" if detail.features else ""),
+    }
+    for name, value in pairs.items():
+        if value:
+            facts.add_row(Text(name, style="dim"), visible(value))
+    return facts
+
+
+def _comment(field: Any) -> str | None:
+    value = (field.metadata or {}).get(b"comment")
+    return None if value is None else visible(value.decode(errors="replace"))
