@@ -265,7 +265,11 @@ def test_a_query_that_runs_can_be_stopped(lake):
 
 
 def test_settings_reach_the_embedded_duckdb(tmp_path):
-    config: dict[str, str | int] = {"threads": 1, "memory_limit": "200MB", "TimeZone": "Europe/Rome"}
+    config: dict[str, str | int] = {
+        "threads": 1,
+        "memory_limit": "200MB",
+        "TimeZone": "Europe/Rome",
+    }
     with lakehouse.connect(tmp_path, duckdb_config=config) as lake:
         query = "SELECT current_setting('threads'), current_setting('TimeZone')"
         assert lake.sql(query).fetchall() == [(1, "Europe/Rome")]

@@ -40,7 +40,7 @@ def test_an_upgrade_keeps_what_the_old_version_implied(version, schema):
 
 def test_a_new_table_has_the_lowest_protocol_that_fits():
     assert rules.protocol_for(PLAIN, {}) == Protocol(1, 2)
-    assert rules.protocol_for(NTZ, {}).reader_features == {"timestampNtz"}
+    assert rules.protocol_for(NTZ, {}).reader_features == frozenset(("timestampNtz",))
 
 
 def test_a_legacy_writer_version_is_refused_only_for_what_the_table_uses():
