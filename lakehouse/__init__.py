@@ -22,7 +22,7 @@ from catalog.errors import (
 )
 from lakehouse.lake.explain import Explain
 from lakehouse.lake.lake import DropReport, Lake, TableInfo, connect
-from lakehouse.scan.read import TableScan
+from lakehouse.scan.report import TableScan
 from lakehouse.table.handle import Table
 from lakehouse.table.reports import Commit, TableDetail, WriteReport
 

@@ -7,7 +7,8 @@ import html
 from typing import Any
 
 from lakehouse.duck.errors import DuckError, translate
-from lakehouse.scan.read import Prepared, TableScan
+from lakehouse.scan.read import Prepared
+from lakehouse.scan.report import TableScan
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from lakehouse.duck.engine import Engine, Relation
 from lakehouse.duck.errors import NameErrors
 from lakehouse.lake.explain import Explain, explain
 from lakehouse.scan.names import At, Reference, references
-from lakehouse.scan.read import Params, Prepared, Scanner, TableRef
+from lakehouse.scan.read import Params, Prepared, Scanner
+from lakehouse.scan.report import TableRef
 from lakehouse.table.create import create, to_schema
 from lakehouse.table.handle import Table
 

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from catalog.errors import InputError
-from lakehouse.delta.deletion_vector import deleted_rows
-from lakehouse.delta.files import vector_from_row
-from lakehouse.delta.snapshot import Snapshot
-from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.engine import Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
-from lakehouse.duck.sql import identifier, literal
+from lakehouse.scan.definitions import Definitions
+from lakehouse.scan.kept import bind
 from lakehouse.scan.plan import Reach, reaches
 from lakehouse.scan.prune import KEEP, Pruner
+from lakehouse.scan.report import Kept, TableRef, TableScan, report
 from lakehouse.scan.views import TableView, table_view
 
 Params = Sequence[Any] | Mapping[str, Any] | None
 _CLOCK = re.compile(
     r"\b(now|today|current_\w+|local\w+|get_current_\w+|transaction_timestamp)\b", re.IGNORECASE
 )
-_INDEX_COLUMN = re.compile(r"'(?:[^']|'')*'|\b(?P<kind>min|max|nulls|nan|p)(?P<number>\d+)\b")
 
 
 _VERBS = "Use the lake's and the tables' methods: create_table, append, overwrite, drop_table"
@@ -36,46 +30,6 @@ _NOT_QUERIES = {
     ),
     "SET": "Pass settings as connect(..., duckdb_config={...})",
 }
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TableRef:
-    """Name a snapshot in SQL: ``schema.name``, and how reports call it."""
-
-    schema: str
-    name: str
-    shown: str
-    snapshot: Snapshot
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TableScan:
-    """Report what a query reads of one table.
-
-    ``predicate`` is what was asked of the file index; None where every file may match.
-    ``columns`` are those that are read. Sizes are in bytes. Rows are None where statistics lack.
-    """
-
-    name: str
-    version: int
-    files_total: int
-    files_kept: int
-    bytes_total: int
-    bytes_kept: int
-    rows_total: int | None
-    rows_kept: int | None
-    predicate: str | None
-    filters: tuple[str, ...]
-    columns: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Kept:
-    """Count what is left after pruning."""
-
-    files: int
-    bytes: int
-    rows: int | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,12 +54,11 @@ class Prepared:
 
 
 class Scanner:
-    """Hold the views of a lake's tables in one engine; safe between threads."""
+    """Plan queries over snapshots in one engine; safe between threads."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._lock = threading.Lock()
-        self._generations: list[dict[tuple[str, str], str]] = []
+        self._definitions = Definitions(engine)
         self._volatile_names: frozenset[str] | None = None
 
     def prepare(
@@ -124,7 +77,7 @@ class Scanner:
         views = [self._view(ref) for ref in refs]
         cursor = self._engine.cursor()
         try:
-            generation = self._define(refs, views, others)
+            generation = self._definitions.generation(refs, views, others)
             # Plan and run in one transaction, so that now() is the same in both.
             at_once = _CLOCK.search(sql) is not None
             if at_once:
@@ -150,7 +103,7 @@ class Scanner:
             cursor.close()
             raise
         totals = [ref.snapshot.files.rows(self._engine) for ref in refs]
-        tables = tuple(map(_report, refs, wheres, scans, figures, totals))
+        tables = tuple(map(report, refs, wheres, scans, figures, totals))
         return Prepared(self._engine, cursor, sql, params, tables)
 
     def _where(self, ref: TableRef, scans: Sequence[Reach]) -> str:
@@ -184,50 +137,6 @@ class Scanner:
             has_vectors=files.has_deletion_vectors,
         )
 
-    def _define(
-        self,
-        refs: Sequence[TableRef],
-        views: Sequence[TableView],
-        others: Sequence[str],
-    ) -> int:
-        """Return a generation of definitions that has all views, and create what it lacks.
-
-        Sessions may need different definitions of one name at once, before and after the
-        table's schema changed; each set of definitions lives in databases of its own.
-        """
-        wanted = {(r.schema, r.name): v for r, v in zip(refs, views, strict=True)}
-        with self._lock:
-            number = self._generation(wanted, frozenset(name.lower() for name in others))
-            known = self._generations[number]
-            missing = [ref for ref in refs if (ref.schema, ref.name) not in known]
-            if missing:
-                with self._engine.work("define the tables' views") as cursor:
-                    for ref in missing:
-                        view = wanted[(ref.schema, ref.name)]
-                        _bind_nothing(cursor, ref, view, self._engine.empty_parquet)
-                        _create(cursor, number, ref, view)
-                        known[(ref.schema, ref.name)] = view.key
-        return number
-
-    def _generation(
-        self, wanted: Mapping[tuple[str, str], TableView], others: frozenset[str]
-    ) -> int:
-        for number, known in enumerate(self._generations):
-            stale = any(f"{schema}.{name}".lower() in others for schema, name in known)
-            if not stale and all(
-                known.get(name, view.key) == view.key for name, view in wanted.items()
-            ):
-                return number
-        number = len(self._generations)
-        self._engine.once("stand_in", "ATTACH ':memory:' AS stand_in")
-        self._engine.once(
-            f"generation {number}",
-            f"ATTACH ':memory:' AS plan{number}",
-            f"ATTACH ':memory:' AS scan{number}",
-        )
-        self._generations.append({})
-        return number
-
     def _reached(self, cursor: Connection, sql: str, params: Params) -> dict[str, list[Reach]]:
         statements = cursor.extract_statements(sql)
         if len(statements) != 1:
@@ -258,135 +167,8 @@ class Scanner:
         refs: Sequence[TableRef],
         views: Sequence[TableView],
         wheres: Sequence[str],
-    ) -> list[_Kept]:
+    ) -> list[Kept]:
         return [
-            self._bind(cursor, ref, view, where)
+            bind(cursor, ref, view, where, self._engine)
             for ref, view, where in zip(refs, views, wheres, strict=True)
         ]
-
-    def _bind(self, cursor: Connection, ref: TableRef, view: TableView, where: str) -> _Kept:
-        """Set the variable that a view reads to the files that may match."""
-        empty = self._engine.empty_parquet
-        snapshot = ref.snapshot
-        if not len(snapshot.files):
-            _bind_nothing(cursor, ref, view, empty)
-            return _Kept(0, 0, 0)
-        root = literal(_escaped(snapshot.storage.url().rstrip("/") + "/"))
-        kept = {
-            "files": f"coalesce(list({root} || pattern ORDER BY position), [{literal(empty)}])",
-            "count": "count(*)",
-            "bytes": "coalesce(sum(size), 0)::BIGINT",
-            "known": "count(rows)",
-            "rows": "coalesce(sum(rows - coalesce(deletion_vector.cardinality, 0)), 0)::BIGINT",
-        }
-        if snapshot.files.layout.partitions:
-            values = [f"p{i}" for i in range(len(snapshot.files.layout.partitions))]
-            kept["parts"] = f"coalesce(list({_struct(values)} ORDER BY position), [])"
-        if snapshot.files.has_deletion_vectors:
-            kept["vectors"] = "list(deletion_vector ORDER BY position)"
-        fields = ", ".join(f"'{field}': {sql}" for field, sql in kept.items())
-        cursor.register("file_index", snapshot.files.typed(self._engine))
-        cursor.execute(
-            f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM file_index WHERE {where})"
-        )
-        cursor.unregister("file_index")
-        if snapshot.files.has_deletion_vectors:
-            self._load_vectors(cursor, snapshot, view.key)
-        row = cursor.execute(
-            f"SELECT kept.count, kept.bytes, kept.known, kept.rows "
-            f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
-        ).fetchall()[0]
-        return _Kept(row[0], row[1], row[3] if row[2] == row[0] else None)
-
-    def _load_vectors(self, cursor: Connection, snapshot: Snapshot, key: str) -> None:
-        cursor.execute(f"CREATE OR REPLACE TEMP TABLE dv_{key} (i UBIGINT, n BIGINT)")
-        vectors = f"getvariable('kept_{key}').vectors"
-        rows = cursor.execute(
-            f"SELECT generate_subscripts({vectors}, 1) - 1, unnest({vectors})"
-        ).fetchall()
-        for position, descriptor in rows:
-            vector = vector_from_row(descriptor)
-            if vector is None:
-                continue
-            deleted = deleted_rows(snapshot.storage, vector)
-            cursor.register("deleted", pa.table({"n": deleted}))
-            cursor.execute(f"INSERT INTO dv_{key} SELECT {position}, n FROM deleted")
-            cursor.unregister("deleted")
-
-
-def _struct(columns: Sequence[str]) -> str:
-    return "{" + ", ".join(f"'{column}': {column}" for column in columns) + "}"
-
-
-def _escaped(path: str) -> str:
-    """Return a path in which a glob's characters stand for themselves."""
-    return re.sub(r"([\[*?])", r"[\1]", path)
-
-
-def _bind_nothing(cursor: Connection, ref: TableRef, view: TableView, empty: str) -> None:
-    """Set what a view reads to no file: enough to define it."""
-    files = ref.snapshot.files
-    fields = f"'files': [{literal(empty)}]"
-    if files.layout.partitions:
-        types = (f"p{i} {to_duckdb(f.type)}" for i, f in enumerate(files.layout.partitions))
-        fields += f", 'parts': []::STRUCT({', '.join(types)})[]"
-    cursor.execute(f"SET VARIABLE kept_{view.key} = {{{fields}}}")
-    if files.has_deletion_vectors:
-        cursor.execute(f"CREATE OR REPLACE TEMP TABLE dv_{view.key} (i UBIGINT, n BIGINT)")
-
-
-def _create(cursor: Connection, generation: int, ref: TableRef, view: TableView) -> None:
-    stand_in = f"stand_in.t{view.key}"
-    cursor.execute(f"CREATE TABLE IF NOT EXISTS {stand_in} {view.stand_in}")
-    for database, body in (
-        (f"plan{generation}", f"{view.stand_in_view}{stand_in}"),
-        (f"scan{generation}", view.view),
-    ):
-        place = f"{database}.{identifier(ref.schema)}"
-        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {place}")
-        cursor.execute(f"CREATE VIEW {place}.{identifier(ref.name)} AS {body}")
-
-
-def _report(
-    ref: TableRef,
-    where: str,
-    scans: Sequence[Reach],
-    kept: _Kept,
-    rows_total: int | None,
-) -> TableScan:
-    files = ref.snapshot.files
-    fields = files.layout.schema.fields
-    read = sorted({number for scan in scans for number in scan.columns})
-    return TableScan(
-        name=ref.shown,
-        version=ref.snapshot.version,
-        files_total=len(files),
-        files_kept=kept.files,
-        bytes_total=files.bytes,
-        bytes_kept=kept.bytes,
-        rows_total=rows_total,
-        rows_kept=kept.rows,
-        predicate=None if where == KEEP else _readable(where, ref),
-        filters=tuple(dict.fromkeys(_named(f, ref) for scan in scans for f in scan.filters)),
-        columns=tuple(fields[number].name for number in read) or tuple(f.name for f in fields),
-    )
-
-
-def _named(text: str, ref: TableRef) -> str:
-    fields = ref.snapshot.schema.fields
-    return re.sub(r"\bc(\d+)_[0-9a-f]{20}\b", lambda match: fields[int(match[1])].name, text)
-
-
-def _readable(where: str, ref: TableRef) -> str:
-    layout = ref.snapshot.files.layout
-    leaves = {str(leaf.ordinal): ".".join(f.name for f in leaf.path) for leaf in layout.leaves}
-
-    def named(match: re.Match[str]) -> str:
-        kind, number = match["kind"], match["number"]
-        if kind is None:
-            return match[0]  # a string constant may look like a column of the index
-        if kind == "p":
-            return layout.partition_columns[int(number)]
-        return f"{kind}({leaves[number]})"
-
-    return _INDEX_COLUMN.sub(named, where)

@@ -20,7 +20,8 @@ from lakehouse.delta.types import schema_to_arrow
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.duck.rows import Rows
 from lakehouse.duck.sql import identifier
-from lakehouse.scan.read import Scanner, TableRef
+from lakehouse.scan.read import Scanner
+from lakehouse.scan.report import TableRef
 from lakehouse.table import listing, rewriting, second_opinion, timeline, writing
 from lakehouse.table.idempotency import parse_key
 from lakehouse.table.reports import Commit, TableDetail, WriteReport

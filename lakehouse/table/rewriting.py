@@ -13,7 +13,8 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import Source
-from lakehouse.scan.read import Scanner, TableRef
+from lakehouse.scan.read import Scanner
+from lakehouse.scan.report import TableRef
 from lakehouse.table.reports import WriteReport
 from lakehouse.table.writing import metrics_of, removes_of, report_of
 from lakehouse.write.data_files import NewFiles, discard_files, write_rows

@@ -1,0 +1,99 @@
+"""What a query reads of a table, for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+from lakehouse.delta.snapshot import Snapshot
+from lakehouse.scan.plan import Reach
+from lakehouse.scan.prune import KEEP
+
+_INDEX_COLUMN = re.compile(r"'(?:[^']|'')*'|\b(?P<kind>min|max|nulls|nan|p)(?P<number>\d+)\b")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TableRef:
+    """Name a snapshot in SQL: ``schema.name``, and how reports call it."""
+
+    schema: str
+    name: str
+    shown: str
+    snapshot: Snapshot
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TableScan:
+    """Report what a query reads of one table.
+
+    ``predicate`` is what was asked of the file index; None where every file may match.
+    ``columns`` are those that are read. Sizes are in bytes. Rows are None where statistics lack.
+    """
+
+    name: str
+    version: int
+    files_total: int
+    files_kept: int
+    bytes_total: int
+    bytes_kept: int
+    rows_total: int | None
+    rows_kept: int | None
+    predicate: str | None
+    filters: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kept:
+    """Count what is left after pruning."""
+
+    files: int
+    bytes: int
+    rows: int | None
+
+
+def report(
+    ref: TableRef,
+    where: str,
+    scans: Sequence[Reach],
+    kept: Kept,
+    rows_total: int | None,
+) -> TableScan:
+    """Return the report of one table's scans."""
+    files = ref.snapshot.files
+    fields = files.layout.schema.fields
+    read = sorted({number for scan in scans for number in scan.columns})
+    return TableScan(
+        name=ref.shown,
+        version=ref.snapshot.version,
+        files_total=len(files),
+        files_kept=kept.files,
+        bytes_total=files.bytes,
+        bytes_kept=kept.bytes,
+        rows_total=rows_total,
+        rows_kept=kept.rows,
+        predicate=None if where == KEEP else _readable(where, ref),
+        filters=tuple(dict.fromkeys(_named(f, ref) for scan in scans for f in scan.filters)),
+        columns=tuple(fields[number].name for number in read) or tuple(f.name for f in fields),
+    )
+
+
+def _named(text: str, ref: TableRef) -> str:
+    fields = ref.snapshot.schema.fields
+    return re.sub(r"\bc(\d+)_[0-9a-f]{20}\b", lambda match: fields[int(match[1])].name, text)
+
+
+def _readable(where: str, ref: TableRef) -> str:
+    layout = ref.snapshot.files.layout
+    leaves = {str(leaf.ordinal): ".".join(f.name for f in leaf.path) for leaf in layout.leaves}
+
+    def named(match: re.Match[str]) -> str:
+        kind, number = match["kind"], match["number"]
+        if kind is None:
+            return match[0]  # a string constant may look like a column of the index
+        if kind == "p":
+            return layout.partition_columns[int(number)]
+        return f"{kind}({leaves[number]})"
+
+    return _INDEX_COLUMN.sub(named, where)
