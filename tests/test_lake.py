@@ -287,3 +287,32 @@ def test_now_is_one_moment_in_planning_and_running(lake):
     assert lake.sql("SELECT count(*) FROM bronze.t WHERE at_time < current_date").fetchall() == [
         (1,)
     ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT carrier, delay FROM silver.flights;",
+        "-- a remark first\nSELECT carrier, delay FROM silver.flights -- and last",
+        "WITH f AS (FROM silver.flights) SELECT carrier, delay FROM f ORDER BY delay",
+        "FROM silver.flights SELECT carrier, delay",
+        "VALUES ('AA', 0), ('UA', 1), ('DL', 2)",
+        "SELECT carrier, delay FROM silver.flights WHERE delay < now()::DATE - DATE '2000-01-01'",
+        "PIVOT silver.flights ON day USING count(*)",
+    ],
+)
+def test_queries_of_every_form_can_be_appended(lake, flights, query):
+    rows = lake.sql(query)
+    target = lake.create_table("gold.copy", rows)
+    assert target.append(rows).rows == 3
+    assert sorted(target.read().fetchall(), key=repr) == sorted(rows.fetchall(), key=repr)
+    assert target.append(rows.limit(1)).rows == 1
+    assert target.append(lake.sql("FROM gold.copy")).rows == 4
+
+
+def test_rows_of_a_query_that_do_not_fit_are_counted(lake, flights):
+    target = lake.create_table("gold.small", {"carrier": "VARCHAR", "delay": "TINYINT"})
+    with pytest.raises(lakehouse.DataError, match="in 1 row") as caught:
+        target.append(lake.sql("SELECT carrier, delay * 100 AS delay FROM silver.flights"))
+    assert (caught.value.column, caught.value.count) == ("delay", 1)
+    assert target.version == 0

@@ -45,7 +45,10 @@ class Engine:
             raise
         self._lock = threading.Lock()
         self._cursors: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self._kept: weakref.WeakKeyDictionary[Relation, Connection] = weakref.WeakKeyDictionary()
+        self._kept: weakref.WeakKeyDictionary[Relation, tuple[Connection, str]] = (
+            weakref.WeakKeyDictionary()
+        )
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._once: set[str] = set()
         self.empty_parquet = str(self._folder / "empty.parquet")
         self._root.execute(
@@ -68,10 +71,15 @@ class Engine:
             with contextlib.suppress(duckdb.ConnectionException):  # closed in the meantime
                 cursor.interrupt()
 
-    def keep_with(self, relation: Relation, cursor: Connection) -> None:
-        """Let a cursor live, and be interrupted, as long as a relation that it made."""
+    def keep_with(self, relation: Relation, cursor: Connection, sql: str) -> None:
+        """Let a cursor live, and be interrupted, as long as a relation that it made of ``sql``."""
         with self._lock:
-            self._kept[relation] = cursor
+            self._kept[relation] = (cursor, sql)
+
+    def made_of(self, relation: Relation) -> tuple[Connection, str] | None:
+        """Return the cursor and the SQL of a relation that was kept, or None for any other."""
+        with self._lock:
+            return self._kept.get(relation)
 
     @contextlib.contextmanager
     def work(self, doing: str, *, reading: bool = False) -> Iterator[Connection]:

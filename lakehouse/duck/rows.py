@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from catalog.errors import DataError, InputError
 from lakehouse.duck.describe import Column, DuckType, columns_of
-from lakehouse.duck.engine import Connection, Relation
+from lakehouse.duck.engine import Connection, Engine, Relation
 from lakehouse.duck.exact import exact_reader, exact_table
 from lakehouse.duck.kinds import check_kinds, is_nan
 from lakehouse.duck.sql import identifier
@@ -56,6 +56,26 @@ def register(cursor: Connection, rows: Rows) -> Source:
         for column, type_ in zip(columns, data.schema.types, strict=True)
     )
     return Source(identifier(name), typed, rescannable)
+
+
+def query_of(engine: Engine, rows: Rows) -> tuple[Connection, Source] | None:
+    """Return a query's cursor and its rows, where ``rows`` are an engine's own, unchanged query.
+
+    They need not pass through Arrow then, and can be read again.
+    """
+    made = engine.made_of(rows) if isinstance(rows, Relation) else None
+    if made is None:
+        return None
+    cursor, sql = made
+    text = sql.strip().rstrip(";")
+    if not text.lower().startswith(_QUERIES) or ";" in text:
+        return None
+    columns = columns_of(rows)
+    _refuse_duplicates([column.name for column in columns])
+    return cursor, Source(f"({text}\n)", columns, rescannable=True)
+
+
+_QUERIES = ("select ", "select\n", "with ", "with\n", "from ")
 
 
 def arrow_schema_of(rows: Rows) -> pa.Schema | None:

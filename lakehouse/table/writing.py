@@ -17,7 +17,7 @@ from lakehouse.delta.schema import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.types import schema_from_duckdb
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.rows import Rows, Source, register
+from lakehouse.duck.rows import Rows, Source, query_of, register
 from lakehouse.table.idempotency import Key, earlier, is_done, once
 from lakehouse.table.reports import WriteReport
 from lakehouse.write.data_files import NewFiles, discard_files, write_rows
@@ -196,7 +196,8 @@ def _write(
     # Before any work: a table that we must not write is refused by name.
     check_writable(snapshot.protocol, snapshot.properties, snapshot.schema)
     with engine.work(f"{operation} rows") as cursor:
-        pending = _Pending(cursor, register(cursor, rows))
+        query = query_of(engine, rows)
+        pending = _Pending(*query) if query else _Pending(cursor, register(cursor, rows))
         try:
             done = commit(
                 snapshot,
