@@ -7,7 +7,8 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 VENV := .venv
-OLDEST := .venv-oldest
+DUCKDB15 := .venv-duckdb15
+SPARK := .venv-spark
 BIN := $(VENV)/bin
 CODE := $(wildcard lakehouse catalog compaction)
 SOURCES := $(CODE) conftest.py $(wildcard tests benchmarks examples)
@@ -51,8 +52,13 @@ doctest: setup ## run the examples in the docstrings
 	$(BIN)/python -m pytest --doctest-modules -q $(CODE)
 
 .PHONY: test-duckdb15
-test-duckdb15: $(OLDEST)/.project ## run the tests on DuckDB 1.5.5 and the oldest versions of the rest
-	$(OLDEST)/bin/python $(PYTEST) $(ARGS)
+test-duckdb15: $(DUCKDB15)/.project ## run the tests on DuckDB 1.5.5, the oldest that we support
+	$(DUCKDB15)/bin/python $(PYTEST) $(ARGS)
+
+# One Spark serves all tests, so they run in one process. It fetches delta-spark from Maven Central.
+.PHONY: test-spark
+test-spark: $(SPARK)/.project ## let Spark judge our tables, and read its own with us (needs Java 17)
+	$(SPARK)/bin/python -m pytest tests/spark $(ARGS)
 
 .PHONY: bench
 bench: setup ## measure against delta-rs and raw DuckDB
@@ -65,7 +71,7 @@ format: setup ## format the code and mend what the linter can
 
 .PHONY: clean
 clean: ## remove what was built here, the virtual environments too
-	rm -rf $(VENV) $(OLDEST) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DUCKDB15) $(SPARK) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up ---------------------------------------------------------------------------------------
@@ -89,7 +95,10 @@ endef
 $(VENV)/.installed: locks/dev.txt locks/installer.txt
 	$(install)
 
-$(OLDEST)/.installed: locks/oldest.txt locks/installer.txt
+$(DUCKDB15)/.installed: locks/duckdb15.txt locks/installer.txt
+	$(install)
+
+$(SPARK)/.installed: locks/spark.txt locks/installer.txt
 	$(install)
 
 # The project itself: again when its entry points or its version may have changed.
@@ -100,5 +109,6 @@ $(OLDEST)/.installed: locks/oldest.txt locks/installer.txt
 .PHONY: lock
 lock: setup ## write locks/ from pyproject.toml (ARGS=--upgrade: choose the newest versions again)
 	$(COMPILE) --all-extras --group dev pyproject.toml -o locks/dev.txt $(ARGS)
-	$(COMPILE) --all-extras --group duckdb15 --resolution lowest-direct pyproject.toml -o locks/oldest.txt $(ARGS)
+	$(COMPILE) --all-extras --group duckdb15 pyproject.toml -o locks/duckdb15.txt $(ARGS)
+	$(COMPILE) --all-extras --group spark --constraints locks/dev.txt pyproject.toml -o locks/spark.txt $(ARGS)
 	echo uv | $(COMPILE) - -o locks/installer.txt $(ARGS)
