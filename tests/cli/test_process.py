@@ -68,9 +68,8 @@ def test_interrupt(lake: Path, folder: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     time.sleep(1.5)
-    started = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "Interrupted.\n")
-    assert time.monotonic() - started < 9  # the query was stopped, the process not left
+    # The query was stopped: a process that had to be left leaves its spill folder behind.
     assert list(folder.glob("lakehouse-*")) == []
