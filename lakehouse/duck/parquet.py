@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from lakehouse.duck.engine import Connection
 from lakehouse.duck.sql import identifier, literal
 
+# Values a dictionary may hold. DuckDB's own limit, a fifth of a row group, costs a sixth of the
+# time on columns that have no use for one; files come out as large.
+_DICTIONARY = 10_000
 _PART = re.compile(r'"((?:[^"]|"")*)"(?:\.|$)')
 
 
@@ -52,6 +55,7 @@ def write_parquet(
         "FORMAT parquet",
         "RETURN_STATS",
         "APPEND true",
+        f"DICTIONARY_SIZE_LIMIT {_DICTIONARY}",
         f"FILENAME_PATTERN {literal(f'part-{token}-{{uuidv7}}')}",
     ]
     if partition_by:
