@@ -80,22 +80,23 @@ def test_where(lake, data, layout):
             assert through == comparable(theirs)
 
 
+# Aliases that no column is called: `a.x` may be a field of a column `a` as well.
 SHAPES = (
-    "SELECT * FROM <0> AS a WHERE {a}",
-    "SELECT * FROM <0> AS a WHERE {a} UNION ALL SELECT * FROM <0> AS b WHERE {b}",
-    "WITH a AS (SELECT * FROM <0>), b AS (SELECT * FROM a WHERE {a}) SELECT * FROM b WHERE {b}",
-    "SELECT count(*) FILTER (WHERE {a}), count(*) FROM <0> AS a",
-    "SELECT (SELECT count(*) FROM <0> AS a WHERE {a}), (SELECT count(*) FROM <0> AS b WHERE {b})",
-    "SELECT * FROM <0> AS a WHERE EXISTS (SELECT 1 FROM <0> AS b WHERE {b} AND {a})",
-    "SELECT a.*, b.* FROM <0> AS a JOIN <0> AS b ON {a} AND {b}",
-    "SELECT a.*, b.* FROM <0> AS a LEFT JOIN <0> AS b ON {a} AND {b}",
-    "SELECT a.*, b.* FROM <0> AS a FULL JOIN (SELECT * FROM <1> AS b WHERE {b}) AS b ON {a}",
-    "SELECT * FROM <0> AS a SEMI JOIN <1> AS b ON {a} AND {b}",
-    "SELECT * FROM <0> AS a ANTI JOIN <1> AS b ON {a} AND {b}",
-    "SELECT * FROM <0> AS a, LATERAL (SELECT count(*) AS n FROM <1> AS b WHERE {a} AND {b}) AS c",
-    "SELECT {a} AS yes, count(*) AS n FROM <0> AS a GROUP BY ALL HAVING {a}",
-    "SELECT * FROM (SELECT *, row_number() OVER () * 0 AS zero FROM <0> AS a) AS a WHERE {a}",
-    "SELECT * FROM <0> AS a QUALIFY count(*) OVER () > 0 AND {a}",
+    "SELECT * FROM <0> AS one_ WHERE {a}",
+    "SELECT * FROM <0> AS one_ WHERE {a} UNION ALL SELECT * FROM <0> AS two_ WHERE {b}",
+    "WITH one_ AS (SELECT * FROM <0>), two_ AS (SELECT * FROM one_ WHERE {a}) SELECT * FROM two_ WHERE {b}",
+    "SELECT count(*) FILTER (WHERE {a}), count(*) FROM <0> AS one_",
+    "SELECT (SELECT count(*) FROM <0> AS one_ WHERE {a}), (SELECT count(*) FROM <0> AS two_ WHERE {b})",
+    "SELECT * FROM <0> AS one_ WHERE EXISTS (SELECT 1 FROM <0> AS two_ WHERE {b} AND {a})",
+    "SELECT one_.*, two_.* FROM <0> AS one_ JOIN <0> AS two_ ON {a} AND {b}",
+    "SELECT one_.*, two_.* FROM <0> AS one_ LEFT JOIN <0> AS two_ ON {a} AND {b}",
+    "SELECT one_.*, two_.* FROM <0> AS one_ FULL JOIN (SELECT * FROM <1> AS two_ WHERE {b}) AS two_ ON {a}",
+    "SELECT * FROM <0> AS one_ SEMI JOIN <1> AS two_ ON {a} AND {b}",
+    "SELECT * FROM <0> AS one_ ANTI JOIN <1> AS two_ ON {a} AND {b}",
+    "SELECT * FROM <0> AS one_, LATERAL (SELECT count(*) AS n FROM <1> AS two_ WHERE {a} AND {b}) AS c",
+    "SELECT {a} AS yes, count(*) AS n FROM <0> AS one_ GROUP BY ALL HAVING {a}",
+    "SELECT * FROM (SELECT *, row_number() OVER () * 0 AS zero FROM <0> AS one_) AS one_ WHERE {a}",
+    "SELECT * FROM <0> AS one_ QUALIFY count(*) OVER () > 0 AND {a}",
 )  # fmt: skip
 
 
@@ -111,8 +112,8 @@ def test_shapes_of_queries(lake, data, layout):
         for _ in range(2):
             shape = data.draw(st.sampled_from(SHAPES))
             is_cte = shape.startswith("WITH")
-            a = data.draw(predicates(raw, prefix="a."))
-            b = data.draw(predicates(raw, prefix="b."))
+            a = data.draw(predicates(raw, prefix="one_."))
+            b = data.draw(predicates(raw, prefix="two_."))
             if is_cte:
                 b = data.draw(predicates(raw))
             shape = shape.replace("{a}", f"({a})").replace("{b}", f"({b})")

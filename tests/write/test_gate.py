@@ -161,6 +161,8 @@ def loose(value):
     if isinstance(value, int | float | decimal.Decimal):
         number = float(value)
         return "nan" if math.isnan(number) else value if math.isinf(number) else exact(value)
+    if isinstance(value, dt.datetime) and value.tzinfo:
+        return value.astimezone(dt.UTC).isoformat()
     if isinstance(value, dict):
         # Fields match by name, whatever their order and case; those that lack are NULL.
         items = {key.lower(): loose(child) for key, child in value.items() if child is not None}
