@@ -123,6 +123,9 @@ def _bound(leaf: Leaf, text: str | None, *, upper: bool) -> Any:
             return truncated_maximum(text) if upper else text[:PREFIX]
         case "float" | "double":
             number = float(text)
+            if number == 0:
+                # Java orders -0.0 before 0.0, which SQL takes for the same number.
+                return 0.0 if upper else -0.0
             return number if math.isfinite(number) else None
         case "date":
             return text if _DATE.fullmatch(text) else None
