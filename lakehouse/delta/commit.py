@@ -14,6 +14,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from importlib.metadata import version as version_of
 from types import MappingProxyType
 from typing import Any
 
@@ -26,7 +27,7 @@ from lakehouse.delta.protocol import check_writable
 from lakehouse.delta.snapshot import Snapshot, advance, read_commit, refresh
 from lakehouse.duck.engine import Engine
 
-ENGINE_INFO = "lakehouse-storage/0.1.0"
+ENGINE_INFO = f"lakehouse-storage/{version_of('lakehouse-storage')}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

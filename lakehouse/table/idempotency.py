@@ -16,7 +16,7 @@ from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, Plan
 from lakehouse.delta.log import read_listing
 from lakehouse.delta.snapshot import Snapshot, read_commit
-from lakehouse.table.reports import WriteReport
+from lakehouse.table.reports import WriteReport, write_report
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,23 +79,11 @@ def earlier(snapshot: Snapshot, key: Key, operation: str) -> WriteReport:
         marks = [a for a in actions if isinstance(a, act.Transaction)]
         if any((m.app_id, m.version) == (key.application, key.number) for m in marks):
             return _report(commit.version, actions, operation)
-    return WriteReport(operation, snapshot.version, 0, 0, 0, 0, 0, 0, 0.0, replayed=True)
+    return write_report(operation, snapshot.version, (), rows=0, replayed=True)
 
 
 def _report(version: int, actions: list[act.Action], operation: str) -> WriteReport:
-    adds = [action for action in actions if isinstance(action, act.AddFile)]
-    removes = [action for action in actions if isinstance(action, act.RemoveFile)]
     info = next((a.values for a in actions if isinstance(a, act.CommitInfo)), {})
     metrics: Any = info.get("operationMetrics") or {}
-    return WriteReport(
-        operation=operation,
-        version=version,
-        rows=int(metrics.get("numOutputRows", 0)),
-        files_added=len(adds),
-        files_removed=len(removes),
-        bytes_added=sum(add.size for add in adds),
-        bytes_removed=sum(remove.size or 0 for remove in removes),
-        attempts=0,
-        seconds=0.0,
-        replayed=True,
-    )
+    rows = int(metrics.get("numOutputRows", 0))
+    return write_report(operation, version, actions, rows=rows, replayed=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+
+from lakehouse.delta import actions as act
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,6 +32,34 @@ class WriteReport:
     attempts: int
     seconds: float
     replayed: bool = False
+
+
+def write_report(
+    operation: str,
+    version: int,
+    actions: Iterable[act.Action],
+    *,
+    rows: int,
+    attempts: int = 0,
+    seconds: float = 0.0,
+    replayed: bool = False,
+) -> WriteReport:
+    """Return the report of a commit from its actions."""
+    actions = tuple(actions)
+    adds = [action for action in actions if isinstance(action, act.AddFile)]
+    removes = [action for action in actions if isinstance(action, act.RemoveFile)]
+    return WriteReport(
+        operation=operation,
+        version=version,
+        rows=rows,
+        files_added=len(adds),
+        files_removed=len(removes),
+        bytes_added=sum(add.size for add in adds),
+        bytes_removed=sum(remove.size or 0 for remove in removes),
+        attempts=attempts,
+        seconds=seconds,
+        replayed=replayed,
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

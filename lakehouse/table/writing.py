@@ -19,7 +19,7 @@ from lakehouse.delta.types import schema_from_duckdb
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.rows import Rows, Source, query_of, register
 from lakehouse.table.idempotency import Key, earlier, is_done, once
-from lakehouse.table.reports import WriteReport
+from lakehouse.table.reports import WriteReport, write_report
 from lakehouse.write.data_files import NewFiles, discard_files, write_rows
 from lakehouse.write.gate import GatePlan, SchemaMode, gate, validate_schema
 
@@ -218,18 +218,12 @@ def _write(
 
 def report_of(operation: str, done: Committed, started: float) -> WriteReport:
     """Return the report of a commit that began at ``started`` (`time.perf_counter`)."""
-    actions = done.change.actions if done.change else ()
-    adds = [action for action in actions if isinstance(action, act.AddFile)]
-    removes = [action for action in actions if isinstance(action, act.RemoveFile)]
-    metrics = done.change.metrics if done.change else {}
-    return WriteReport(
-        operation=operation,
-        version=done.version,
-        rows=metrics.get("numOutputRows", 0),
-        files_added=len(adds),
-        files_removed=len(removes),
-        bytes_added=sum(add.size for add in adds),
-        bytes_removed=sum(remove.size or 0 for remove in removes),
+    change = done.change
+    return write_report(
+        operation,
+        done.version,
+        change.actions if change else (),
+        rows=change.metrics.get("numOutputRows", 0) if change else 0,
         attempts=done.attempts,
         seconds=time.perf_counter() - started,
     )
