@@ -94,7 +94,7 @@ def protocol_for(schema: Struct, configuration: Mapping[str, str]) -> Protocol:
     return Protocol(1, 2)
 
 
-def upgraded(protocol: Protocol, schema: Struct) -> Protocol:
+def upgraded(protocol: Protocol, schema: Struct, configuration: Mapping[str, str]) -> Protocol:
     """Return the lowest protocol that fits a table once it has this schema.
 
     Features that the old version numbers imply are listed by name, as the protocol wants it.

@@ -13,6 +13,7 @@ from catalog.storage import Storage
 from lakehouse.delta.actions import Metadata
 from lakehouse.delta.commit import first_commit
 from lakehouse.delta.log import commit_path
+from lakehouse.delta.mapping import assigned
 from lakehouse.delta.protocol import check_writable, protocol_for
 from lakehouse.delta.schema import Field, Struct
 from lakehouse.delta.types import from_duckdb, schema_from_arrow, schema_from_duckdb
@@ -70,7 +71,7 @@ def create(
     already, InputError and UnsupportedError for a schema or properties that cannot be.
     """
     validate_schema(schema, partition_by)
-    configuration = _checked(properties or {})
+    schema, configuration = assigned(schema, _checked(properties or {}))
     protocol = protocol_for(schema, configuration)
     check_writable(protocol, configuration, schema)
     metadata = Metadata(

@@ -22,7 +22,7 @@ from lakehouse.duck.rows import Rows
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
-from lakehouse.table import listing, rewriting, second_opinion, timeline, writing
+from lakehouse.table import listing, restoring, rewriting, second_opinion, timeline, writing
 from lakehouse.table.idempotency import parse_key
 from lakehouse.table.reports import Commit, TableDetail, WriteReport
 
@@ -81,7 +81,7 @@ class Table:
         self,
         rows: Rows,
         *,
-        schema_mode: writing.AppendMode = "strict",
+        schema_mode: writing.AppendMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
     ) -> WriteReport:
@@ -89,8 +89,10 @@ class Table:
 
         ``rows`` are an Arrow table or reader (read as a stream), a pandas or Polars frame, a
         DuckDB relation, or a list of dicts. Columns match by name; those that the rows lack
-        become NULL. ``schema_mode="add"`` adds columns that the table lacks. ``metadata`` is
-        kept in the table's history. ``idempotency_key`` is a job's name and a number that grows,
+        become NULL. ``schema_mode`` says how the table may change to take them: ``"strict"``
+        not at all, ``"add"`` by columns and struct fields that it lacks, ``"widen"`` also by
+        wider types and by letting columns be NULL; default is the table's property
+        ``lakehouse.schemaMode``, or strict. ``metadata`` is kept in the table's history. ``idempotency_key`` is a job's name and a number that grows,
         such as ``("daily-load", 17)``: a second call with it, or with a smaller number, writes
         nothing and reports the first, so that a job may be tried again after any error.
 
@@ -101,6 +103,7 @@ class Table:
             self.snapshot(),
             rows,
             engine=self._engine,
+            scanner=self._scanner,
             schema_mode=schema_mode,
             metadata=metadata,
             key=parse_key(idempotency_key),
@@ -112,7 +115,7 @@ class Table:
         self,
         rows: Rows,
         *,
-        schema_mode: writing.OverwriteMode = "strict",
+        schema_mode: writing.OverwriteMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
     ) -> WriteReport:
@@ -145,7 +148,7 @@ class Table:
         if (version is None) == (timestamp is None):
             raise InputError("restore needs a version or a timestamp, and not both")
         target = self.snapshot(version=version, timestamp=timestamp)
-        after, report = writing.restore(
+        after, report = restoring.restore(
             self.snapshot(), target, engine=self._engine, metadata=metadata
         )
         self._remember(after)
