@@ -248,7 +248,7 @@ def _schema_change(snapshot: Snapshot, schema: Struct) -> tuple[act.Action, ...]
     """Return the actions that give the table another schema, and the protocol that it needs."""
     if schema == snapshot.schema:
         return ()
-    protocol = upgraded(snapshot.protocol, schema)
+    protocol = upgraded(snapshot.protocol, schema, snapshot.properties)
     check_writable(protocol, snapshot.properties, schema)
     metadata = dataclasses.replace(snapshot.metadata, schema_string=schema.to_json())
     return (metadata,) if protocol == snapshot.protocol else (protocol, metadata)
