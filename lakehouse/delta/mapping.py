@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from lakehouse.delta.features import fields_of
 from lakehouse.delta.schema import Array, Field, Map, Struct, Type
 
 MODE = "delta.columnMapping.mode"
@@ -42,7 +43,7 @@ def assigned(
     """
     if not is_mapped(configuration):
         return schema, configuration
-    used = max((field.field_id or 0 for field in all_fields(schema)), default=0)
+    used = max((field.field_id or 0 for field in fields_of(schema)), default=0)
     text = configuration.get(MAX_ID, "0")
     counter = _Counter(max(used, int(text) if text.isdigit() else 0))
     namespace = seed or uuid.uuid4()
@@ -68,22 +69,6 @@ def field_ids(schema: Struct, *, without: tuple[str, ...] = ()) -> FieldIds:
     """
     found = {field.physical_name: _ids(field) for field in schema}
     return {name: ids for name, ids in found.items() if ids is not None and name not in without}
-
-
-def all_fields(type_: Type) -> Iterator[Field]:
-    """Yield every field of a type, at any depth."""
-    match type_:
-        case Struct(fields):
-            for field in fields:
-                yield field
-                yield from all_fields(field.type)
-        case Array(element):
-            yield from all_fields(element)
-        case Map(key, value):
-            yield from all_fields(key)
-            yield from all_fields(value)
-        case _:
-            return
 
 
 def mapped_fields(
