@@ -23,6 +23,8 @@ from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
 from lakehouse.table import listing, restoring, rewriting, second_opinion, timeline, writing
+from lakehouse.table.alter import Alter
+from lakehouse.table.altering import Target
 from lakehouse.table.idempotency import parse_key
 from lakehouse.table.reports import Commit, TableDetail, WriteReport
 
@@ -133,6 +135,28 @@ class Table:
         )
         self._remember(after)
         return report
+
+    def alter(
+        self,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        idempotency_key: tuple[str, int] | None = None,
+    ) -> Alter:
+        """Change columns, constraints, properties and the description: a commit a verb.
+
+        ``metadata`` and ``idempotency_key`` are those of `append`, for the one verb that follows.
+
+        >>> import tempfile, lakehouse
+        >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
+        ...     table = lake.create_table("silver.t", {"id": "INTEGER"})
+        ...     report = table.alter().add_column("name", "VARCHAR", comment="as on the invoice")
+        ...     report = table.alter().rename_column("name", "customer")
+        ...     report = table.alter().change_type("id", "BIGINT")
+        ...     table.schema.names, str(table.schema.field("id").type)
+        (['id', 'customer'], 'int64')
+        """
+        target = Target(self.snapshot, self._remember, self._engine, self._scanner)
+        return Alter(target, metadata=metadata, key=parse_key(idempotency_key))
 
     def restore(
         self,
