@@ -12,6 +12,7 @@ from catalog.errors import ConflictError, InputError, StorageError
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, Committed, commit
 from lakehouse.delta.conflict import Reads
+from lakehouse.delta.in_commit import kept
 from lakehouse.delta.protocol import check_writable, upgraded
 from lakehouse.delta.schema import Struct
 from lakehouse.delta.snapshot import Snapshot
@@ -160,12 +161,15 @@ def restore(
         ]
         gone = [add for add in now if add.key not in wanted]
         _check_present(target, back)
-        changed = target.metadata != current.metadata
+        restored = dataclasses.replace(
+            target.metadata, configuration=kept(current.properties, target.properties)
+        )
+        changed = restored != current.metadata
         if not back and not gone and not changed:
             return None
         return Change(
             "RESTORE",
-            (*((target.metadata,) if changed else ()), *removes_of(gone), *back),
+            (*((restored,) if changed else ()), *removes_of(gone), *back),
             reads=Reads(frozenset(present), everything=True),
             parameters={"version": target.version},
             metrics={
