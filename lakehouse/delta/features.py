@@ -157,7 +157,7 @@ FEATURES: Mapping[str, Feature] = _table(
     Feature("variantShredding-preview", _never, **_refused),
     # Only writers must know these: reading goes on whatever they do.
     Feature("domainMetadata", _never, writes=True),
-    Feature("inCommitTimestamp", _property("delta.enableInCommitTimestamps")),
+    Feature("inCommitTimestamp", _property("delta.enableInCommitTimestamps"), writes=True),
     Feature("inCommitTimestamp-preview", _never),
     Feature("allowColumnDefaults", _metadata(DEFAULT), idle=True),
     Feature("checkpointProtection", _never),

@@ -13,6 +13,7 @@ from catalog.errors import StorageError
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, commit
 from lakehouse.delta.conflict import Reads
+from lakehouse.delta.in_commit import kept
 from lakehouse.delta.mapping import MAX_ID, is_mapped
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
@@ -62,14 +63,13 @@ def restore(
 
 
 def _metadata(current: Snapshot, target: Snapshot) -> act.Metadata:
-    """Return the target's metadata; ids of columns are never given out twice."""
-    restored = target.metadata
-    if not is_mapped(restored.configuration):
-        return restored
-    given = (snapshot.properties.get(MAX_ID, "0") for snapshot in (current, target))
-    last = str(max(int(text) for text in given))
-    settings = MappingProxyType({**restored.configuration, MAX_ID: last})
-    return dataclasses.replace(restored, configuration=settings)
+    """Return the target's metadata, with what only grows in a table: in-commit times, ids."""
+    settings = dict(kept(current.properties, target.properties))
+    if is_mapped(settings):
+        # Ids of columns are never given out twice.
+        given = (snapshot.properties.get(MAX_ID, "0") for snapshot in (current, target))
+        settings[MAX_ID] = str(max(int(text) for text in given))
+    return dataclasses.replace(target.metadata, configuration=MappingProxyType(settings))
 
 
 def _check_present(target: Snapshot, adds: list[act.AddFile]) -> None:
