@@ -17,7 +17,7 @@ class WriteReport:
     """Report a write.
 
     ``version`` is the table's version after it; where there was nothing to do it is the version
-    before. ``rows`` were written; sizes are in bytes; ``attempts`` counts puts into the log, more
+    before. ``rows`` were written, ``rows_deleted`` matched a predicate and are gone; sizes are in bytes; ``attempts`` counts puts into the log, more
     than one where others committed at the same time; ``seconds`` is wall time. ``replayed`` says
     that an earlier call with the same idempotency key did the work, which this reports again.
     """
@@ -32,6 +32,7 @@ class WriteReport:
     attempts: int
     seconds: float
     replayed: bool = False
+    rows_deleted: int = 0
 
 
 def write_report(
@@ -43,6 +44,7 @@ def write_report(
     attempts: int = 0,
     seconds: float = 0.0,
     replayed: bool = False,
+    rows_deleted: int = 0,
 ) -> WriteReport:
     """Return the report of a commit from its actions."""
     actions = tuple(actions)
@@ -59,6 +61,7 @@ def write_report(
         attempts=attempts,
         seconds=seconds,
         replayed=replayed,
+        rows_deleted=rows_deleted,
     )
 
 

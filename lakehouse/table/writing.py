@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -107,7 +107,7 @@ def overwrite(
     """Replace all rows, those that others add in the meantime included."""
 
     def plan(current: Snapshot, pending: _Pending) -> Change | None:
-        _check_removable(current)
+        check_removable(current)
         schema = current.schema
         if schema_mode == "overwrite" and pending.source.columns:
             schema = schema_from_duckdb(pending.source.columns)
@@ -151,7 +151,7 @@ def restore(
     started = time.perf_counter()
 
     def plan(current: Snapshot) -> Change | None:
-        _check_removable(current)
+        check_removable(current)
         now, then = current.files.adds(), target.files.adds()
         present = {add.key for add in now}
         wanted = {add.key for add in then}
@@ -224,6 +224,7 @@ def report_of(operation: str, done: Committed, started: float) -> WriteReport:
         done.version,
         change.actions if change else (),
         rows=change.metrics.get("numOutputRows", 0) if change else 0,
+        rows_deleted=change.metrics.get("numDeletedRows", 0) if change else 0,
         attempts=done.attempts,
         seconds=time.perf_counter() - started,
     )
@@ -238,7 +239,7 @@ def metrics_of(files: NewFiles) -> dict[str, int]:
     }
 
 
-def removes_of(adds: list[act.AddFile], *, data_change: bool = True) -> list[act.RemoveFile]:
+def removes_of(adds: Iterable[act.AddFile], *, data_change: bool = True) -> list[act.RemoveFile]:
     """Return the actions that remove files now."""
     now = time.time_ns() // 1_000_000
     return [add.removed(deletion_timestamp=now, data_change=data_change) for add in adds]
@@ -254,7 +255,8 @@ def _schema_change(snapshot: Snapshot, schema: Struct) -> tuple[act.Action, ...]
     return (metadata,) if protocol == snapshot.protocol else (protocol, metadata)
 
 
-def _check_removable(snapshot: Snapshot) -> None:
+def check_removable(snapshot: Snapshot) -> None:
+    """Raise InputError for an append-only table."""
     if snapshot.properties.get("delta.appendOnly", "").lower() == "true":
         raise InputError(
             "the table is append-only (delta.appendOnly)",
