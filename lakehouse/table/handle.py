@@ -22,7 +22,15 @@ from lakehouse.duck.rows import Rows
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
-from lakehouse.table import listing, restoring, rewriting, second_opinion, timeline, writing
+from lakehouse.table import (
+    deleting,
+    listing,
+    restoring,
+    rewriting,
+    second_opinion,
+    timeline,
+    writing,
+)
 from lakehouse.table.alter import Alter
 from lakehouse.table.altering import Target
 from lakehouse.table.idempotency import parse_key
@@ -157,6 +165,39 @@ class Table:
         """
         target = Target(self.snapshot, self._remember, self._engine, self._scanner)
         return Alter(target, metadata=metadata, key=parse_key(idempotency_key))
+
+    def delete(
+        self,
+        where: str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        idempotency_key: tuple[str, int] | None = None,
+    ) -> WriteReport:
+        """Delete the rows for which a SQL predicate is true, in one commit.
+
+        Rows for which it is NULL stay. Files in which no row matches are not touched; those of
+        which all rows match, whole partitions for example, are dropped unread. The current time
+        in a predicate is that of the call. Raises InputError for a predicate with a subquery or
+        with functions such as ``random()``, and for append-only tables.
+
+        >>> import lakehouse
+        >>> table = lakehouse.connect("lake").create_table("silver.orders", {"id": "BIGINT"})
+        >>> report = table.append([{"id": 1}, {"id": 2}, {"id": None}])
+        >>> table.delete("id < 2").rows_deleted
+        1
+        >>> table.read().fetchall()
+        [(2,), (None,)]
+        """
+        after, report = deleting.delete(
+            self.snapshot(),
+            where,
+            engine=self._engine,
+            scanner=self._scanner,
+            metadata=metadata,
+            key=parse_key(idempotency_key),
+        )
+        self._remember(after)
+        return report
 
     def restore(
         self,

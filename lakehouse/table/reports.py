@@ -20,7 +20,7 @@ class WriteReport:
     """Report a write.
 
     ``version`` is the table's version after it; where there was nothing to do it is the version
-    before. ``rows`` were written; sizes are in bytes; ``attempts`` counts puts into the log, more
+    before. ``rows`` were written, ``rows_deleted`` matched a predicate and are gone; sizes are in bytes; ``attempts`` counts puts into the log, more
     than one where others committed at the same time; ``seconds`` is wall time. ``replayed`` says
     that an earlier call with the same idempotency key did the work, which this reports again.
     """
@@ -35,6 +35,7 @@ class WriteReport:
     attempts: int
     seconds: float
     replayed: bool = False
+    rows_deleted: int = 0
 
 
 def write_report(
@@ -46,6 +47,7 @@ def write_report(
     attempts: int = 0,
     seconds: float = 0.0,
     replayed: bool = False,
+    rows_deleted: int = 0,
 ) -> WriteReport:
     """Return the report of a commit from its actions."""
     actions = tuple(actions)
@@ -62,6 +64,7 @@ def write_report(
         attempts=attempts,
         seconds=seconds,
         replayed=replayed,
+        rows_deleted=rows_deleted,
     )
 
 
@@ -73,6 +76,7 @@ def report_of(operation: str, done: Committed, started: float) -> WriteReport:
         done.version,
         change.actions if change else (),
         rows=change.metrics.get("numOutputRows", 0) if change else 0,
+        rows_deleted=change.metrics.get("numDeletedRows", 0) if change else 0,
         attempts=done.attempts,
         seconds=time.perf_counter() - started,
     )
