@@ -75,7 +75,11 @@ def answers(files: FileIndex, asked: Question, engine: Engine) -> list[Answer]:
             except DuckError:
                 continue
             return [
-                Answer((row["file"], _id(vector_from_row(row["deletion_vector"]))), row["live"], row["every"])
+                Answer(
+                    (row["file"], _id(vector_from_row(row["deletion_vector"]))),
+                    row["live"],
+                    row["every"],
+                )
                 for row in found.to_pylist()
             ]
     raise LakehouseError("the file index cannot be read", next_step="Report this")

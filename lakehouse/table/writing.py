@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
-from catalog.errors import ConflictError, InputError, StorageError
+from catalog.errors import ConflictError, InputError, StorageError, UnsupportedError
+from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, Committed, commit
 from lakehouse.delta.conflict import Reads
@@ -16,8 +17,10 @@ from lakehouse.delta.protocol import check_writable, upgraded
 from lakehouse.delta.schema import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.types import schema_from_duckdb
+from lakehouse.dml.removal import Removal, everything
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.rows import Rows, Source, query_of, register
+from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, earlier, is_done, once
 from lakehouse.table.reports import WriteReport, write_report
 from lakehouse.write.data_files import NewFiles, discard_files, write_rows
@@ -36,6 +39,13 @@ class _Pending:
     source: Source
     plan: GatePlan | None = None
     files: NewFiles = _NOTHING
+    removal: Removal | None = None
+
+    def discard(self, storage: Storage) -> None:
+        """Delete all that was written, for no commit names it."""
+        discard_files(storage, self.files)
+        if self.removal is not None:
+            self.removal.discard()
 
     def write(self, plan: GatePlan, snapshot: Snapshot) -> NewFiles:
         """Return data files that fit a plan, writing them unless earlier ones still fit."""
@@ -56,6 +66,7 @@ class _Pending:
                 storage=snapshot.storage,
                 partition_columns=snapshot.partition_columns,
                 properties=snapshot.properties,
+                within=self.removal and self.removal.rule(snapshot),
             )
         self.plan = plan
         return self.files
@@ -100,11 +111,19 @@ def overwrite(
     rows: Rows,
     *,
     engine: Engine,
+    scanner: Scanner,
+    where: str | None,
     schema_mode: OverwriteMode,
     metadata: Mapping[str, Any] | None,
     key: Key | None,
 ) -> tuple[Snapshot | None, WriteReport]:
-    """Replace all rows, those that others add in the meantime included."""
+    """Replace all rows, or those that match, including what others add in the meantime."""
+    removal = None if where is None else Removal(where, engine=engine, scanner=scanner)
+    if removal is not None and schema_mode == "overwrite":
+        raise InputError(
+            "the columns can be replaced with all rows only",
+            next_step="Leave out where, or use schema_mode='add'",
+        )
 
     def plan(current: Snapshot, pending: _Pending) -> Change | None:
         check_removable(current)
@@ -118,25 +137,32 @@ def overwrite(
             mode="add" if schema_mode == "add" else "strict",
             partition_columns=current.partition_columns,
         )
+        removed = everything(current) if removal is None else removal.plan(current)
         files = pending.write(made, current)
-        removed = current.files.adds()
         new = _schema_change(current, made.schema)
-        if not files.adds and not removed and not new:
+        if not files.adds and not removed.gone and not new:
             return None
         return Change(
             "WRITE",
-            (*new, *removes_of(removed), *files.adds),
-            reads=Reads(frozenset(add.key for add in removed), everything=True),
-            parameters={"mode": "Overwrite", "partitionBy": list(current.partition_columns)},
-            metrics={
-                **metrics_of(files),
-                "numRemovedFiles": len(removed),
-                "numRemovedBytes": sum(add.size for add in removed),
+            (*new, *removes_of(removed.gone), *removed.kept, *files.adds),
+            reads=removed.reads,
+            parameters={
+                "mode": "Overwrite",
+                "partitionBy": list(current.partition_columns),
+                **({} if where is None else {"predicate": where}),
             },
+            metrics={**removed.metrics(), **metrics_of(files)},
         )
 
     return _write(
-        snapshot, rows, plan, engine=engine, metadata=metadata, key=key, operation="overwrite"
+        snapshot,
+        rows,
+        plan,
+        engine=engine,
+        metadata=metadata,
+        key=key,
+        operation="overwrite",
+        removal=removal,
     )
 
 
@@ -189,6 +215,7 @@ def _write(
     metadata: Mapping[str, Any] | None,
     key: Key | None,
     operation: str,
+    removal: Removal | None = None,
 ) -> tuple[Snapshot | None, WriteReport]:
     started = time.perf_counter()
     if key is not None and is_done(snapshot, key):
@@ -198,6 +225,7 @@ def _write(
     with engine.work(f"{operation} rows") as cursor:
         query = query_of(engine, rows)
         pending = _Pending(*query) if query else _Pending(cursor, register(cursor, rows))
+        pending.removal = removal
         try:
             done = commit(
                 snapshot,
@@ -205,12 +233,12 @@ def _write(
                 engine=engine,
                 metadata=metadata,
             )
-        except (InputError, ConflictError, StorageError):
+        except (InputError, ConflictError, StorageError, UnsupportedError):
             # These say for certain that nothing was committed.
-            discard_files(snapshot.storage, pending.files)
+            pending.discard(snapshot.storage)
             raise
     if done.change is None:
-        discard_files(snapshot.storage, pending.files)
+        pending.discard(snapshot.storage)
         if key is not None and done.snapshot is not None and is_done(done.snapshot, key):
             return done.snapshot, earlier(done.snapshot, key, operation)
     return done.snapshot, report_of(operation, done, started)
