@@ -125,18 +125,23 @@ class Table:
         self,
         rows: Rows,
         *,
+        where: str | None = None,
         schema_mode: writing.OverwriteMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
     ) -> WriteReport:
-        """Replace all rows in one commit; earlier versions stay readable.
+        """Replace all rows, or those for which ``where`` is true, in one commit.
 
         Takes what `append` takes; ``schema_mode="overwrite"`` replaces the columns as well.
+        Earlier versions stay readable. With ``where``, a predicate as in `delete`, it must be
+        true for every new row too: DataError, with count and samples, where it is not.
         """
         after, report = writing.overwrite(
             self.snapshot(),
             rows,
             engine=self._engine,
+            scanner=self._scanner,
+            where=where,
             schema_mode=schema_mode,
             metadata=metadata,
             key=parse_key(idempotency_key),
