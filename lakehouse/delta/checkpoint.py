@@ -19,11 +19,12 @@ import pyarrow as pa
 from catalog.errors import CorruptionError
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import to_json
+from lakehouse.delta.entries import read_entries
 from lakehouse.delta.files import statistics_shape
 from lakehouse.delta.log import LAST_CHECKPOINT, LOG, read_listing, segment
 from lakehouse.delta.partition import typed_sql
 from lakehouse.delta.replay import checkpoint_tombstones, replay
-from lakehouse.delta.snapshot import Snapshot, read_commit
+from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal
 
@@ -130,7 +131,7 @@ def _other_actions(snapshot: Snapshot, engine: Engine, now: int) -> list[act.Act
 def _tombstones(snapshot: Snapshot, engine: Engine) -> list[act.RemoveFile]:
     listing = read_listing(snapshot.storage, start=snapshot.checkpoint_version or 0)
     parts = segment(listing, snapshot.version)
-    tail = replay(read_commit(snapshot.storage, commit.version) for commit in parts.commits)
+    tail = replay(read_entries(snapshot.storage, parts.commits))
     older: list[act.RemoveFile] = []
     if parts.checkpoint is not None:
         older = checkpoint_tombstones(snapshot.storage, parts.checkpoint, engine)

@@ -15,6 +15,7 @@ from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta import log
 from lakehouse.delta.codec import from_lines
+from lakehouse.delta.entries import in_commit_timestamp, read_entries
 from lakehouse.delta.files import FileIndex, Layout
 from lakehouse.delta.protocol import check_readable
 from lakehouse.delta.replay import Base, Tail, nothing, read_checkpoint, replay
@@ -117,11 +118,13 @@ def load_latest(storage: Storage, engine: Engine) -> Snapshot:
 
 def refresh(snapshot: Snapshot, engine: Engine) -> Snapshot:
     """Return the newest snapshot, reading only the commits after this one."""
-    commits = log.newer_commits(snapshot.storage, snapshot.version)
-    if not commits:
+    listing = log.read_listing(snapshot.storage, start=snapshot.version + 1)
+    commits = listing.commits
+    if listing.latest is None:
         return snapshot
-    expected = range(snapshot.version + 1, snapshot.version + 1 + len(commits))
-    if [commit.version for commit in commits] != list(expected):
+    if [commit.version for commit in commits] != list(
+        range(snapshot.version + 1, listing.latest + 1)
+    ):
         return load_latest(snapshot.storage, engine)
     bodies = [read_commit(snapshot.storage, commit.version) for commit in commits]
     return advance(snapshot, bodies, modified=commits[-1].modified, engine=engine)
@@ -161,7 +164,7 @@ def read_commit(storage: Storage, version: int) -> list[act.Action]:
 
 
 def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -> Snapshot:
-    tail = replay(read_commit(storage, commit.version) for commit in segment.commits)
+    tail = replay(read_entries(storage, segment.commits))
     metadata = tail.metadata or base.tail.metadata
     protocol = tail.protocol or base.tail.protocol
     if metadata is None or protocol is None:
@@ -173,12 +176,11 @@ def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -
     check_readable(protocol)
     _check_paths(tail)
     _check_names(base.files["file"])
-    modified = segment.commits[-1].modified if segment.commits else 0
     old = FileIndex(base.files, _layout(metadata))
     return Snapshot(
         storage=storage,
         version=segment.version,
-        timestamp=_timestamp(tail, metadata, modified),
+        timestamp=_stored_timestamp(storage, segment, tail, metadata),
         protocol=protocol,
         metadata=metadata,
         files=old.changed(adds=tail.adds, gone=tail.gone, engine=engine),
@@ -192,9 +194,21 @@ def _layout(metadata: act.Metadata) -> Layout:
     return Layout(schema_from_json(metadata.schema_string), metadata.partition_columns)
 
 
+def _stored_timestamp(
+    storage: Storage, segment: log.Segment, tail: Tail, metadata: act.Metadata
+) -> int:
+    if tail.in_commit_timestamp is None and _has_timestamps(metadata):
+        # Neither a checkpoint nor a compacted file keeps it.
+        return in_commit_timestamp(storage, segment.version) or segment.modified
+    return _timestamp(tail, metadata, segment.modified)
+
+
+def _has_timestamps(metadata: act.Metadata) -> bool:
+    return metadata.configuration.get("delta.enableInCommitTimestamps", "").lower() == "true"
+
+
 def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:
-    enabled = metadata.configuration.get("delta.enableInCommitTimestamps", "").lower() == "true"
-    if enabled and tail.in_commit_timestamp is not None:
+    if _has_timestamps(metadata) and tail.in_commit_timestamp is not None:
         return tail.in_commit_timestamp
     return modified
 
