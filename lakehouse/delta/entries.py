@@ -5,7 +5,8 @@ Source: Delta protocol, "Delta Log Entries", "Log Compaction Files", "In-Commit 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from catalog.errors import LakehouseError
 from catalog.storage import Storage
@@ -26,19 +27,22 @@ def read_entries(storage: Storage, entries: Iterable[CommitFile]) -> Iterator[li
             yield from _compacted(storage, entry)
 
 
-def in_commit_timestamp(storage: Storage, version: int) -> int | None:
-    """Return the time that a commit carries itself, in milliseconds since the epoch, or None."""
+def provenance(storage: Storage, version: int) -> Mapping[str, Any]:
+    """Return what a commit says about itself; empty where it says nothing or is gone."""
     path = commit_path(version)
-    body = storage.read_or_none(path)
-    if body is None:
-        return None
+    body = storage.read_or_none(path) or b""
     # Only this one line is parsed: a commit may add a hundred thousand files.
     lines = [line for line in body.splitlines() if b'"commitInfo"' in line[:20]]
     for action in from_lines(b"\n".join(lines), where=path):
         if isinstance(action, act.CommitInfo):
-            value = action.values.get("inCommitTimestamp")
-            return value if isinstance(value, int) else None
-    return None
+            return action.values
+    return {}
+
+
+def in_commit_timestamp(storage: Storage, version: int) -> int | None:
+    """Return the time that a commit carries itself, in milliseconds since the epoch, or None."""
+    value = provenance(storage, version).get("inCommitTimestamp")
+    return value if isinstance(value, int) else None
 
 
 def _read(storage: Storage, path: str) -> list[act.Action]:

@@ -9,9 +9,8 @@ from typing import Any
 
 from catalog.errors import InputError, NotFoundError
 from catalog.storage import Storage
-from lakehouse.delta.actions import CommitInfo
-from lakehouse.delta.codec import from_lines
-from lakehouse.delta.log import CommitFile, commit_path, read_listing
+from lakehouse.delta.entries import in_commit_timestamp, provenance
+from lakehouse.delta.log import CommitFile, read_listing
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.table.reports import Commit
 
@@ -39,7 +38,7 @@ def version_at(snapshot: Snapshot, moment: datetime | str) -> int:
     times = monotone_times(commits)
     if snapshot.properties.get("delta.enableInCommitTimestamps", "").lower() == "true":
         times = [
-            _in_commit_timestamp(snapshot.storage, file, fallback)
+            in_commit_timestamp(snapshot.storage, file.version) or fallback
             for file, fallback in zip(commits, times, strict=True)
         ]
     found = [file.version for file, time in zip(commits, times, strict=True) if time <= millis]
@@ -84,7 +83,7 @@ def parse_time(moment: datetime | str) -> datetime:
 
 
 def _commit(storage: Storage, file: CommitFile, millis: int) -> Commit:
-    values = _info(storage, file.version)
+    values = provenance(storage, file.version)
     stamp = values.get("inCommitTimestamp")
     user_metadata = values.get("userMetadata")
     return Commit(
@@ -97,21 +96,6 @@ def _commit(storage: Storage, file: CommitFile, millis: int) -> Commit:
         user=values.get("userName"),
         metadata=_decoded(user_metadata),
     )
-
-
-def _in_commit_timestamp(storage: Storage, file: CommitFile, fallback: int) -> int:
-    value = _info(storage, file.version).get("inCommitTimestamp")
-    return value if isinstance(value, int) else fallback
-
-
-def _info(storage: Storage, version: int) -> dict[str, Any]:
-    path = commit_path(version)
-    # Only this one line is parsed: a commit may add a hundred thousand files.
-    lines = [line for line in storage.read(path).splitlines() if b'"commitInfo"' in line[:20]]
-    for action in from_lines(b"\n".join(lines), where=path):
-        if isinstance(action, CommitInfo):
-            return dict(action.values)
-    return {}
 
 
 def _mapping(value: Any) -> dict[str, Any]:
