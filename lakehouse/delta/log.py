@@ -166,6 +166,17 @@ def segment(
     return Segment(wanted, base, commits, _modified(commits, base, listing, wanted))
 
 
+def monotone_times(commits: Iterable[CommitFile]) -> list[int]:
+    """Return the commits' times in milliseconds, each later than the one before.
+
+    File times can tie or go back; versions cannot (protocol, "In-Commit Timestamps").
+    """
+    times: list[int] = []
+    for commit in commits:
+        times.append(max(commit.modified, times[-1] + 1) if times else commit.modified)
+    return times
+
+
 def read_hint(storage: Storage) -> int | None:
     """Return the version that ``_last_checkpoint`` names; None where it is missing or damaged."""
     body = storage.read_or_none(LAST_CHECKPOINT)

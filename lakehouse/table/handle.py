@@ -22,9 +22,9 @@ from lakehouse.duck.rows import Rows
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
-from lakehouse.table import listing, rewriting, second_opinion, timeline, writing
+from lakehouse.table import listing, retention, rewriting, second_opinion, timeline, writing
 from lakehouse.table.idempotency import parse_key
-from lakehouse.table.reports import Commit, TableDetail, WriteReport
+from lakehouse.table.reports import Commit, ExpireReport, TableDetail, WriteReport
 
 _log = logging.getLogger("lakehouse")
 
@@ -194,6 +194,19 @@ class Table:
         Every tenth commit writes one by itself (``delta.checkpointInterval``).
         """
         return write_checkpoint(self.snapshot(), self._engine)
+
+    def expire_log(
+        self, *, keep_versions: Collection[int] = (), dry_run: bool = False
+    ) -> ExpireReport:
+        """Delete log entries older than ``delta.logRetentionDuration`` (30 days).
+
+        They go only where a checkpoint, read before, makes up for them; ``keep_versions`` and all
+        versions after the oldest of them stay readable. Happens by itself after checkpoints,
+        unless ``delta.enableExpiredLogCleanup`` is false. ``dry_run`` deletes nothing.
+        """
+        return retention.expire_log(
+            self.snapshot(), engine=self._engine, keep_versions=keep_versions, dry_run=dry_run
+        )
 
     def files(
         self, *, version: int | None = None, timestamp: datetime | str | None = None

@@ -63,6 +63,22 @@ def write_report(
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ExpireReport:
+    """Report expired log entries: how many files and bytes were deleted, or would be.
+
+    ``oldest_version`` is the oldest that can be read after it, or None where it did not change;
+    ``reason`` then says why.
+    """
+
+    oldest_version: int | None
+    files: int
+    bytes: int
+    paths: tuple[str, ...]
+    dry_run: bool
+    reason: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Commit:
     """Report one version of a table's history, as its writer described it."""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from catalog.errors import InputError, NotFoundError
 from catalog.storage import Storage
 from lakehouse.delta.entries import in_commit_timestamp, provenance
-from lakehouse.delta.log import CommitFile, read_listing
+from lakehouse.delta.log import CommitFile, monotone_times, read_listing
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.table.reports import Commit
 
@@ -50,17 +49,6 @@ def version_at(snapshot: Snapshot, moment: datetime | str) -> int:
             next_step="Ask for a later time",
         )
     return found[-1]
-
-
-def monotone_times(commits: Iterable[CommitFile]) -> list[int]:
-    """Return the commits' times in milliseconds, each later than the one before.
-
-    File times can tie or go back; versions cannot (protocol, "In-Commit Timestamps").
-    """
-    times: list[int] = []
-    for commit in commits:
-        times.append(max(commit.modified, times[-1] + 1) if times else commit.modified)
-    return times
 
 
 def parse_time(moment: datetime | str) -> datetime:
