@@ -28,7 +28,6 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal
 
-DEFAULT_INTERVAL = 10
 _WEEK = 7 * 24 * 3600 * 1000
 _UNITS = {"week": _WEEK, "day": _WEEK // 7, "hour": 3_600_000, "minute": 60_000, "second": 1000}
 
@@ -61,13 +60,6 @@ _EXTRA = {
     "tags": _TEXTS, "baseRowId": "BIGINT", "defaultRowCommitVersion": "BIGINT",
     "clusteringProvider": "VARCHAR",
 }  # fmt: skip
-
-
-def is_due(snapshot: Snapshot) -> bool:
-    """Tell whether the commit of this snapshot calls for a checkpoint (every tenth, by default)."""
-    text = snapshot.properties.get("delta.checkpointInterval", "")
-    interval = int(text) if text.isdigit() and int(text) > 0 else DEFAULT_INTERVAL
-    return snapshot.version > 0 and snapshot.version % interval == 0
 
 
 def write_checkpoint(snapshot: Snapshot, engine: Engine, *, now: int | None = None) -> int:

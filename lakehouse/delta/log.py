@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from catalog.errors import CorruptionError, NotFoundError
 from catalog.storage import Storage, StoredObject
@@ -90,8 +90,13 @@ def commit_path(version: int) -> str:
 
 def read_listing(storage: Storage, *, start: int = 0) -> Listing:
     """List the log from version ``start`` on."""
+    return parse_listing(list_from(storage, start))
+
+
+def list_from(storage: Storage, start: int) -> Iterator[StoredObject]:
+    """Yield the files of the log from version ``start`` on."""
     after = f"{LOG}/{start - 1:020d}.zzz" if start > 0 else None
-    return parse_listing(storage.list(f"{LOG}/", start_after=after))
+    return storage.list(f"{LOG}/", start_after=after)
 
 
 def parse_listing(objects: Iterable[StoredObject]) -> Listing:

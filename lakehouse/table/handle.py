@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalog.errors import InputError, LakehouseError
+from catalog.errors import InputError
 from catalog.names import near_misses
 from catalog.storage import Storage
-from lakehouse.delta.checkpoint import is_due, write_checkpoint
+from lakehouse.delta.checkpoint import write_checkpoint
 from lakehouse.delta.protocol import reader_features, writer_features
 from lakehouse.delta.snapshot import Snapshot, load, load_latest, refresh
 from lakehouse.delta.types import schema_to_arrow
@@ -23,10 +22,9 @@ from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
 from lakehouse.table import listing, retention, rewriting, second_opinion, timeline, writing
+from lakehouse.table.background import Background
 from lakehouse.table.idempotency import parse_key
 from lakehouse.table.reports import Commit, ExpireReport, TableDetail, WriteReport
-
-_log = logging.getLogger("lakehouse")
 
 
 class Table:
@@ -36,11 +34,19 @@ class Table:
     told otherwise. A handle may be shared between threads.
     """
 
-    def __init__(self, name: str, storage: Storage, engine: Engine, scanner: Scanner) -> None:
+    def __init__(
+        self,
+        name: str,
+        storage: Storage,
+        engine: Engine,
+        scanner: Scanner,
+        background: Background,
+    ) -> None:
         self._name = name
         self._storage = storage
         self._engine = engine
         self._scanner = scanner
+        self._background = background
         self._latest: Snapshot | None = None
         self._lock = threading.Lock()
 
@@ -191,7 +197,8 @@ class Table:
     def checkpoint(self) -> int:
         """Write a checkpoint of the newest version; return its bytes.
 
-        Every tenth commit writes one by itself (``delta.checkpointInterval``).
+        Commits have one written in the background: every tenth, and more seldom where the table
+        is large and commits are small, unless ``delta.checkpointInterval`` says when.
         """
         return write_checkpoint(self.snapshot(), self._engine)
 
@@ -276,15 +283,8 @@ class Table:
             known = self._latest
             if snapshot is not None and (known is None or known.version < snapshot.version):
                 self._latest = snapshot
-        if snapshot is not None and is_due(snapshot):
-            self._checkpoint(snapshot)
-
-    def _checkpoint(self, snapshot: Snapshot) -> None:
-        # A commit that stands must not fail for want of a checkpoint, which only saves time.
-        try:
-            write_checkpoint(snapshot, self._engine)
-        except LakehouseError as error:
-            _log.warning("no checkpoint of %s version %d: %s", self._name, snapshot.version, error)
+        if snapshot is not None:
+            self._background.committed(self._name, snapshot)
 
     def _columns(self, columns: Sequence[str], snapshot: Snapshot) -> str:
         if isinstance(columns, str):
