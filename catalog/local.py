@@ -85,8 +85,10 @@ class LocalBackend:
         self._acknowledge(target)
         return True
 
-    def list(self, prefix: str, start_after: str | None) -> Iterator[StoredObject]:
-        return self._walk(prefix, start_after)
+    def list(
+        self, prefix: str, start_after: str | None, *, temporary: bool = False
+    ) -> Iterator[StoredObject]:
+        return self._walk(prefix, start_after, temporary=temporary)
 
     def head(self, path: str) -> StoredObject | None:
         try:
@@ -197,13 +199,15 @@ class LocalBackend:
         except OSError as error:
             raise _unknown(error, target) from error
 
-    def _walk(self, folder: str, start_after: str | None) -> Iterator[StoredObject]:
+    def _walk(
+        self, folder: str, start_after: str | None, *, temporary: bool
+    ) -> Iterator[StoredObject]:
         try:
             with os.scandir(self.url(folder)) as entries:
                 found = [
                     (entry, is_folder)
                     for entry in entries
-                    if not entry.name.startswith(TEMPORARY_PREFIX)
+                    if (temporary or not entry.name.startswith(TEMPORARY_PREFIX))
                     and (
                         (is_folder := entry.is_dir(follow_symlinks=False))
                         or start_after is None
@@ -221,7 +225,7 @@ class LocalBackend:
             if is_folder:
                 inside = path + "/"
                 if not start_after or start_after < inside or start_after.startswith(inside):
-                    yield from self._walk(path, start_after)
+                    yield from self._walk(path, start_after, temporary=temporary)
             else:
                 try:
                     # Links to folders are not followed: they may lead out, or in a circle.

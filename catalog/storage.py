@@ -115,13 +115,19 @@ class Storage:
         """
         return self._backend.put_if_absent(check_relative(path), data)
 
-    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[StoredObject]:
+    def list(
+        self, prefix: str = "", *, start_after: str | None = None, temporary: bool = False
+    ) -> Iterator[StoredObject]:
         """Yield the files in a folder and below it, sorted by path.
 
         `start_after` is a path like the results' own, which need not exist. A missing folder
-        is empty, temporary files are left out, symbolic links to folders are not followed.
+        is empty, symbolic links to folders are not followed. Temporary files, which belong to
+        writers at work or are what dead ones left, are left out unless `temporary`.
         """
-        return self._backend.list(check_relative(prefix, allow_empty=True), start_after)
+        folder = check_relative(prefix, allow_empty=True)
+        if temporary:
+            return self._backend.list(folder, start_after, temporary=True)
+        return self._backend.list(folder, start_after)
 
     def head(self, path: str) -> StoredObject | None:
         """Describe a file, or return None if it is not there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from catalog.errors import InputError
 from catalog.names import near_misses
 from catalog.storage import Storage
 from lakehouse.delta.checkpoint import write_checkpoint
+from lakehouse.delta.leftovers import Leftover
 from lakehouse.delta.protocol import reader_features, writer_features
 from lakehouse.delta.snapshot import Snapshot, load, load_latest, refresh
 from lakehouse.delta.types import schema_to_arrow
@@ -21,10 +22,20 @@ from lakehouse.duck.rows import Rows
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
-from lakehouse.table import listing, retention, rewriting, second_opinion, timeline, writing
+from lakehouse.table import (
+    cleaning,
+    listing,
+    retention,
+    rewriting,
+    second_opinion,
+    timeline,
+    writing,
+)
 from lakehouse.table.background import Background
 from lakehouse.table.idempotency import parse_key
-from lakehouse.table.reports import Commit, ExpireReport, TableDetail, WriteReport
+from lakehouse.table.reports import CollectReport, Commit, ExpireReport, TableDetail, WriteReport
+
+WEEK = timedelta(days=7)
 
 
 class Table:
@@ -213,6 +224,26 @@ class Table:
         """
         return retention.expire_log(
             self.snapshot(), engine=self._engine, keep_versions=keep_versions, dry_run=dry_run
+        )
+
+    def leftovers(self, *, older_than: timedelta = WEEK) -> tuple[Leftover, ...]:
+        """Return the files in the table's folder that dead writers left: path, size, age, why.
+
+        These are data, change data and deletion vector files that no version in the log names,
+        and temporary files.
+        """
+        return cleaning.find(self.snapshot(), engine=self._engine, older_than=older_than)
+
+    def collect_leftovers(
+        self, *, older_than: timedelta = WEEK, dry_run: bool = False
+    ) -> CollectReport:
+        """Delete the `leftovers`.
+
+        A file younger than ``older_than`` may belong to a writer that is still at work: choose
+        more than the longest write takes.
+        """
+        return cleaning.collect(
+            self.snapshot(), engine=self._engine, older_than=older_than, dry_run=dry_run
         )
 
     def files(

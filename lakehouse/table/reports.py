@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from lakehouse.delta import actions as act
+from lakehouse.delta.leftovers import Leftover
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,6 +77,16 @@ class ExpireReport:
     paths: tuple[str, ...]
     dry_run: bool
     reason: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CollectReport:
+    """Report leftovers of dead writers that were deleted, or would be; ``bytes`` are theirs."""
+
+    files: int
+    bytes: int
+    leftovers: tuple[Leftover, ...]
+    dry_run: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
