@@ -24,12 +24,17 @@ _MALFORMED = re.compile("%(?![0-9A-Fa-f]{2})")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _SIDECAR = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,250}")
-# What needs no closer look: parts that start with neither a dot nor an underscore, and escapes
-# of printable characters that mean nothing in a path. Whoever edits this runs its property test.
-_FIRST = r"(?:[A-Za-z0-9=@!$&'()*+,;~-]|%2[0-9A-Da-d]|%3[DFdf])"
-_REST = r"(?:[A-Za-z0-9=@!$&'()*+,;~._-]|%2[0-9A-Da-d]|%3[A-Fa-f]|%[46][0-9A-Fa-f]|%5[0-9ABDEFabdef])"
-_PART = f"{_FIRST}{_REST}*"
-_PLAIN = f"^{_FIRST}[A-Za-z0-9=@!$&'()*+,;~._-]*(?:%(?:2[0-9ACac]|3[DFdf]){_REST}*)?(?:/{_PART})*$"
+# What needs no closer look: parts that start with an ASCII letter, digit or harmless sign, and
+# escapes of what means nothing in a path. Whoever edits this runs its property test.
+_SAFE = r"A-Za-z0-9=@!$&'()*+,;~\-"
+_NEXT = r"(?i:%[89AB][0-9A-F])"
+_UTF8 = rf"(?i:%C[2-9A-F]|%D[0-9A-F]|%E(?:0%[AB][0-9A-F]|[1-9A-CEF]{_NEXT})){_NEXT}"
+_FIRST = rf"(?:[{_SAFE}]|(?i:%2[0-9A-D]|%3[DF]))"
+_REST = rf"(?:[{_SAFE}._\x{{80}}-\x{{10FFFF}}]|(?i:%2[0-9A-D]|%3[A-F]|%[46][0-9A-F]|%5[0-9ABDEF])|{_UTF8})"
+# Only after one of these is a colon in the first part no scheme's.
+_MARK = rf"(?:[=@!$&'()*,;~_\x{{80}}-\x{{10FFFF}}]|(?i:%2[0-9AC]|%3[DF])|{_UTF8})"
+_START = rf"{_FIRST}[{_SAFE}._\x{{80}}-\x{{10FFFF}}]*"
+_PLAIN = rf"^{_START}(?:{_MARK}{_REST}*)?(?:/{_FIRST}{_REST}*)*$"
 
 
 def decode_path(path: str) -> str:
