@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from catalog.backend import TEMPORARY_PREFIX, StoredObject, too_large
 from catalog.errors import CorruptionError, LakehouseError, OutcomeUnknownError, StorageError
@@ -152,12 +151,13 @@ class LocalBackend:
 
     def _follow(self, part: str, path: str, mode: int) -> None:
         real, root = os.path.realpath(self.url(part)), os.path.realpath(self.root)
+        inside = real == root or real.startswith(root.rstrip("/") + "/")
+        plain = os.path.isfile(real) or os.path.isdir(real) or not os.path.lexists(real)
+        if stat.S_ISLNK(mode) and inside and plain:
+            return
         problem = "leads to a device or a pipe, which is not to be read"
-        if stat.S_ISLNK(mode):
-            if os.path.isfile(real) or not os.path.exists(real) or os.path.isdir(real):
-                problem = f"leads out of {self.root} by a symbolic link"
-                if real == root or real.startswith(root.rstrip("/") + "/"):
-                    return
+        if not inside:
+            problem = f"leads out of {self.root} by a symbolic link"
         raise CorruptionError(
             f"{self.url(path)} {problem}",
             next_step="Do not trust these files; put plain copies in the place of the links",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -12,7 +11,7 @@ from lakehouse.delta.files import vector_from_row
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.sql import literal
+from lakehouse.duck.sql import escaped, literal
 from lakehouse.scan.report import Kept, TableRef
 from lakehouse.scan.views import TableView
 
@@ -24,7 +23,7 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: str, engine:
     if not len(snapshot.files):
         bind_nothing(cursor, ref, view, empty)
         return Kept(0, 0, 0)
-    root = literal(_escaped(snapshot.storage.url().rstrip("/") + "/"))
+    root = literal(escaped(snapshot.storage.url().rstrip("/") + "/"))
     kept = {
         "files": f"coalesce(list({root} || pattern ORDER BY position), [{literal(empty)}])",
         "count": "count(*)",
@@ -82,8 +81,3 @@ def _load_vectors(cursor: Connection, snapshot: Snapshot, key: str) -> None:
 
 def _struct(columns: Sequence[str]) -> str:
     return "{" + ", ".join(f"'{column}': {column}" for column in columns) + "}"
-
-
-def _escaped(path: str) -> str:
-    """Return a path in which a glob's characters stand for themselves."""
-    return re.sub(r"([\[*?])", r"[\1]", path)

@@ -10,7 +10,7 @@ from typing import Any
 from catalog.errors import InputError, NotFoundError
 from catalog.storage import Storage
 from lakehouse.delta.actions import CommitInfo
-from lakehouse.delta.codec import from_lines
+from lakehouse.delta.codec import LARGEST_COMMIT, from_lines
 from lakehouse.delta.log import CommitFile, commit_path, read_listing
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.table.reports import Commit
@@ -107,8 +107,12 @@ def _in_commit_timestamp(storage: Storage, file: CommitFile, fallback: int) -> i
 def _info(storage: Storage, version: int) -> dict[str, Any]:
     path = commit_path(version)
     # Only this one line is parsed: a commit may add a hundred thousand files.
-    lines = [line for line in storage.read(path).splitlines() if b'"commitInfo"' in line[:20]]
-    for action in from_lines(b"\n".join(lines), where=path):
+    lines = [
+        line
+        for line in storage.read(path, at_most=LARGEST_COMMIT).splitlines()
+        if b'"commitInfo"' in line[:20]
+    ]
+    for action in from_lines(b"\n".join(lines), where=path) if lines else ():
         if isinstance(action, CommitInfo):
             return dict(action.values)
     return {}
