@@ -7,18 +7,19 @@ Which files make up a version is a pure function of the listing (``segment``).
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterable
 
 from catalog.errors import CorruptionError, NotFoundError
 from catalog.storage import Storage, StoredObject
+from lakehouse.delta.strict_json import count, document
 
 LOG = "_delta_log"
 LAST_CHECKPOINT = f"{LOG}/_last_checkpoint"
-_COMMIT = re.compile(r"(\d{20})\.json")
+LARGEST_HINT = 16 << 20  # it may hold the checkpoint's schema
+_COMMIT = re.compile(r"([0-9]{20})\.json")
 _CHECKPOINT = re.compile(
-    r"(\d{20})\.checkpoint(?:\.(?:(\d{10})\.(\d{10})|([0-9a-f-]{36})))?\.(parquet|json)"
+    r"([0-9]{20})\.checkpoint(?:\.(?:([0-9]{10})\.([0-9]{10})|([0-9a-f-]{36})))?\.(parquet|json)"
 )
 
 
@@ -93,7 +94,8 @@ def parse_listing(objects: Iterable[StoredObject]) -> Listing:
     checkpoints = [
         Checkpoint(version, tuple(paths[part] for part in range(1, parts + 1)))
         for (version, parts, _), paths in sorted(found.items())
-        if paths.keys() == set(range(1, parts + 1))
+        # The number of parts is only a claim: nothing may be as large as it says.
+        if len(paths) == parts and paths.keys() == set(range(1, parts + 1))
     ]
     commits.sort(key=lambda commit: commit.version)
     return Listing(tuple(commits), tuple(checkpoints))
@@ -129,8 +131,9 @@ def segment(
     first = 0 if base is None else base.version + 1
     commits = tuple(commit for commit in listing.commits if first <= commit.version <= wanted)
     present = [commit.version for commit in commits]
-    if present != list(range(first, wanted + 1)):
-        missing = next(v for v in range(first, wanted + 1) if v not in set(present))
+    if len(present) != wanted + 1 - first or any(v != first + i for i, v in enumerate(present)):
+        known = set(present)
+        missing = next(v for v in range(first, wanted + 1) if v not in known)
         oldest = min((c.version for c in listing.commits), default=newest)
         if base is None and missing < oldest:
             raise NotFoundError(
@@ -148,14 +151,11 @@ def segment(
 
 def read_hint(storage: Storage) -> int | None:
     """Return the version that ``_last_checkpoint`` names; None where it is missing or damaged."""
-    body = storage.read_or_none(LAST_CHECKPOINT)
-    if body is None:
-        return None
     try:
-        version = json.loads(body)["version"]
-    except (ValueError, KeyError, TypeError):
+        body = storage.read_or_none(LAST_CHECKPOINT, at_most=LARGEST_HINT)
+        return None if body is None else count(document(body)["version"])
+    except (CorruptionError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return version if isinstance(version, int) and version >= 0 else None
 
 
 def newer_commits(storage: Storage, version: int) -> tuple[CommitFile, ...]:

@@ -20,7 +20,7 @@ from lakehouse.delta.codec import LARGEST_COMMIT, from_json, from_lines
 from lakehouse.delta.files import RAW, raw_table
 from lakehouse.delta.log import LOG, Checkpoint
 from lakehouse.delta.paths import check_sidecar
-from lakehouse.delta.soundness import check_files, check_state
+from lakehouse.delta.soundness import check_files, check_once, check_state
 from lakehouse.delta.strict_json import document
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import escaped, literal
@@ -130,7 +130,9 @@ def read_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) ->
         sidecars = _patterns(storage, _sidecars(others))
         if sidecars:
             files = pa.concat_tables([files, _add_rows(cursor, sidecars)])
-    check_files(files, where=where)
+        check_files(files, where=where)
+        if _repeats(cursor, files):
+            check_once(files["file"], where=where)
     return Base(files, replay([[a] for a in others]))
 
 
@@ -167,6 +169,14 @@ def _patterns(storage: Storage, paths: Iterable[str]) -> list[str]:
     found = list(paths)
     storage.require_inside(found)
     return [escaped(storage.url(path)) for path in found]
+
+
+def _repeats(cursor: Connection, files: pa.Table) -> bool:
+    """Tell whether a file may be there twice; hashes may agree by chance."""
+    cursor.register("listed", files.select(["file"]))
+    row = cursor.execute("SELECT count(DISTINCT hash(file)) < count(*) FROM listed").fetchone()
+    cursor.unregister("listed")
+    return row is None or bool(row[0])
 
 
 def _columns(cursor: Connection, urls: list[str]) -> dict[str, Any]:
@@ -244,7 +254,7 @@ def _add_rows(cursor: Connection, urls: list[str]) -> pa.Table:
         f"{field('modificationTime')} AS modification_time, {stats} AS stats, "
         f"{vector_sql} AS deletion_vector, {extra_sql} AS extra "
         f"FROM read_parquet($urls, union_by_name = true, hive_partitioning = false) "
-        f"WHERE add IS NOT NULL",
+        f"WHERE add.path IS NOT NULL OR add.size IS NOT NULL",
         params={"urls": urls},
     ).to_arrow_table()
     try:

@@ -40,6 +40,11 @@ class Snapshot:
     domains: Mapping[str, act.DomainMetadata]
     checkpoint_version: int | None
 
+    @cached_property
+    def contained(self) -> set[str]:
+        """Return which choices of files (SQL over the index) are known to lie inside the root."""
+        return set()
+
     @property
     def schema(self) -> Struct:
         """Return the table's schema."""
@@ -186,7 +191,9 @@ def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -
 
 
 def _layout(metadata: act.Metadata) -> Layout:
-    return Layout(schema_from_json(metadata.schema_string), metadata.partition_columns)
+    layout = Layout(schema_from_json(metadata.schema_string), metadata.partition_columns)
+    _ = layout.partitions  # raises where they are not in the schema
+    return layout
 
 
 def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:

@@ -68,7 +68,7 @@ def check_state(others: Sequence[act.Action], *, version: int, where: str) -> No
 def check_files(files: pa.Table, *, where: str) -> None:
     """Raise CorruptionError for live files, as rows of RAW, that no commit could have added.
 
-    Checks paths and sizes, and that each path is there once. About 0.3 s for a million files.
+    Checks paths, sizes and deletion vectors; `check_once` is apart. 0.2 s for a million files.
     """
     check_file_paths(files["path"])
     sizes = files["size"]
@@ -82,7 +82,6 @@ def check_files(files: pa.Table, *, where: str) -> None:
             where, f"gives file {row['path']!r} a size of {row['size']}", row["path"]
         )
     _check_vectors(files, where)
-    check_once(files["file"], where=where)
 
 
 def check_once(names: pa.ChunkedArray, *, where: str) -> None:
@@ -90,7 +89,9 @@ def check_once(names: pa.ChunkedArray, *, where: str) -> None:
     if pc.count_distinct(names).as_py() == len(names):
         return
     counts = pc.value_counts(names)
-    counted = zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist())
+    counted = zip(
+        counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True
+    )
     twice = next(value for value, count in counted if count > 1)
     raise _contradiction(where, f"holds file {twice!r} twice", twice)
 
