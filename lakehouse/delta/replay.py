@@ -174,9 +174,9 @@ def _patterns(storage: Storage, paths: Iterable[str]) -> list[str]:
 def _repeats(cursor: Connection, files: pa.Table) -> bool:
     """Tell whether a file may be there twice; hashes may agree by chance."""
     cursor.register("listed", files.select(["file"]))
-    row = cursor.execute("SELECT count(DISTINCT hash(file)) < count(*) FROM listed").fetchone()
+    rows = cursor.execute("SELECT count(DISTINCT hash(file)) < count(*) FROM listed").fetchall()
     cursor.unregister("listed")
-    return row is None or bool(row[0])
+    return bool(rows[0][0])
 
 
 def _columns(cursor: Connection, urls: list[str]) -> dict[str, Any]:
@@ -224,7 +224,7 @@ def _add_rows(cursor: Connection, urls: list[str]) -> pa.Table:
 
     stats = field("stats")
     if "stats_parsed" in fields:
-        stats = f"coalesce({stats}, to_json({field('stats_parsed')}))"
+        stats = f"coalesce({stats}, CAST(to_json({field('stats_parsed')}) AS VARCHAR))"
     extra = [name for name in _ADD_EXTRA if name in fields]
     extra_sql = "NULL"
     if extra:
