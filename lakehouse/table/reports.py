@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from lakehouse.delta import actions as act
+from lakehouse.delta.commit import Committed
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,6 +61,19 @@ def write_report(
         attempts=attempts,
         seconds=seconds,
         replayed=replayed,
+    )
+
+
+def report_of(operation: str, done: Committed, started: float) -> WriteReport:
+    """Return the report of a commit that began at ``started`` (`time.perf_counter`)."""
+    change = done.change
+    return write_report(
+        operation,
+        done.version,
+        change.actions if change else (),
+        rows=change.metrics.get("numOutputRows", 0) if change else 0,
+        attempts=done.attempts,
+        seconds=time.perf_counter() - started,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from catalog.errors import ConflictError, InputError, StorageError
 from lakehouse.delta import actions as act
-from lakehouse.delta.commit import Change, Committed, commit
+from lakehouse.delta.commit import Change, commit
 from lakehouse.delta.conflict import Reads
 from lakehouse.delta.in_commit import kept
 from lakehouse.delta.protocol import check_writable, upgraded
@@ -19,10 +19,12 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.types import schema_from_duckdb
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.rows import Rows, Source, query_of, register
-from lakehouse.table.idempotency import Key, earlier, is_done, once
-from lakehouse.table.reports import WriteReport, write_report
+from lakehouse.table.idempotency import Key, answer, earlier, is_done, once, written_once
+from lakehouse.table.reports import WriteReport
+from lakehouse.table.reports import report_of as report_of
 from lakehouse.write.data_files import NewFiles, discard_files, write_rows
 from lakehouse.write.gate import GatePlan, SchemaMode, gate, validate_schema
+from lakehouse.write.rules import NO_RULES, Rules, rules_of
 
 AppendMode = SchemaMode
 OverwriteMode = Literal["strict", "add", "overwrite"]
@@ -36,16 +38,18 @@ class _Pending:
     cursor: Connection
     source: Source
     plan: GatePlan | None = None
+    rules: Rules = NO_RULES
     files: NewFiles = _NOTHING
 
     def write(self, plan: GatePlan, snapshot: Snapshot) -> NewFiles:
         """Return data files that fit a plan, writing them unless earlier ones still fit."""
+        rules = rules_of(plan.schema, snapshot.properties)
         if self.plan is not None:
-            if _still_fits(self.plan.schema, plan.schema):
+            if self.rules == rules and _still_fits(self.plan.schema, plan.schema):
                 return self.files
             if not self.source.rescannable:
                 raise ConflictError(
-                    "the table's columns changed while a stream was written",
+                    "the table's columns or constraints changed while a stream was written",
                     next_step="Open the stream again and retry",
                 )
             discard_files(snapshot.storage, self.files)
@@ -58,7 +62,7 @@ class _Pending:
                 partition_columns=snapshot.partition_columns,
                 properties=snapshot.properties,
             )
-        self.plan = plan
+        self.plan, self.rules = plan, rules
         return self.files
 
 
@@ -147,9 +151,9 @@ def restore(
     *,
     engine: Engine,
     metadata: Mapping[str, Any] | None,
+    key: Key | None = None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Make an earlier version's rows and schema the newest version again."""
-    started = time.perf_counter()
 
     def plan(current: Snapshot) -> Change | None:
         _check_removable(current)
@@ -180,8 +184,9 @@ def restore(
             },
         )
 
-    done = commit(snapshot, plan, engine=engine, metadata=metadata)
-    return done.snapshot, report_of("restore", done, started)
+    return written_once(
+        snapshot, plan, key=key, operation="restore", engine=engine, metadata=metadata
+    )
 
 
 def _write(
@@ -215,22 +220,7 @@ def _write(
             raise
     if done.change is None:
         discard_files(snapshot.storage, pending.files)
-        if key is not None and done.snapshot is not None and is_done(done.snapshot, key):
-            return done.snapshot, earlier(done.snapshot, key, operation)
-    return done.snapshot, report_of(operation, done, started)
-
-
-def report_of(operation: str, done: Committed, started: float) -> WriteReport:
-    """Return the report of a commit that began at ``started`` (`time.perf_counter`)."""
-    change = done.change
-    return write_report(
-        operation,
-        done.version,
-        change.actions if change else (),
-        rows=change.metrics.get("numOutputRows", 0) if change else 0,
-        attempts=done.attempts,
-        seconds=time.perf_counter() - started,
-    )
+    return done.snapshot, answer(done, key, operation, started)
 
 
 def metrics_of(files: NewFiles) -> dict[str, int]:
