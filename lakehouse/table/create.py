@@ -7,11 +7,12 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from catalog.errors import AlreadyExistsError, InputError, UnsupportedError
+from catalog.errors import AlreadyExistsError, InputError
 from catalog.storage import Storage
 from lakehouse.delta.actions import Metadata
 from lakehouse.delta.commit import first_commit
 from lakehouse.delta.log import commit_path
+from lakehouse.delta.mapping import assigned
 from lakehouse.delta.properties import checked
 from lakehouse.delta.protocol import check_writable, protocol_for
 from lakehouse.delta.schema import Field, Struct
@@ -58,7 +59,7 @@ def create(
     already, InputError and UnsupportedError for a schema or properties that cannot be.
     """
     validate_schema(schema, partition_by)
-    schema, configuration = _mapped(schema, checked(properties or {}))
+    schema, configuration = assigned(schema, checked(properties or {}))
     protocol = protocol_for(schema, configuration)
     check_writable(protocol, configuration, schema)
     metadata = Metadata(
@@ -106,14 +107,3 @@ def _from_texts(texts: Mapping[str, str], engine: Engine) -> Struct:
                 ) from translate(error, "read the type")
             fields.append(Field(str(name), from_duckdb(type_of(type_), column=name), nullable))
     return Struct(tuple(fields))
-
-
-def _mapped(schema: Struct, configuration: Mapping[str, str]) -> tuple[Struct, Mapping[str, str]]:
-    """Return what a new table of these properties has: physical names and ids are given here."""
-    if configuration.get("delta.columnMapping.mode", "none") != "none":
-        raise UnsupportedError(
-            "cannot create a table with columnMapping: this release does not write it",
-            next_step="Leave the property out",
-            features=("columnMapping",),
-        )
-    return schema, configuration
