@@ -18,6 +18,7 @@ from lakehouse.duck.errors import DuckError
 from lakehouse.duck.parquet import WrittenFile, write_parquet
 from lakehouse.duck.rows import Source
 from lakehouse.write.gate import GatePlan
+from lakehouse.write.inside import inside, outside
 from lakehouse.write.query import Query, check_rules, rejected
 from lakehouse.write.rules import NO_RULES, rules_of
 from lakehouse.write.statistics import check_finite, statistics
@@ -42,14 +43,16 @@ def write_rows(
     storage: Storage,
     partition_columns: tuple[str, ...],
     properties: Mapping[str, str],
+    within: str | None = None,
     enforce: bool = True,
 ) -> NewFiles:
     """Write all rows of a source as data files, and make them durable.
 
-    The table's constraints, invariants and generated columns hold for the rows, unless
-    ``enforce`` is False: for rows of the table itself, unchanged. Raises DataError, with column
-    or constraint, count and samples, for rows that are rejected, and UnsupportedError, before any
-    work, for a rule that cannot be evaluated. After any error no file of this call is left behind.
+    ``within`` is a predicate over the table's columns that must be true for every row. The table's
+    constraints, invariants and generated columns hold for the rows, too, unless ``enforce`` is
+    False: for rows of the table itself, unchanged. Raises DataError, with column or constraint,
+    count and samples, for rows that are rejected, and UnsupportedError, before any work, for a
+    rule that cannot be evaluated. After any error no file of this call is left behind.
     """
     layout = Layout(plan.schema, partition_columns)
     query = _query(cursor, source, plan, layout, properties, enforce=enforce)
@@ -57,10 +60,13 @@ def write_rows(
         storage.local_path.mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex[:16]
     try:
-        return _write(cursor, query, layout, storage, token=token, properties=properties)
+        return _write(
+            cursor, query, layout, storage, token=token, properties=properties, within=within
+        )
     except DuckError as error:
         discard(storage, token)
-        raise rejected(error, cursor, source, query) from error
+        stray = outside(error, cursor, source, plan, within) if within else None
+        raise stray or rejected(error, cursor, source, query) from error
     except BaseException:
         discard(storage, token)
         raise
@@ -97,12 +103,13 @@ def _write(
     *,
     token: str,
     properties: Mapping[str, str],
+    within: str | None,
 ) -> NewFiles:
     root = storage.url()
     folders = tuple(field.physical_name for field in layout.partitions)
     written = write_parquet(
         cursor,
-        query.checked(),
+        query.checked() if within is None else inside(query.checked(), query.plan, within),
         root,
         token=token,
         partition_by=folders,

@@ -87,6 +87,19 @@ _FORMAT = re.compile(r"(%[YmdHMS]|[-/:. _])+")
 _INTEGERS = {"TINYINT": "TINYINT", "SMALLINT": "SMALLINT", "INT": "INTEGER", "BIGINT": "BIGINT"}
 
 
+# What a node may hold beside its operands. Anything else would change what it means, and is
+# nothing that the translation below looks at.
+_PARTS_OF: Mapping[str, tuple[str, ...]] = {
+    "between": ("low", "high"), "case": ("ifs", "default"), "cast": ("to",), "trycast": ("to",),
+    "column": ("table", "db", "catalog"), "concat": ("safe",), "dpipe": ("safe",),
+    "datetrunc": ("unit",), "timestamptrunc": ("unit",), "div": ("safe",), "if": ("true", "false"),
+    "greatest": ("ignore_nulls",), "least": ("ignore_nulls",), "like": ("negate",),
+    "literal": ("is_string",), "round": ("decimals",), "substring": ("start", "length"),
+    "timetostr": ("format",), "tsordstodate": ("safe",),
+}  # fmt: skip
+_OPERANDS = ("this", "expression", "expressions")
+
+
 class _Translation:
     """Translate one expression, and remember the columns on the way."""
 
@@ -100,6 +113,7 @@ class _Translation:
         return Translated(found.sql, found.kind, dict(self._columns))
 
     def _visit(self, node: Any) -> Translated:
+        _check_parts(node)
         if isinstance(node, exp.Paren):
             inner = self._visit(node.this)
             return Translated(f"({inner.sql})", inner.kind)
@@ -160,7 +174,8 @@ class _Translation:
             case exp.Like():
                 value, pattern = self._visit(node.this), self._visit(node.expression)
                 if (value.kind, pattern.kind) == ("string", "string"):
-                    return boolean(f"({value.sql} LIKE {pattern.sql})")
+                    word = "NOT LIKE" if node.args.get("negate") else "LIKE"
+                    return boolean(f"({value.sql} {word} {pattern.sql})")
         return None
 
     def _computed(self, node: exp.Expression) -> Translated | None:
@@ -336,6 +351,13 @@ class _Translation:
         if "other" in kinds or "binary" in kinds:
             raise Untranslatable("it compares lists, maps, structs or bytes")
         return values
+
+
+def _check_parts(node: exp.Expression) -> None:
+    known = (*_OPERANDS, *_PARTS_OF.get(node.key, ()))
+    strange = [name for name, part in node.args.items() if part and name not in known]
+    if strange:
+        raise Untranslatable(f"{node.sql('spark')!r} is not known to mean the same in DuckDB")
 
 
 def _whole(node: Any, *, least: int) -> int:
