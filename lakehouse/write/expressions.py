@@ -16,7 +16,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from lakehouse.delta.schema import Primitive, Struct, Type
+from lakehouse.delta.schema import Decimal, Primitive, Struct, Type
 from lakehouse.duck.sql import identifier, literal
 from lakehouse.write.kinds import (
     NUMBERS,
@@ -147,9 +147,7 @@ class _Translation:
             sql = f"struct_extract({sql}, {literal(name)})" if sql else identifier(name)
             type_ = field.type
         self._columns[".".join(names)] = sql
-        # Spark compares single precision with anything else as double precision.
-        wide = f"CAST({sql} AS DOUBLE)" if type_ == Primitive("float") else sql
-        return Translated(wide, kind_of(type_))
+        return Translated(_wide(sql, type_), kind_of(type_))
 
     def _tested(self, node: exp.Expression) -> Translated | None:
         match node:
@@ -204,6 +202,8 @@ class _Translation:
             case exp.Floor() | exp.Ceil() if not node.args.get("decimals"):
                 value = self._visit(node.this)
                 name = "floor" if isinstance(node, exp.Floor) else "ceil"
+                if value.kind == "double":  # Spark makes whole numbers of them
+                    return Translated(f"CAST({name}({value.sql}) AS BIGINT)", "integer")
                 return Translated(f"{name}({value.sql})", widest([value.kind]))
             case exp.Round():
                 value, digits = self._visit(node.this), _whole(node.args.get("decimals"), least=0)
@@ -245,7 +245,7 @@ class _Translation:
             kinds_, kind = ("integer", "decimal"), "decimal"
         if value.kind not in kinds_:
             raise Untranslatable(f"{node.sql('spark')!r} converts in other ways in DuckDB")
-        return Translated(f"TRY_CAST({value.sql} AS {type_})", kind)
+        return Translated(f"CAST({value.sql} AS {type_})", kind)
 
     def _chosen(self, node: exp.Expression) -> Translated | None:
         match node:
@@ -351,6 +351,17 @@ class _Translation:
         if "other" in kinds or "binary" in kinds:
             raise Untranslatable("it compares lists, maps, structs or bytes")
         return values
+
+
+def _wide(sql: str, type_: Type) -> str:
+    """Return SQL of a value as wide as Spark computes with it."""
+    match type_:
+        case Primitive("float"):
+            return f"CAST({sql} AS DOUBLE)"
+        case Decimal(precision, scale) if precision < 19:
+            return f"CAST({sql} AS DECIMAL(38,{scale}))"
+        case _:
+            return sql
 
 
 def _check_parts(node: exp.Expression) -> None:

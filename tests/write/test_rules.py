@@ -17,7 +17,6 @@ from lakehouse.delta.commit import Change, commit
 from lakehouse.delta.features import CONSTRAINT, DEFAULT, GENERATED, INVARIANTS
 from lakehouse.delta.protocol import upgraded
 from lakehouse.delta.schema import Field, Primitive, Struct
-from lakehouse.table import constraining
 from lakehouse.write.rules import rules_of, users_of
 
 TYPES = {"a": "INTEGER", "b": "BIGINT", "s": "VARCHAR", "d": "DATE", "ts": "TIMESTAMPTZ"}
@@ -55,16 +54,6 @@ def is_refused(error, write):
     except error:
         return True
     return False
-
-
-def add_constraint(lake, table, name, sql, **options):
-    return constraining.add_constraint(
-        table.snapshot(), name, sql, engine=lake._engine, scanner=table._scanner, **options
-    )
-
-
-def drop_constraint(lake, table, name, **options):
-    return constraining.drop_constraint(table.snapshot(), name, engine=lake._engine, **options)
 
 
 def invariant(sql):
@@ -136,7 +125,7 @@ def test_exactly_the_rows_that_break_a_constraint_are_refused(
         other = lake.create_table("silver.u", {"a": "INTEGER", "b": "BIGINT"})
         other.append(data)
         with pytest.raises(lakehouse.DataError) as again:
-            add_constraint(lake, other, "c", sql.replace("<=>", "IS NOT DISTINCT FROM"))
+            other.alter().add_constraint("c", sql.replace("<=>", "IS NOT DISTINCT FROM"))
         assert again.value.count == len(broken)
         assert other.version == 1
 
@@ -146,7 +135,7 @@ def test_exactly_the_rows_that_break_a_constraint_are_refused(
 def test_delta_rs_agrees(tmp_path_factory, rows):
     with lakehouse.connect(tmp_path_factory.mktemp("lake"), durable=False) as lake:
         table = lake.create_table("silver.t", {"a": "INTEGER", "s": "VARCHAR"})
-        add_constraint(lake, table, "c", "a > 0 AND length(s) < 2")
+        table.alter().add_constraint("c", "a > 0 AND length(s) < 2")
         data = pa.Table.from_pylist(rows, schema=pa.schema([("a", pa.int32()), ("s", pa.string())]))
         ours = is_refused(lakehouse.DataError, lambda: table.append(data))
         theirs = is_refused(DeltaError, lambda: write_deltalake(table.uri, data, mode="append"))
@@ -156,39 +145,39 @@ def test_delta_rs_agrees(tmp_path_factory, rows):
 def test_add_and_drop(lake):
     table = lake.create_table("silver.t", TYPES)
     table.append([{"a": 1, "b": 10, "s": "x"}])
-    _, report = add_constraint(lake, table, "Positive", '"a" > 0 AND b::INT <> 3')
-    assert (report.operation, report.version) == ("add constraint", 2)
+    report = table.alter().add_constraint("Positive", '"a" > 0 AND b::INT <> 3')
+    assert (report.operation, report.version) == ("alter", 2)
     assert table.properties["delta.constraints.positive"] == "`a` > 0 AND CAST(b AS INT) <> 3"
     assert table.detail().min_writer == 3
     assert table.history(1)[0].operation == "ADD CONSTRAINT"
     with pytest.raises(lakehouse.AlreadyExistsError, match="positive"):
-        add_constraint(lake, table, "POSITIVE", "a > 1")
+        table.alter().add_constraint("POSITIVE", "a > 1")
     for write in (table.append, table.overwrite):
         with pytest.raises(
             lakehouse.DataError, match=r"constraint 'positive'.* 2 rows.*a = 0, b = 1"
         ):
             write([{"a": 0, "b": 1}, {"a": 1, "b": 1}, {"a": None, "b": 1}])
     with pytest.raises(lakehouse.NotFoundError, match="Did you mean 'positive'"):
-        drop_constraint(lake, table, "positiv")
-    _, nothing = drop_constraint(lake, table, "none", if_exists=True)
+        table.alter().drop_constraint("positiv")
+    nothing = table.alter().drop_constraint("none", if_exists=True)
     assert nothing.version == 2
-    drop_constraint(lake, table, "positive")
+    table.alter().drop_constraint("positive")
     table.append([{"a": 0, "b": 1}])
     assert not [name for name in table.properties if "constraints" in name]
     with pytest.raises(lakehouse.DataError, match=r"is broken by 1 row; for example a = 0"):
-        add_constraint(lake, table, "positive", "a > 0")
+        table.alter().add_constraint("positive", "a > 0")
 
 
 def test_a_constraint_conflicts_with_rows_that_come_meanwhile(lake):
     table = lake.create_table("silver.t", TYPES)
     stale = table.snapshot()
     table.append([{"a": -1}])
+    table._refreshed = lambda: stale
     with pytest.raises(lakehouse.DataError, match="broken by 1 row"):
-        constraining.add_constraint(
-            stale, "c", "a > 0", engine=lake._engine, scanner=table._scanner
-        )
+        table.alter().add_constraint("c", "a > 0")
+    del table._refreshed
     stale = table.snapshot()
-    add_constraint(lake, table, "c", "a < 0")
+    table.alter().add_constraint("c", "a < 0")
     table._refreshed = lambda: stale
     with pytest.raises(lakehouse.DataError, match="constraint 'c'"):
         table.append([{"a": 1}])  # written before the constraint was seen, and checked again
@@ -217,14 +206,14 @@ def test_a_constraint_conflicts_with_rows_that_come_meanwhile(lake):
 def test_what_cannot_be_a_constraint(lake, sql, words):
     table = lake.create_table("silver.t", TYPES)
     with pytest.raises(lakehouse.InputError, match=words):
-        add_constraint(lake, table, "c", sql)
+        table.alter().add_constraint("c", sql)
     assert table.version == 0
 
 
 def test_names_of_constraints(lake):
     table = lake.create_table("silver.t", TYPES)
     with pytest.raises(lakehouse.InputError, match="cannot name"):
-        add_constraint(lake, table, "a b", "a > 1")
+        table.alter().add_constraint("a b", "a > 1")
 
 
 @pytest.mark.parametrize(
@@ -320,7 +309,7 @@ def test_names_in_any_case_nested_and_mapped():
 
 def test_a_nested_column(lake):
     table = lake.create_table("silver.t", {"p": "STRUCT(x INTEGER, y INTEGER)"})
-    add_constraint(lake, table, "c", "p.X < p.y")
+    table.alter().add_constraint("c", "p.X < p.y")
     table.append([{"p": {"x": 1, "y": 2}}])
     with pytest.raises(lakehouse.DataError, match=r"p\.x = 3, p\.y = 2"):
         table.append([{"p": {"x": 3, "y": 2}}])
@@ -328,7 +317,7 @@ def test_a_nested_column(lake):
 
 def test_a_stream_is_refused_with_the_row_that_was_seen(lake):
     table = lake.create_table("silver.t", {"a": "BIGINT"})
-    add_constraint(lake, table, "c", "a > 0")
+    table.alter().add_constraint("c", "a > 0")
     reader = pa.table({"a": [1, -5]}).to_reader()
     with pytest.raises(lakehouse.DataError, match="at least 1 row; for example a = -5") as caught:
         table.append(reader)
@@ -337,7 +326,7 @@ def test_a_stream_is_refused_with_the_row_that_was_seen(lake):
 
 def test_decimals_and_dates_are_compared_exactly(lake):
     table = lake.create_table("silver.t", {"n": "DECIMAL(10,2)", "d": "DATE"})
-    add_constraint(lake, table, "c", "n >= 0.10 AND d > '1900-01-01'")
+    table.alter().add_constraint("c", "n >= 0.10 AND d > '1900-01-01'")
     table.append([{"n": Decimal("0.10"), "d": dt.date(1900, 1, 2)}])
     with pytest.raises(lakehouse.DataError, match="2 rows"):
         table.append([{"n": Decimal("0.09"), "d": dt.date(2000, 1, 1)}, {"n": Decimal(1), "d": dt.date(1900, 1, 1)}])  # fmt: skip
