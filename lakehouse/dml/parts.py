@@ -72,6 +72,7 @@ def copy_rows(snapshot: Snapshot, scanner: Scanner, *, where: str = "true") -> N
             storage=snapshot.storage,
             partition_columns=snapshot.partition_columns,
             properties=snapshot.properties,
+            enforce=False,
         )
     finally:
         prepared.cursor.close()

@@ -62,7 +62,11 @@ def _swap_value(draw, lines):
     if not isinstance(action, dict) or not _places(action):
         return
     inner = action.get("metaData") or {}
-    if isinstance(inner, dict) and isinstance(inner.get("schemaString"), str) and draw(st.booleans()):
+    if (
+        isinstance(inner, dict)
+        and isinstance(inner.get("schemaString"), str)
+        and draw(st.booleans())
+    ):
         with contextlib.suppress(ValueError):
             inner["schemaString"] = json.loads(inner["schemaString"])
     where = draw(st.sampled_from(_places(action)))
@@ -81,7 +85,7 @@ def _swap_value(draw, lines):
 
 def _flip_bytes(draw, lines):
     number = draw(st.integers(0, len(lines) - 1))
-    line = bytearray(lines[number] or b' ')
+    line = bytearray(lines[number] or b" ")
     for _ in range(draw(st.integers(1, 4))):
         line[draw(st.integers(0, len(line) - 1))] = draw(st.integers(0, 255))
     lines[number] = bytes(line)
@@ -100,7 +104,15 @@ def _repeat_line(draw, lines):
     lines.append(lines[draw(st.integers(0, len(lines) - 1))])
 
 
-MUTATIONS = [_swap_value, _swap_value, _swap_value, _flip_bytes, _cut_line, _drop_line, _repeat_line]
+MUTATIONS = [
+    _swap_value,
+    _swap_value,
+    _swap_value,
+    _flip_bytes,
+    _cut_line,
+    _drop_line,
+    _repeat_line,
+]
 
 
 @settings(
@@ -144,7 +156,7 @@ def _theirs(root):
         table = deltalake.DeltaTable(root)
         rows = deltalake.QueryBuilder().register("t", table).execute("SELECT * FROM t").read_all()
         return [tuple(row.values()) for row in rows.to_pylist()]
-    except BaseException as error:  # noqa: BLE001 - deltalake panics on some of these
+    except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         return None
