@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from catalog.errors import LakehouseError
-from lakehouse.delta.actions import AddFile, DeletionVector
+from lakehouse.delta.actions import DeletionVector
 from lakehouse.delta.conflict import Key
 from lakehouse.delta.files import FileIndex, Layout, vector_from_row
 from lakehouse.duck.engine import Engine

@@ -25,6 +25,8 @@ _CLOCKS = frozenset(
         "get_current_timestamp", "transaction_timestamp",
     )
 )  # fmt: skip
+# Those that DuckDB 1.5 takes for fixed.
+_SESSION = frozenset(("current_setting", "getvariable"))
 # What is NULL only where one of its parts is.
 _STRICT = re.compile(
     r"COMPARE_(EQUAL|NOTEQUAL|(LESS|GREATER)THAN(OREQUALTO)?|BETWEEN|(NOT_)?IN|(NOT_)?DISTINCT_FROM)"
@@ -37,8 +39,8 @@ class Predicate:
     """Hold a checked predicate.
 
     ``text`` is what the caller wrote, ``sql`` what is run: a single expression in which the
-    current time is a constant. ``names`` are all names in it, in lower case; those of columns
-    among them. ``null_with`` are columns such that it is NULL at most where one of them is;
+    current time is a constant. ``names`` are the names in it, in lower case, without those of
+    struct fields: columns and parameters of lambdas. ``null_with`` are columns such that it is NULL at most where one of them is;
     None where that is not known. ``constant`` is its value where it names nothing, else None.
     """
 
@@ -56,7 +58,7 @@ def parse_predicate(text: str, *, columns: tuple[str, ...], engine: Engine) -> P
     is not fixed by the row (``random`` ...). ``now()``, ``current_date`` and the like become
     constants.
     """
-    if not isinstance(text, str) or not text.strip():
+    if not str(text).strip():
         raise InputError(
             "a predicate is expected", next_step="Pass SQL such as where=\"day < '2024-01-01'\""
         )
@@ -68,7 +70,7 @@ def parse_predicate(text: str, *, columns: tuple[str, ...], engine: Engine) -> P
         _refuse(cursor, nodes)
         sql = _fixed(cursor, text, clocks)
         references = [n for n in nodes if n["class"] == "COLUMN_REF" and n not in clocks]
-        names = frozenset(name for node in references for name in _lower(node))
+        names = frozenset(_lower(node)[0] for node in references)
         constant = None if names else _value(cursor, sql)
     return Predicate(text, sql, names, _null_with(tree, known), constant)
 
@@ -168,7 +170,7 @@ def _unfixed(cursor: Connection) -> frozenset[str]:
         "SELECT DISTINCT lower(function_name), macro_definition FROM duckdb_functions() "
         "WHERE function_type IN ('scalar', 'macro') AND stability IS DISTINCT FROM 'CONSISTENT'"
     ).fetchall()
-    scalars = {name for name, macro in rows if macro is None}
+    scalars = _SESSION | {name for name, macro in rows if macro is None}
     words = re.compile(rf"\b({'|'.join(map(re.escape, scalars | _CLOCKS))})\b")
     return frozenset(scalars | {name for name, macro in rows if macro and words.search(macro)})
 

@@ -8,17 +8,14 @@ from collections.abc import Collection
 
 from catalog.errors import LakehouseError
 from lakehouse.delta.commit import Change, commit
-from lakehouse.delta.conflict import Reads
+from lakehouse.delta.conflict import Key, Reads
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.duck.describe import columns_of
+from lakehouse.dml.parts import copy_rows, count_rows, part
 from lakehouse.duck.engine import Engine
-from lakehouse.duck.rows import Source
 from lakehouse.scan.read import Scanner
-from lakehouse.scan.report import TableRef
 from lakehouse.table.reports import WriteReport
 from lakehouse.table.writing import metrics_of, removes_of, report_of
-from lakehouse.write.data_files import NewFiles, discard_files, write_rows
-from lakehouse.write.gate import gate
+from lakehouse.write.data_files import NewFiles, discard_files
 
 
 def rewrite(
@@ -56,28 +53,11 @@ def rewrite(
     return done.snapshot, report_of("rewrite", done, started)
 
 
-def _write(
-    snapshot: Snapshot, keys: frozenset[tuple[str, str]], engine: Engine, scanner: Scanner
-) -> NewFiles:
-    part = dataclasses.replace(snapshot, files=snapshot.files.only(keys))
-    expected = part.files.rows(engine)
-    sql = "SELECT * FROM lakehouse.rows"
-    prepared = scanner.prepare(sql, [TableRef("lakehouse", "rows", "rows", part)])
-    cursor = prepared.cursor
-    try:
-        source = Source("lakehouse.rows", columns_of(prepared.relation()), rescannable=True)
-        plan = gate(source.columns, snapshot.schema)
-        files = write_rows(
-            cursor,
-            source,
-            plan,
-            storage=snapshot.storage,
-            partition_columns=snapshot.partition_columns,
-            properties=snapshot.properties,
-        )
-    finally:
-        cursor.close()
-    if expected is not None and files.rows != expected:
+def _write(snapshot: Snapshot, keys: frozenset[Key], engine: Engine, scanner: Scanner) -> NewFiles:
+    old = part(snapshot, keys)
+    expected = count_rows(old, engine, scanner)
+    files = copy_rows(old, scanner)
+    if files.rows != expected:
         discard_files(snapshot.storage, files)
         raise LakehouseError(
             f"rewriting {len(keys)} files gave {files.rows} rows instead of {expected}",

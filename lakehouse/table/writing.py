@@ -66,7 +66,7 @@ class _Pending:
                 storage=snapshot.storage,
                 partition_columns=snapshot.partition_columns,
                 properties=snapshot.properties,
-                within=self.removal and self.removal.rule(snapshot),
+                within=None if self.removal is None else self.removal.rule(snapshot),
             )
         self.plan = plan
         return self.files

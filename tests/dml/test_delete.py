@@ -6,6 +6,7 @@ import datetime as dt
 import struct
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import deltalake
 import pyarrow as pa
@@ -55,7 +56,7 @@ def test_rows_after_deletes(lake, data, layout):
         raw = rest if len(rest) else raw.slice(0, 0)
 
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"i": i, "p": "abc"[i % 3], "d": dt.date(2024, 1, 1 + i), "s": {"x": i}, "v": f"v{i}"}
     for i in range(30)
 ]
