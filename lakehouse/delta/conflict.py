@@ -40,7 +40,9 @@ class Reads:
 def conflict(ours: Iterable[act.Action], reads: Reads, winner: Iterable[act.Action]) -> str | None:
     """Return why the winning commit rules ours out, or None where ours may follow it.
 
-    Who has read a predicate is not disturbed by files that cannot match it, nor by files with
+    Who changes the table's schema or properties, and no row, may follow whoever changes rows: what
+    was written for the schema before fits the one after, or the change says that it has read
+    everything. Who has read a predicate is not disturbed by files that cannot match it, nor by files with
     ``dataChange`` false: every row of those stood in a file that the same commit removed
     (protocol, "Add File and Remove File"), and had one matched, that file were among ``files``.
 
@@ -53,7 +55,6 @@ def conflict(ours: Iterable[act.Action], reads: Reads, winner: Iterable[act.Acti
     mine, theirs = list(ours), list(winner)
     my_apps = {action.app_id for action in mine if isinstance(action, act.Transaction)}
     my_domains = {action.domain for action in mine if isinstance(action, act.DomainMetadata)}
-    i_change_table = any(isinstance(action, act.Metadata | act.Protocol) for action in mine)
     for action in theirs:
         match action:
             case act.Protocol():
@@ -70,8 +71,6 @@ def conflict(ours: Iterable[act.Action], reads: Reads, winner: Iterable[act.Acti
                 return f"application {action.app_id!r} wrote already"
             case act.DomainMetadata() if action.domain in my_domains:
                 return f"domain {action.domain!r} changed"
-            case act.AddFile() | act.RemoveFile() if i_change_table and action.data_change:
-                return "rows changed while the table's schema or properties were to change"
             case _:
                 continue
     # Last, because it is the only question that takes work.

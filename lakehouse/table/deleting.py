@@ -14,8 +14,8 @@ from lakehouse.dml.removal import Removal
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, earlier, is_done, once
-from lakehouse.table.reports import WriteReport
-from lakehouse.table.writing import check_removable, removes_of, report_of
+from lakehouse.table.removal import check_removable, removes_of
+from lakehouse.table.reports import WriteReport, report_of
 
 
 def delete(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from lakehouse.delta import actions as act
+from lakehouse.delta.commit import Committed
+from lakehouse.write.data_files import NewFiles
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,6 +66,29 @@ def write_report(
         replayed=replayed,
         rows_deleted=rows_deleted,
     )
+
+
+def report_of(operation: str, done: Committed, started: float) -> WriteReport:
+    """Return the report of a commit that began at ``started`` (`time.perf_counter`)."""
+    change = done.change
+    return write_report(
+        operation,
+        done.version,
+        change.actions if change else (),
+        rows=change.metrics.get("numOutputRows", 0) if change else 0,
+        rows_deleted=change.metrics.get("numDeletedRows", 0) if change else 0,
+        attempts=done.attempts,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def metrics_of(files: NewFiles) -> dict[str, int]:
+    """Return what history shall say of new files, in Spark's words."""
+    return {
+        "numFiles": len(files.adds),
+        "numOutputRows": files.rows,
+        "numOutputBytes": files.bytes,
+    }
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

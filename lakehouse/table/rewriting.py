@@ -1,4 +1,4 @@
-"""Rewrite files without changing a row: what compaction does to a table."""
+"""Write rows of live files anew: what compaction does, and a change of types."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Collection
 from catalog.errors import LakehouseError
 from lakehouse.delta.commit import Change, commit
 from lakehouse.delta.conflict import Key, Reads
+from lakehouse.delta.schema import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.parts import copy_rows, count_rows, part
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
-from lakehouse.table.reports import WriteReport
-from lakehouse.table.writing import metrics_of, removes_of, report_of
+from lakehouse.table.removal import removes_of
+from lakehouse.table.reports import WriteReport, metrics_of, report_of
 from lakehouse.write.data_files import NewFiles, discard_files
 
 
@@ -36,12 +37,11 @@ def rewrite(
         if not old or not keys <= current.files.keys():
             return None
         if not written:
-            written.append(_write(current, keys, engine, scanner))
+            written.append(write_anew(current, keys, current.schema, engine, scanner))
         files = written[0]
-        adds = [dataclasses.replace(add, data_change=False) for add in files.adds]
         return Change(
             "OPTIMIZE",
-            (*removes_of(old, data_change=False), *adds),
+            (*removes_of(old, data_change=False), *files.adds),
             reads=Reads(keys),
             metrics={**metrics_of(files), "numRemovedFiles": len(old)},
         )
@@ -53,14 +53,26 @@ def rewrite(
     return done.snapshot, report_of("rewrite", done, started)
 
 
-def _write(snapshot: Snapshot, keys: frozenset[Key], engine: Engine, scanner: Scanner) -> NewFiles:
+def write_anew(
+    snapshot: Snapshot,
+    keys: frozenset[Key],
+    schema: Struct,
+    engine: Engine,
+    scanner: Scanner,
+) -> NewFiles:
+    """Write the rows of the files with these keys as new files of a schema that takes them.
+
+    The new files' actions have ``dataChange`` false. Raises LakehouseError where the number of
+    rows is not the same, and leaves no file then.
+    """
     old = part(snapshot, keys)
     expected = count_rows(old, engine, scanner)
-    files = copy_rows(old, scanner)
+    files = copy_rows(old, scanner, schema=schema)
     if files.rows != expected:
         discard_files(snapshot.storage, files)
         raise LakehouseError(
             f"rewriting {len(keys)} files gave {files.rows} rows instead of {expected}",
             next_step="Report this; nothing was committed",
         )
-    return files
+    adds = tuple(dataclasses.replace(add, data_change=False) for add in files.adds)
+    return dataclasses.replace(files, adds=adds)
