@@ -33,10 +33,6 @@ MODE = "lakehouse.schemaMode"
 _KEPT = ("comment", "delta.columnMapping.id", "delta.columnMapping.physicalName")
 
 
-_ONLY_WHOLE = InputError(
-    "columns can be replaced, or change their type, with all rows only",
-    next_step="Leave out where, or alter the table first",
-)
 _Planner = Callable[[Snapshot, Incoming], Change | None]
 
 
@@ -96,7 +92,7 @@ def overwrite(
     """Replace all rows, or those that match, including what others add in the meantime."""
     removal = None if where is None else Removal(where, engine=engine, scanner=scanner)
     if removal is not None and schema_mode == "overwrite":
-        raise _ONLY_WHOLE
+        raise _only_whole()
 
     def plan(current: Snapshot, pending: Incoming) -> Change | None:
         check_removable(current)
@@ -109,7 +105,7 @@ def overwrite(
             wanted = pending.schema(current.schema, mode, columns)
         new = redefine(current, schema=wanted, replaces_rows=removal is None, seed=pending.seed)
         if removal is not None and new.rewrites:
-            raise _ONLY_WHOLE
+            raise _only_whole()
         removed = everything(current) if removal is None else removal.plan(current)
         files = pending.write(pending.gated(new.schema, columns), current)
         if not files.adds and not removed.gone and not new.actions:
@@ -186,6 +182,13 @@ def _mode(asked: OverwriteMode | None, snapshot: Snapshot) -> OverwriteMode:
                 f"there is no schema mode {other!r}",
                 next_step="Use 'strict', 'add', 'widen' or 'overwrite'",
             )
+
+
+def _only_whole() -> InputError:
+    return InputError(
+        "columns can be replaced, or change their type, with all rows only",
+        next_step="Leave out where, or alter the table first",
+    )
 
 
 def _replaced(schema: Struct, source: Source) -> Struct:
