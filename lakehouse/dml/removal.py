@@ -14,6 +14,7 @@ from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.conflict import Key, MayMatch, Reads
 from lakehouse.delta.files import FileIndex, raw_table
+from lakehouse.delta.protocol import check_change_files
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.parts import copy_rows, count_matches, count_rows, part, reference
 from lakehouse.duck.engine import Engine
@@ -108,7 +109,7 @@ class Removal:
         rows = {answer.key: answer.rows for answer in found}
         partly = frozenset(key for key, count in matches.items() if count != rows[key])
         if partly:
-            _check_change_feed(snapshot)
+            check_change_files(snapshot.protocol, snapshot.properties, "delete some")
         copies = self._copy(snapshot, predicate, partly)
         return Removed(
             gone=tuple(snapshot.files.only(matches.keys()).adds()),
@@ -170,13 +171,3 @@ class Removal:
             return [answer.key for answer in answers(index, asked, engine) if answer.rows != 0]
 
         return matching
-
-
-def _check_change_feed(snapshot: Snapshot) -> None:
-    if snapshot.properties.get("delta.enableChangeDataFeed", "").lower() == "true":
-        raise UnsupportedError(
-            "cannot delete some rows of a file of this table: changeDataFeed is on, and this "
-            "release writes no change data files",
-            next_step="Set delta.enableChangeDataFeed to false first, or delete whole partitions",
-            features=("changeDataFeed",),
-        )

@@ -102,6 +102,21 @@ def test_columns_may_be_added_on_the_way(lake):
     ]  # fmt: skip
 
 
+def test_columns_that_were_renamed(lake):
+    table = three_files(lake, partition_by="p")
+    table.alter().rename_column("p", "part")
+    table.alter().rename_column("i", "v_")
+    table.alter().rename_column(("s", "x"), "y")
+    report = table.overwrite([{"v_": 5, "part": "a"}], where="part = 'a' AND v_ < 15")
+    assert report.rows_deleted == 5
+    with pytest.raises(lakehouse.DataError, match="is not true for 1 row"):
+        table.overwrite([{"v_": 15, "part": "a"}], where="part = 'a' AND v_ < 15")
+    assert table.detail().rows == 26
+    with pytest.raises(lakehouse.UnsupportedError, match="'s'"):
+        table.overwrite([{"v_": 5, "s": {"y": 1}}], where="s.y = 1")
+    assert table.delete("s.y = 7").rows_deleted == 1
+
+
 def test_values_are_compared_as_the_table_holds_them(lake):
     table = new_table(lake, {"n": "DECIMAL(10,2)", "d": "DATE"})
     table.append([{"n": 1}, {"n": 2}])
