@@ -16,7 +16,9 @@ from lakehouse.delta import actions as act
 from lakehouse.delta import log
 from lakehouse.delta.codec import from_lines
 from lakehouse.delta.entries import in_commit_timestamp, read_entries
+from lakehouse.delta.features import is_on
 from lakehouse.delta.files import FileIndex, Layout
+from lakehouse.delta.in_commit import ENABLED
 from lakehouse.delta.protocol import check_readable
 from lakehouse.delta.replay import Base, Tail, nothing, read_checkpoint, replay
 from lakehouse.delta.schema import Struct, schema_from_json
@@ -176,11 +178,12 @@ def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -
     check_readable(protocol)
     _check_paths(tail)
     _check_names(base.files["file"])
+    tail = _with_time(tail, storage, segment, metadata)
     old = FileIndex(base.files, _layout(metadata))
     return Snapshot(
         storage=storage,
         version=segment.version,
-        timestamp=_stored_timestamp(storage, segment, tail, metadata),
+        timestamp=_timestamp(tail, metadata, segment.modified),
         protocol=protocol,
         metadata=metadata,
         files=old.changed(adds=tail.adds, gone=tail.gone, engine=engine),
@@ -194,23 +197,18 @@ def _layout(metadata: act.Metadata) -> Layout:
     return Layout(schema_from_json(metadata.schema_string), metadata.partition_columns)
 
 
-def _stored_timestamp(
-    storage: Storage, segment: log.Segment, tail: Tail, metadata: act.Metadata
-) -> int:
-    if tail.in_commit_timestamp is None and _has_timestamps(metadata):
-        # Neither a checkpoint nor a compacted file keeps it.
-        return in_commit_timestamp(storage, segment.version) or segment.modified
-    return _timestamp(tail, metadata, segment.modified)
-
-
-def _has_timestamps(metadata: act.Metadata) -> bool:
-    return metadata.configuration.get("delta.enableInCommitTimestamps", "").lower() == "true"
-
-
 def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:
-    if _has_timestamps(metadata) and tail.in_commit_timestamp is not None:
+    if is_on(metadata.configuration, ENABLED) and tail.in_commit_timestamp is not None:
         return tail.in_commit_timestamp
     return modified
+
+
+def _with_time(tail: Tail, storage: Storage, segment: log.Segment, metadata: act.Metadata) -> Tail:
+    """Return the tail with the commit's own time: a checkpoint or a compacted file has none."""
+    if tail.in_commit_timestamp is not None or not is_on(metadata.configuration, ENABLED):
+        return tail
+    own = in_commit_timestamp(storage, segment.version)
+    return dataclasses.replace(tail, in_commit_timestamp=own)
 
 
 def _check_paths(tail: Tail) -> None:

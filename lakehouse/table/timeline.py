@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from catalog.errors import InputError, NotFoundError
 from catalog.storage import Storage
 from lakehouse.delta.entries import in_commit_timestamp, provenance
+from lakehouse.delta.in_commit import newest_at
 from lakehouse.delta.log import CommitFile, monotone_times, read_listing
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.table.reports import Commit
@@ -34,21 +36,29 @@ def version_at(snapshot: Snapshot, moment: datetime | str) -> int:
     commits = read_listing(snapshot.storage).commits
     if not commits:
         return snapshot.version
-    times = monotone_times(commits)
-    if snapshot.properties.get("delta.enableInCommitTimestamps", "").lower() == "true":
-        times = [
-            in_commit_timestamp(snapshot.storage, file.version) or fallback
-            for file, fallback in zip(commits, times, strict=True)
-        ]
-    found = [file.version for file, time in zip(commits, times, strict=True) if time <= millis]
-    if not found:
-        first = datetime.fromtimestamp(times[0] / 1000, UTC)
+    by_version = {commit.version: commit for commit in commits}
+
+    def files(versions: Sequence[int]) -> list[int]:
+        return monotone_times(by_version[version] for version in versions)
+
+    def own(version: int) -> int:
+        return in_commit_timestamp(snapshot.storage, version) or by_version[version].modified
+
+    found = newest_at(
+        millis,
+        [commit.version for commit in commits],
+        configuration=snapshot.properties,
+        files=files,
+        own=own,
+    )
+    if found is None:
+        first = _commit(snapshot.storage, commits[0], commits[0].modified)
         raise NotFoundError(
             f"the table has no version as of {wanted.isoformat()}; its first one that is left is "
-            f"version {commits[0].version} of {first.isoformat()}",
+            f"version {first.version} of {first.timestamp.isoformat()}",
             next_step="Ask for a later time",
         )
-    return found[-1]
+    return found
 
 
 def parse_time(moment: datetime | str) -> datetime:
