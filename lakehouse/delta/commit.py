@@ -18,7 +18,8 @@ from importlib.metadata import version as version_of
 from types import MappingProxyType
 from typing import Any
 
-from catalog.errors import ConflictError, LakehouseError, OutcomeUnknownError
+from catalog.errors import ConflictError, LakehouseError, OutcomeUnknownError, StorageError
+from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import to_lines
 from lakehouse.delta.conflict import Reads, conflict
@@ -28,6 +29,7 @@ from lakehouse.delta.snapshot import Snapshot, advance, read_commit, refresh
 from lakehouse.duck.engine import Engine
 
 ENGINE_INFO = f"lakehouse-storage/{version_of('lakehouse-storage')}"
+_TRIES = 12  # of one put whose answer is in doubt; with their waits about a second
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,10 +113,11 @@ def commit(
     )
 
 
-def first_commit(snapshot_actions: tuple[act.Action, ...], *, operation: str) -> bytes:
-    """Return the body of a new table's version 0."""
-    change = Change(operation, snapshot_actions)
-    return to_lines((_info(change, uuid.uuid4().hex, None, None), *snapshot_actions))
+def first_commit(storage: Storage, actions: tuple[act.Action, ...], *, operation: str) -> bool:
+    """Write a new table's version 0; tell whether it is ours that stands there."""
+    token = uuid.uuid4().hex
+    body = to_lines((_info(Change(operation, actions), token, None, None), *actions))
+    return _put_or_find(storage, 0, body, token, Retries())
 
 
 def _put(
@@ -132,7 +135,7 @@ def _put(
     for lost in range(retries.rebases + 1):
         version = snapshot.version + len(winners) + 1
         attempts += 1
-        if _put_or_find(snapshot, version, body, token):
+        if _put_or_find(snapshot.storage, version, body, token, retries):
             after = _after(snapshot, [*winners, [info, *change.actions]], version, engine)
             return Committed(version, after, change, attempts)
         winner = read_commit(snapshot.storage, version)
@@ -144,17 +147,31 @@ def _put(
     return attempts, f"{retries.rebases + 1} commits came first"
 
 
-def _put_or_find(snapshot: Snapshot, version: int, body: bytes, token: str) -> bool:
-    """Put the commit; tell whether it stands at this version, whatever the answer was."""
+def _put_or_find(storage: Storage, version: int, body: bytes, token: str, retries: Retries) -> bool:
+    """Put the commit; tell whether it stands at this version, whatever the answers were.
+
+    A storage error leaves this function only while it proves that nothing was committed.
+    """
     path = commit_path(version)
-    unknown: OutcomeUnknownError | None = None
-    for _ in range(3):
+    doubt: LakehouseError | None = None
+    for attempt in range(_TRIES):
+        if attempt:
+            retries.wait(attempt)
         try:
-            if snapshot.storage.put_if_absent(path, body):
+            if storage.put_if_absent(path, body):
                 return True
         except OutcomeUnknownError as error:
-            unknown = error
-        present = snapshot.storage.read_or_none(path)
+            doubt = error
+        except StorageError:
+            # A refusal proves nothing about the put before it.
+            if doubt is None:
+                raise
+        # "It exists" may be about our own put, repeated after its answer was lost.
+        try:
+            present = storage.read_or_none(path)
+        except StorageError as error:
+            doubt = doubt or error
+            continue
         if present is not None:
             return token.encode() in present.split(b"\n", 1)[0]
     raise OutcomeUnknownError(
@@ -162,7 +179,7 @@ def _put_or_find(snapshot: Snapshot, version: int, body: bytes, token: str) -> b
         next_step=f"Look for {token} in the table's history before writing again",
         version=version,
         token=token,
-    ) from unknown
+    ) from doubt
 
 
 def _after(

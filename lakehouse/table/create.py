@@ -12,7 +12,6 @@ from catalog.errors import AlreadyExistsError, InputError, UnsupportedError
 from catalog.storage import Storage
 from lakehouse.delta.actions import Metadata
 from lakehouse.delta.commit import first_commit
-from lakehouse.delta.log import commit_path
 from lakehouse.delta.protocol import check_writable, protocol_for
 from lakehouse.delta.schema import Field, Struct
 from lakehouse.delta.types import from_duckdb, schema_from_arrow, schema_from_duckdb
@@ -82,8 +81,7 @@ def create(
         description=description,
         created_time=time.time_ns() // 1_000_000,
     )
-    body = first_commit((protocol, metadata), operation="CREATE TABLE")
-    if not storage.put_if_absent(commit_path(0), body):
+    if not first_commit(storage, (protocol, metadata), operation="CREATE TABLE"):
         raise AlreadyExistsError(
             f"there is a Delta table at {storage.uri} already",
             next_step="Register it with register_table",

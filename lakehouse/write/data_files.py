@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import time
@@ -9,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from catalog.errors import DataError, LakehouseError
+from catalog.errors import DataError, LakehouseError, StorageError
 from catalog.storage import Storage
 from lakehouse.delta.actions import AddFile
 from lakehouse.delta.codec import encode_path
@@ -96,12 +97,15 @@ def _write(
 def discard(storage: Storage, token: str) -> None:
     """Delete the data files that were written under a token and that no commit names."""
     marked = f"part-{token}-"
-    storage.delete([item.path for item in storage.list() if marked in item.path])
+    # What cannot be deleted now is a leftover, found by its age; it must not hide the error.
+    with contextlib.suppress(StorageError):
+        storage.delete([item.path for item in storage.list() if marked in item.path])
 
 
 def discard_files(storage: Storage, files: NewFiles) -> None:
-    """Delete files that were written for a commit that will not be."""
-    storage.delete([add.key[0] for add in files.adds])
+    """Delete files that were written for a commit that will not be, as far as storage lets us."""
+    with contextlib.suppress(StorageError):
+        storage.delete([add.key[0] for add in files.adds])
 
 
 def _select(plan: GatePlan) -> list[str]:
