@@ -23,6 +23,7 @@ from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import to_lines
 from lakehouse.delta.conflict import Reads, conflict
+from lakehouse.delta.in_commit import Table, stamped, time_of
 from lakehouse.delta.log import commit_path
 from lakehouse.delta.protocol import check_writable
 from lakehouse.delta.snapshot import Snapshot, advance, read_commit, refresh
@@ -77,6 +78,12 @@ class Committed:
 
 
 Plan = Callable[[Snapshot], Change | None]
+Clock = Callable[[], int]
+
+
+def milliseconds() -> int:
+    """Return the time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
 
 
 def commit(
@@ -86,6 +93,7 @@ def commit(
     engine: Engine,
     metadata: Mapping[str, Any] | None = None,
     retries: Retries | None = None,
+    clock: Clock = milliseconds,
 ) -> Committed:
     """Commit what ``plan`` makes of a snapshot, and return the snapshot after it.
 
@@ -101,7 +109,7 @@ def commit(
         if change is None:
             return Committed(snapshot.version, snapshot, None, attempts)
         operation = change.operation
-        outcome = _put(snapshot, change, engine, metadata, retries, attempts)
+        outcome = _put(snapshot, change, engine, metadata, retries, attempts, clock)
         if isinstance(outcome, Committed):
             return outcome
         attempts, reason = outcome
@@ -113,11 +121,21 @@ def commit(
     )
 
 
-def first_commit(storage: Storage, actions: tuple[act.Action, ...], *, operation: str) -> bool:
+def first_commit(
+    storage: Storage,
+    actions: tuple[act.Action, ...],
+    *,
+    operation: str,
+    parameters: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    clock: Clock = milliseconds,
+) -> bool:
     """Write a new table's version 0; tell whether it is ours that stands there."""
-    token = uuid.uuid4().hex
-    body = to_lines((_info(Change(operation, actions), token, None, None), *actions))
-    return _put_or_find(storage, 0, body, token, Retries())
+    change = Change(operation, actions, parameters=parameters or {})
+    token, now = uuid.uuid4().hex, clock()
+    own, actions = stamped(Table(), actions, version=0, previous=None, now=now)
+    info = _info(change, token, None, metadata, now=now, own=own)
+    return _put_or_find(storage, 0, to_lines((info, *actions)), token, Retries())
 
 
 def _put(
@@ -127,22 +145,36 @@ def _put(
     metadata: Mapping[str, Any] | None,
     retries: Retries,
     attempts: int,
+    clock: Clock,
 ) -> Committed | tuple[int, str]:
     token = uuid.uuid4().hex
-    info = _info(change, token, snapshot.version, metadata)
-    body = to_lines((info, *change.actions))
     winners: list[list[act.Action]] = []
+    table, previous = Table(snapshot.metadata, snapshot.protocol), snapshot.timestamp
+    lines: tuple[tuple[act.Action, ...], bytes] = ((), b"")
     for lost in range(retries.rebases + 1):
         version = snapshot.version + len(winners) + 1
         attempts += 1
+        now = clock()
+        # The commit before is another one after each lost race, and with it the time of ours.
+        own, actions = stamped(table, change.actions, version=version, previous=previous, now=now)
+        info = _info(change, token, snapshot.version, metadata, now=now, own=own)
+        if lines[0] != actions:
+            lines = (actions, to_lines(actions))
+        body = to_lines([info]) + lines[1]
         if _put_or_find(snapshot.storage, version, body, token, retries):
-            after = _after(snapshot, [*winners, [info, *change.actions]], version, engine)
-            return Committed(version, after, change, attempts)
+            after = _after(snapshot, [*winners, [info, *actions]], version, engine)
+            done = dataclasses.replace(change, actions=actions)
+            return Committed(version, after, done, attempts)
         winner = read_commit(snapshot.storage, version)
         reason = conflict(change.actions, change.reads, winner)
         if reason is not None:
             return attempts, reason
         winners.append(winner)
+        table = table.after(winner)
+        own_before = time_of(winner)
+        if own_before is None and own is not None:
+            own_before = _modified(snapshot, version)
+        previous = previous if own_before is None else own_before
         retries.wait(lost)
     return attempts, f"{retries.rebases + 1} commits came first"
 
@@ -187,20 +219,31 @@ def _after(
 ) -> Snapshot | None:
     # The commit stands: an error from here on must not look as if it did not.
     try:
-        stored = snapshot.storage.head(commit_path(version))
-        if stored is None:
+        modified = _modified(snapshot, version)
+        if modified is None:
             return None
-        modified = int(stored.modified.timestamp() * 1000)
         return advance(snapshot, commits, modified=modified, engine=engine)
     except LakehouseError:
         return None
 
 
+def _modified(snapshot: Snapshot, version: int) -> int | None:
+    stored = snapshot.storage.head(commit_path(version))
+    return None if stored is None else int(stored.modified.timestamp() * 1000)
+
+
 def _info(
-    change: Change, token: str, read_version: int | None, metadata: Mapping[str, Any] | None
+    change: Change,
+    token: str,
+    read_version: int | None,
+    metadata: Mapping[str, Any] | None,
+    *,
+    now: int,
+    own: int | None,
 ) -> act.CommitInfo:
     values: dict[str, Any] = {
-        "timestamp": time.time_ns() // 1_000_000,
+        **({} if own is None else {"inCommitTimestamp": own}),
+        "timestamp": now,
         "operation": change.operation,
         "operationParameters": {
             key: value if isinstance(value, str) else json.dumps(value)

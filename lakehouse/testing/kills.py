@@ -173,9 +173,7 @@ def _look(
     after = rows_after(watch.rows, pending) if watch.pending else watch.rows
     with connect(place, durable=False, create=False) as lake:
         table = lake.table(TABLE)
-        problems = disagreements(
-            table, [watch.rows, after], columns=COLUMNS, engine=engine
-        )
+        problems = disagreements(table, [watch.rows, after], columns=COLUMNS, engine=engine)
         columns = frozenset(table.schema.names)
         key = table.snapshot().transactions.get("script")
     # Whether a write landed is what its app transaction says, for all readers.
@@ -219,9 +217,7 @@ def _place_of(told: list[dict[str, Any]]) -> str:
 # In the writer's process ------------------------------------------------------------------------
 
 
-def _write(
-    place: str, journal: str, seed: int, first: int, aim: Aim, ready: Event
-) -> None:
+def _write(place: str, journal: str, seed: int, first: int, aim: Aim, ready: Event) -> None:
     descriptor = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def tell(what: str, **more: object) -> None:

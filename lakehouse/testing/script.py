@@ -72,8 +72,7 @@ def perform(table: Table, step: Step, *, keyed: bool = True) -> WriteReport | No
             wider = data_of(step).append_column(f"c{step.number}", pa.array([1] * step.rows))
             return table.append(wider, schema_mode="add", idempotency_key=key)
         case "delete":
-            kept = table.read(where=f"n % {_RESIDUES} <> {step.residue}").to_arrow_table()
-            return table.overwrite(kept, idempotency_key=key)
+            return table.delete(step.where, idempotency_key=key)
         case "rewrite":
             return table.rewrite(table.files()["path"].to_pylist())
         case "checkpoint":
@@ -94,7 +93,9 @@ def rows_after(rows: Rows, step: Step) -> Rows:
         case "overwrite":
             return new
         case "delete":
-            return Counter({row: c for row, c in rows.items() if row[1] % _RESIDUES != step.residue})
+            return Counter(
+                {row: c for row, c in rows.items() if row[1] % _RESIDUES != step.residue}
+            )
         case _:
             return rows
 

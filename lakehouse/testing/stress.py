@@ -137,7 +137,9 @@ def stress(
             list(pool.map(abs, range(len(roles))))  # the processes are started
             started = time.time()
             jobs = [
-                pool.submit(_run, role, place, number, started + seconds, f"{seed}/{number}", faults)
+                pool.submit(
+                    _run, role, place, number, started + seconds, f"{seed}/{number}", faults
+                )
                 for number, role in enumerate(roles)
             ]
             work = _together([job.result() for job in jobs])
