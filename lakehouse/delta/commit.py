@@ -13,7 +13,7 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version as version_of
 from types import MappingProxyType
 from typing import Any
@@ -24,7 +24,7 @@ from lakehouse.delta import actions as act
 from lakehouse.delta.codec import to_lines
 from lakehouse.delta.conflict import Reads, conflict
 from lakehouse.delta.in_commit import Table, stamped, time_of
-from lakehouse.delta.log import commit_path
+from lakehouse.delta.log import commit_path, newer_commits
 from lakehouse.delta.protocol import check_writable
 from lakehouse.delta.snapshot import Snapshot, advance, read_commit, refresh
 from lakehouse.duck.engine import Engine
@@ -165,18 +165,31 @@ def _put(
             after = _after(snapshot, [*winners, [info, *actions]], version, engine)
             done = dataclasses.replace(change, actions=actions)
             return Committed(version, after, done, attempts)
-        winner = read_commit(snapshot.storage, version)
-        reason = conflict(change.actions, change.reads, winner)
-        if reason is not None:
-            return attempts, reason
-        winners.append(winner)
-        table = table.after(winner)
-        own_before = time_of(winner)
-        if own_before is None and own is not None:
-            own_before = _modified(snapshot, version)
-        previous = previous if own_before is None else own_before
+        for winner in _winners(snapshot.storage, version):
+            reason = conflict(change.actions, change.reads, winner)
+            if reason is not None:
+                return attempts, reason
+            winners.append(winner)
+            table = table.after(winner)
+            own_before = time_of(winner)
+            if own_before is None and own is not None:
+                own_before = _modified(snapshot, snapshot.version + len(winners))
+            previous = previous if own_before is None else own_before
         retries.wait(lost)
     return attempts, f"{retries.rebases + 1} commits came first"
+
+
+def _winners(storage: Storage, version: int) -> Iterator[list[act.Action]]:
+    """Yield the commit that took a version, and those that stand after it by now.
+
+    To look for them all costs less than to lose a put against each, one after the other.
+    """
+    yield read_commit(storage, version)
+    for commit_file in newer_commits(storage, version):
+        version += 1
+        if commit_file.version != version:
+            return
+        yield read_commit(storage, version)
 
 
 def _put_or_find(storage: Storage, version: int, body: bytes, token: str, retries: Retries) -> bool:
