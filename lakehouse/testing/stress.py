@@ -60,6 +60,18 @@ class Deleted:
         return matches and append.version <= self.version
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bounds:
+    """Say when a process stops: at a time (seconds since the epoch), or after so many turns."""
+
+    until: float
+    turns: int | None = None
+
+    def allow(self, turn: int) -> bool:
+        """Tell whether another turn may begin."""
+        return time.time() < self.until if self.turns is None else turn < self.turns
+
+
 @dataclasses.dataclass(slots=True)
 class Work:
     """Hold what one process has done."""
@@ -116,13 +128,14 @@ def stress(
     seconds: float = 60.0,
     *,
     seed: int = 0,
+    turns: int | None = None,
     appenders: int = 4,
     rewriters: int = 1,
     deleters: int = 1,
     faults: Faults | None = None,
     folder: Path | None = None,
 ) -> StressReport:
-    """Let processes work on one table for a while, then count.
+    """Let processes work on one table for a while, or for so many turns each, then count.
 
     Without ``faults`` no call may fail. With them each process has a faulty store of its own
     (seeded anew), and tries again, with the same idempotency key, until a call returns.
@@ -136,10 +149,9 @@ def stress(
         with ProcessPoolExecutor(len(roles), mp_context=context) as pool:
             list(pool.map(abs, range(len(roles))))  # the processes are started
             started = time.time()
+            bounds = Bounds(started + seconds, turns)
             jobs = [
-                pool.submit(
-                    _run, role, place, number, started + seconds, f"{seed}/{number}", faults
-                )
+                pool.submit(_run, role, place, number, bounds, f"{seed}/{number}", faults)
                 for number, role in enumerate(roles)
             ]
             work = _together([job.result() for job in jobs])
@@ -198,14 +210,14 @@ class _Job:
     table: Table
     writer: int
     draw: random.Random
-    until: float
+    bounds: Bounds
     persistent: bool
     work: Work
 
     def turns(self) -> Iterator[int]:
         """Count the turns until the time is over, or a call has failed for good."""
         number = 0
-        while time.time() < self.until and not self.work.failures:
+        while self.bounds.allow(number) and not self.work.failures:
             yield number
             number += 1
 
@@ -231,7 +243,7 @@ def _run(
     role: Callable[[_Job], None],
     place: str,
     writer: int,
-    until: float,
+    bounds: Bounds,
     seed: str,
     faults: Faults | None,
 ) -> Work:
@@ -243,7 +255,7 @@ def _run(
             injector = Injector(dataclasses.replace(faults, seed=draw.randrange(1 << 30)))
             lake = stack.enter_context(_opened(place, injector))
             stack.callback(lambda: work.faults.update(item.fault for item in injector.log))
-        role(_Job(lake.table(TABLE), writer, draw, until, faults is not None, work))
+        role(_Job(lake.table(TABLE), writer, draw, bounds, faults is not None, work))
     return work
 
 
