@@ -35,8 +35,13 @@ class Backend(Protocol):
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Write a file in one step unless it exists; tell whether it was written."""
 
-    def list(self, prefix: str, start_after: str | None) -> Iterator[StoredObject]:
-        """Yield the files in a folder and below it, sorted by path, after `start_after`."""
+    def list(
+        self, prefix: str, start_after: str | None, *, temporary: bool = False
+    ) -> Iterator[StoredObject]:
+        """Yield the files in a folder and below it, sorted by path, after `start_after`.
+
+        Files under a temporary name are left out unless `temporary`.
+        """
 
     def head(self, path: str) -> StoredObject | None:
         """Describe a file, or return None."""

@@ -66,7 +66,9 @@ class RemoteBackend:
             raise self._judge(error, path) from self._cleaned(error)
         return True
 
-    def list(self, prefix: str, start_after: str | None) -> Iterator[StoredObject]:
+    def list(
+        self, prefix: str, start_after: str | None, *, temporary: bool = False
+    ) -> Iterator[StoredObject]:
         skip = len(self.location.path) + 1 if self.location.path else 0
         offset = self._key(start_after) if start_after else None
         found = []
@@ -79,7 +81,8 @@ class RemoteBackend:
                     path = item["path"][skip:]
                     name = path.rpartition("/")[2]
                     # Some servers ignore the offset: filter again.
-                    if not name.startswith(TEMPORARY_PREFIX) and path > (start_after or ""):
+                    hidden = name.startswith(TEMPORARY_PREFIX) and not temporary
+                    if not hidden and path > (start_after or ""):
                         found.append(StoredObject(path, item["size"], item["last_modified"]))
         except _FOREIGN as error:
             raise self._translate(error, "list", prefix) from self._cleaned(error)

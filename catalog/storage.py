@@ -9,10 +9,11 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from catalog.backend import Backend, StoredObject
+from catalog.backend import TEMPORARY_PREFIX, Backend, StoredObject
 from catalog.errors import InputError, StorageError
 from catalog.local import LocalBackend
 from catalog.location import Location, check_relative, join, parse
@@ -118,13 +119,19 @@ class Storage:
         """
         return self._backend.put_if_absent(check_relative(path), data)
 
-    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[StoredObject]:
+    def list(
+        self, prefix: str = "", *, start_after: str | None = None, temporary: bool = False
+    ) -> Iterator[StoredObject]:
         """Yield the files in a folder and below it, sorted by path.
 
         `start_after` is a path like the results' own, which need not exist. A missing folder
-        is empty, temporary files are left out, symbolic links to folders are not followed.
+        is empty, symbolic links to folders are not followed. Temporary files, which belong to
+        writers at work or are what dead ones left, are left out unless `temporary`.
         """
-        return self._backend.list(check_relative(prefix, allow_empty=True), start_after)
+        folder = check_relative(prefix, allow_empty=True)
+        if temporary:
+            return self._backend.list(folder, start_after, temporary=True)
+        return self._backend.list(folder, start_after)
 
     def head(self, path: str) -> StoredObject | None:
         """Describe a file, or return None if it is not there."""
@@ -133,6 +140,24 @@ class Storage:
     def delete(self, paths: Iterable[str]) -> None:
         """Delete files; those that are missing do not matter."""
         self._backend.delete([check_relative(path) for path in paths])
+
+    def now(self) -> datetime:
+        """Return the storage's own time: write a temporary file, look at it and delete it.
+
+        Files carry the storage's time, so ages must be counted from it, whatever clock is here.
+        """
+        path = f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+        try:
+            self.put(path, b"")
+            found = self.head(path)
+        finally:
+            self.delete([path])
+        if found is None:
+            raise StorageError(
+                f"cannot tell the time at {self.url()}: a file just written is not there",
+                next_step="Check whether something else deletes files there",
+            )
+        return found.modified
 
     def remove_empty_folders(self) -> None:
         """Remove this folder, and folders below it, where they hold nothing (local disk only).

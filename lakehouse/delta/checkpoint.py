@@ -19,15 +19,15 @@ import pyarrow as pa
 from catalog.errors import CorruptionError
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import to_json
+from lakehouse.delta.entries import read_entries
 from lakehouse.delta.files import statistics_shape
 from lakehouse.delta.log import LAST_CHECKPOINT, LOG, read_listing, segment
 from lakehouse.delta.partition import typed_sql
 from lakehouse.delta.replay import checkpoint_tombstones, replay
-from lakehouse.delta.snapshot import Snapshot, read_commit
+from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal
 
-DEFAULT_INTERVAL = 10
 _WEEK = 7 * 24 * 3600 * 1000
 _UNITS = {"week": _WEEK, "day": _WEEK // 7, "hour": 3_600_000, "minute": 60_000, "second": 1000}
 
@@ -60,13 +60,6 @@ _EXTRA = {
     "tags": _TEXTS, "baseRowId": "BIGINT", "defaultRowCommitVersion": "BIGINT",
     "clusteringProvider": "VARCHAR",
 }  # fmt: skip
-
-
-def is_due(snapshot: Snapshot) -> bool:
-    """Tell whether the commit of this snapshot calls for a checkpoint (every tenth, by default)."""
-    text = snapshot.properties.get("delta.checkpointInterval", "")
-    interval = int(text) if text.isdigit() and int(text) > 0 else DEFAULT_INTERVAL
-    return snapshot.version > 0 and snapshot.version % interval == 0
 
 
 def write_checkpoint(snapshot: Snapshot, engine: Engine, *, now: int | None = None) -> int:
@@ -130,7 +123,7 @@ def _other_actions(snapshot: Snapshot, engine: Engine, now: int) -> list[act.Act
 def _tombstones(snapshot: Snapshot, engine: Engine) -> list[act.RemoveFile]:
     listing = read_listing(snapshot.storage, start=snapshot.checkpoint_version or 0)
     parts = segment(listing, snapshot.version)
-    tail = replay(read_commit(snapshot.storage, commit.version) for commit in parts.commits)
+    tail = replay(read_entries(snapshot.storage, parts.commits))
     older: list[act.RemoveFile] = []
     if parts.checkpoint is not None:
         older = checkpoint_tombstones(snapshot.storage, parts.checkpoint, engine)

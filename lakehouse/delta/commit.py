@@ -24,7 +24,7 @@ from lakehouse.delta import actions as act
 from lakehouse.delta.codec import to_lines
 from lakehouse.delta.conflict import Reads, conflict
 from lakehouse.delta.in_commit import Table, stamped, time_of
-from lakehouse.delta.log import commit_path, newer_commits
+from lakehouse.delta.log import commit_path, read_listing
 from lakehouse.delta.protocol import check_writable
 from lakehouse.delta.snapshot import Snapshot, advance, read_commit, refresh
 from lakehouse.duck.engine import Engine
@@ -185,7 +185,7 @@ def _winners(storage: Storage, version: int) -> Iterator[list[act.Action]]:
     To look for them all costs less than to lose a put against each, one after the other.
     """
     yield read_commit(storage, version)
-    for commit_file in newer_commits(storage, version):
+    for commit_file in read_listing(storage, start=version + 1).commits:
         version += 1
         if commit_file.version != version:
             return

@@ -163,6 +163,18 @@ def checkpoint_tombstones(
     return [action for action in listed if isinstance(action, act.RemoveFile)]
 
 
+def sidecars_of(storage: Storage, checkpoint: Checkpoint, engine: Engine) -> list[str]:
+    """Return the paths of the sidecar files that a checkpoint names."""
+    if checkpoint.paths[0].endswith(".json"):
+        listed = from_lines(storage.read(checkpoint.paths[0]), where=checkpoint.paths[0])
+    else:
+        doing = f"read the checkpoint of version {checkpoint.version}"
+        with engine.work(doing, reading=True) as cursor:
+            urls = [storage.url(path) for path in checkpoint.paths]
+            listed = _actions(cursor, urls, ("sidecar",))
+    return _sidecars(listed)
+
+
 def _sidecars(listed: list[act.Action]) -> list[str]:
     return [
         _sidecar_path(str(action.values["path"]))

@@ -15,9 +15,10 @@ from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta import log
 from lakehouse.delta.codec import from_lines
+from lakehouse.delta.entries import in_commit_timestamp, read_entries
 from lakehouse.delta.features import is_on
 from lakehouse.delta.files import FileIndex, Layout
-from lakehouse.delta.in_commit import ENABLED, time_of
+from lakehouse.delta.in_commit import ENABLED
 from lakehouse.delta.protocol import check_readable
 from lakehouse.delta.replay import Base, Tail, nothing, read_checkpoint, replay
 from lakehouse.delta.schema import Struct, schema_from_json
@@ -98,7 +99,7 @@ def load(
                 continue
             raise first_error or error from error
         if segment.checkpoint is None:
-            return _build(storage, engine, segment, nothing(), listing)
+            return _build(storage, engine, segment, nothing())
         try:
             base = read_checkpoint(storage, segment.checkpoint, engine)
             if base.tail.metadata is None or base.tail.protocol is None:
@@ -109,7 +110,7 @@ def load(
             first_error = first_error or error
             unusable.add(segment.checkpoint.paths)
             continue
-        return _build(storage, engine, segment, base, listing)
+        return _build(storage, engine, segment, base)
 
 
 def load_latest(storage: Storage, engine: Engine) -> Snapshot:
@@ -119,11 +120,13 @@ def load_latest(storage: Storage, engine: Engine) -> Snapshot:
 
 def refresh(snapshot: Snapshot, engine: Engine) -> Snapshot:
     """Return the newest snapshot, reading only the commits after this one."""
-    commits = log.newer_commits(snapshot.storage, snapshot.version)
-    if not commits:
+    listing = log.read_listing(snapshot.storage, start=snapshot.version + 1)
+    commits = listing.commits
+    if listing.latest is None:
         return snapshot
-    expected = range(snapshot.version + 1, snapshot.version + 1 + len(commits))
-    if [commit.version for commit in commits] != list(expected):
+    if [commit.version for commit in commits] != list(
+        range(snapshot.version + 1, listing.latest + 1)
+    ):
         return load_latest(snapshot.storage, engine)
     bodies = [read_commit(snapshot.storage, commit.version) for commit in commits]
     return advance(snapshot, bodies, modified=commits[-1].modified, engine=engine)
@@ -162,10 +165,8 @@ def read_commit(storage: Storage, version: int) -> list[act.Action]:
     return from_lines(storage.read(path), where=path)
 
 
-def _build(
-    storage: Storage, engine: Engine, segment: log.Segment, base: Base, listing: log.Listing
-) -> Snapshot:
-    tail = replay(read_commit(storage, commit.version) for commit in segment.commits)
+def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -> Snapshot:
+    tail = replay(read_entries(storage, segment.commits))
     metadata = tail.metadata or base.tail.metadata
     protocol = tail.protocol or base.tail.protocol
     if metadata is None or protocol is None:
@@ -177,13 +178,11 @@ def _build(
     check_readable(protocol)
     _check_paths(tail)
     _check_names(base.files["file"])
-    tail = tail if segment.commits else _with_time(tail, storage, segment, metadata)
-    modified = next((c.modified for c in listing.commits if c.version == segment.version), 0)
     old = FileIndex(base.files, _layout(metadata))
     return Snapshot(
         storage=storage,
         version=segment.version,
-        timestamp=_timestamp(tail, metadata, modified),
+        timestamp=_stored_timestamp(storage, segment, tail, metadata),
         protocol=protocol,
         metadata=metadata,
         files=old.changed(adds=tail.adds, gone=tail.gone, engine=engine),
@@ -197,21 +196,19 @@ def _layout(metadata: act.Metadata) -> Layout:
     return Layout(schema_from_json(metadata.schema_string), metadata.partition_columns)
 
 
+def _stored_timestamp(
+    storage: Storage, segment: log.Segment, tail: Tail, metadata: act.Metadata
+) -> int:
+    if tail.in_commit_timestamp is None and is_on(metadata.configuration, ENABLED):
+        # Neither a checkpoint nor a compacted file keeps it.
+        return in_commit_timestamp(storage, segment.version) or segment.modified
+    return _timestamp(tail, metadata, segment.modified)
+
+
 def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:
     if is_on(metadata.configuration, ENABLED) and tail.in_commit_timestamp is not None:
         return tail.in_commit_timestamp
     return modified
-
-
-def _with_time(tail: Tail, storage: Storage, segment: log.Segment, metadata: act.Metadata) -> Tail:
-    """Return the tail with the commit's own time, which a checkpoint of it does not keep."""
-    if not is_on(metadata.configuration, ENABLED):
-        return tail
-    path = log.commit_path(segment.version)
-    body = storage.read_or_none(path)
-    if body is None:
-        return tail
-    return dataclasses.replace(tail, in_commit_timestamp=time_of(from_lines(body, where=path)))
 
 
 def _check_paths(tail: Tail) -> None:

@@ -20,30 +20,43 @@ from lakehouse.duck.engine import Engine
 from lakehouse.scan.matching import Answer, Question, answers, question
 from lakehouse.scan.predicate import Predicate, parse_predicate
 from lakehouse.scan.read import Scanner
-from lakehouse.scan.views import file_column
+from lakehouse.scan.views import file_column, has_other_names
 from lakehouse.write.data_files import NewFiles, discard_files
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Removed:
-    """Hold a planned removal: files that go, files with the rows that stay, what was read."""
+    """Hold a planned removal: files that go, files with the rows that stay, what was read.
+
+    ``rows_deleted`` is None where nobody counted.
+    """
 
     gone: tuple[act.AddFile, ...]
     kept: tuple[act.AddFile, ...]
-    rows_deleted: int
+    rows_deleted: int | None
     rows_kept: int
     reads: Reads
 
     def metrics(self) -> dict[str, int]:
         """Return what history shall say of it, in Spark's words."""
-        return {
+        files = {
             "numRemovedFiles": len(self.gone),
             "numRemovedBytes": sum(add.size for add in self.gone),
+        }
+        if self.rows_deleted is None:
+            return files
+        return files | {
             "numAddedFiles": len(self.kept),
             "numAddedBytes": sum(add.size for add in self.kept),
             "numDeletedRows": self.rows_deleted,
             "numCopiedRows": self.rows_kept,
         }
+
+
+def everything(snapshot: Snapshot) -> Removed:
+    """Return the removal of all rows, those included that are not there yet."""
+    gone = tuple(snapshot.files.adds())
+    return Removed(gone, (), None, 0, Reads(frozenset(a.key for a in gone), everything=True))
 
 
 class Removal:
@@ -72,6 +85,18 @@ class Removal:
         if hidden in self._predicate.names:
             raise InputError(f"the table has no column {hidden!r}")
         return self._predicate
+
+    def rule(self, snapshot: Snapshot) -> str:
+        """Return the predicate as a rule for rows to be written."""
+        predicate = self.predicate(snapshot)
+        for field in snapshot.schema:
+            if field.name.lower() in predicate.names and has_other_names(field.type):
+                raise UnsupportedError(
+                    f"a predicate on {field.name!r}, whose fields were renamed, cannot check new rows",
+                    next_step="Delete the rows and append the new ones",
+                    features=("columnMapping",),
+                )
+        return predicate.sql
 
     def plan(self, snapshot: Snapshot) -> Removed:
         """Find what goes of a snapshot, and write the rows that stay of the touched files."""

@@ -26,6 +26,7 @@ from lakehouse.lake.explain import Explain, explain
 from lakehouse.scan.names import At, Reference, references
 from lakehouse.scan.read import Params, Prepared, Scanner
 from lakehouse.scan.report import TableRef
+from lakehouse.table.background import Background
 from lakehouse.table.create import create, to_schema
 from lakehouse.table.handle import Table
 
@@ -90,6 +91,7 @@ class Lake:
         self._catalog = catalog
         self._engine = engine
         self._scanner = Scanner(engine)
+        self._background = Background(engine)
         self._handles: dict[tuple[str, str], Table] = {}
         self._folded: tuple[CatalogState | None, Mapping[str, TableEntry]] = (None, {})
         self._lock = threading.Lock()
@@ -119,8 +121,18 @@ class Lake:
         return self._catalog
 
     def close(self) -> None:
-        """Close the embedded DuckDB and delete its spill files; results not yet read are lost."""
-        self._engine.close()
+        """Close the embedded DuckDB and delete its spill files; results not yet read are lost.
+
+        Waits for what goes on in the background, as `settle` does.
+        """
+        try:
+            self.settle()
+        finally:
+            self._engine.close()
+
+    def settle(self) -> None:
+        """Wait for checkpoints and cleaning in the background, which begin after commits."""
+        self._background.settle()
 
     def interrupt(self) -> None:
         """Stop the queries and writes that run now; call it from another thread.
@@ -346,7 +358,9 @@ class Lake:
         with self._lock:
             if key not in self._handles:
                 place = self._place(entry)
-                self._handles[key] = Table(entry.name, place, self._engine, self._scanner)
+                self._handles[key] = Table(
+                    entry.name, place, self._engine, self._scanner, self._background
+                )
             return self._handles[key]
 
     def _place(self, entry: TableEntry) -> Storage:

@@ -1,6 +1,7 @@
-"""Compare a checkpoint with the state that the commits make.
+"""Compare a checkpoint, or a log compaction file, with the state that the commits make.
 
-It is read by pyarrow, not by DuckDB, which wrote it. Source: Delta protocol, "Checkpoints".
+A checkpoint is read by pyarrow, not by DuckDB, which wrote it. Source: Delta protocol, "Checkpoints",
+"Log Compaction Files".
 """
 
 from __future__ import annotations
@@ -44,34 +45,44 @@ def read_state(storage: Storage, checkpoint: Checkpoint) -> tuple[State, int]:
 def compare(version: int, held: State, replayed: State, *, repeated: int = 0) -> Iterator[Finding]:
     """Yield the differences between a checkpoint and the state that the commits make."""
     if repeated:
-        yield _finding(version, f"names {repeated} files twice")
+        yield Finding("checkpoint", f"the checkpoint names {repeated} files twice", version)
+    for message, path in _differences(held, replayed):
+        yield Finding("checkpoint", f"the checkpoint {message}", version, path)
+
+
+def compare_compacted(version: int, held: State, replayed: State) -> Iterator[Finding]:
+    """Yield the differences between a compaction file and the commits that it stands for."""
+    for message, path in _differences(held, replayed):
+        yield Finding("compaction", f"the compacted log {message}", version, path)
+    for path, _ in sorted(held.removed ^ replayed.removed)[:1]:
+        message = f"the compacted log removes other files, such as {path}"
+        yield Finding("compaction", message, version, path)
+
+
+def _differences(held: State, replayed: State) -> Iterator[tuple[str, str | None]]:
     for path, _ in sorted(held.files.keys() - replayed.files.keys())[:1]:
         count = len(held.files.keys() - replayed.files.keys())
-        yield _finding(version, f"holds {count} files that are not live, such as {path}", path)
+        yield f"holds {count} files that are not live, such as {path}", path
     for path, _ in sorted(replayed.files.keys() - held.files.keys())[:1]:
         count = len(replayed.files.keys() - held.files.keys())
-        yield _finding(version, f"lacks {count} live files, such as {path}", path)
+        yield f"lacks {count} live files, such as {path}", path
     for key in held.files.keys() & replayed.files.keys():
         if not _same(held.files[key], replayed.files[key]):
-            yield _finding(version, f"describes {key[0]} otherwise than its commit", key[0])
+            yield f"describes {key[0]} otherwise than its commit", key[0]
     alive = held.removed & replayed.files.keys()
     for path, _ in sorted(alive)[:1]:
-        yield _finding(version, f"has tombstones of {len(alive)} live files, such as {path}", path)
+        yield f"has tombstones of {len(alive)} live files, such as {path}", path
     if held.protocol != replayed.protocol:
-        yield _finding(version, "holds another protocol than the commits")
+        yield "holds another protocol than the commits", None
     if held.metadata != replayed.metadata:
-        yield _finding(version, "holds other metadata than the commits")
+        yield "holds other metadata than the commits", None
     missing = replayed.transactions.items() - held.transactions.items()
     if held.transactions.items() - replayed.transactions.items() or (
         missing and _EXPIRES not in (replayed.metadata.configuration if replayed.metadata else {})
     ):
-        yield _finding(version, "holds other app transactions than the commits")
+        yield "holds other app transactions than the commits", None
     if held.domains != replayed.domains:
-        yield _finding(version, "holds other domain metadata than the commits")
-
-
-def _finding(version: int, message: str, path: str | None = None) -> Finding:
-    return Finding("checkpoint", f"the checkpoint {message}", version, path)
+        yield "holds other domain metadata than the commits", None
 
 
 def _same(one: act.AddFile, other: act.AddFile) -> bool:

@@ -19,6 +19,7 @@ Rule = Literal[
     "timestamps",
     "append-only",
     "checkpoint",
+    "compaction",
     "hint",
     "files",
 ]

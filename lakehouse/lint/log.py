@@ -9,8 +9,15 @@ from catalog.errors import CorruptionError, LakehouseError
 from catalog.storage import Storage, open_storage
 from lakehouse.delta.codec import from_lines
 from lakehouse.delta.deletion_vector import relative_path
-from lakehouse.delta.log import LAST_CHECKPOINT, Checkpoint, Listing, commit_path, read_listing
-from lakehouse.lint.checkpoints import compare, hint_of, read_state
+from lakehouse.delta.log import (
+    LAST_CHECKPOINT,
+    Checkpoint,
+    CommitFile,
+    Listing,
+    commit_path,
+    read_listing,
+)
+from lakehouse.lint.checkpoints import compare, compare_compacted, hint_of, read_state
 from lakehouse.lint.findings import Finding
 from lakehouse.lint.history import State, lint_commit
 
@@ -42,22 +49,42 @@ def _follow(storage: Storage, listing: Listing, state: State) -> Iterator[Findin
     checkpoints: dict[int, list[Checkpoint]] = {}
     for checkpoint in listing.checkpoints:
         checkpoints.setdefault(checkpoint.version, []).append(checkpoint)
+    compacted = {file.start: file for file in listing.compacted}
     present = {commit.version for commit in listing.commits}
-    first = min(present | checkpoints.keys())
-    for version in range(first, (listing.latest or 0) + 1):
+    first = version = min(present | checkpoints.keys() | compacted.keys())
+    while version <= (listing.latest or 0):
+        if version == first > 0:
+            state.complete = False  # The commits before have expired, or were lost.
         if version in present:
-            if version == first > 0:
-                state.complete = False  # The commits before have expired, or were lost.
             yield from _commit(storage, version, state)
+        elif version in compacted:
+            path, version = compacted[version].path, compacted[version].version
+            state.apply(from_lines(storage.read(path), where=path))
         elif version > first or version not in checkpoints:
             yield Finding("versions", f"{commit_path(version)} is missing", version)
             state.complete = False
-        elif version > 0:
-            state.complete = False
         for checkpoint in checkpoints.get(version, ()):
             yield from _checkpoint(storage, checkpoint, state)
+        version += 1
     if not state.complete:
         yield Finding("versions", "no checkpoint holds the state that the missing commits made")
+    for file in listing.compacted:
+        if present >= set(range(file.start, file.version + 1)):
+            yield from _compacted(storage, file)
+
+
+def _compacted(storage: Storage, file: CommitFile) -> Iterator[Finding]:
+    net = State()
+    try:
+        for version in range(file.start, file.version + 1):
+            path = commit_path(version)
+            net.apply(from_lines(storage.read(path), where=path))
+        held = State()
+        held.apply(from_lines(storage.read(file.path), where=file.path))
+    except CorruptionError as error:
+        yield Finding("unreadable", error.message, file.version, file.path)
+        return
+    yield from compare_compacted(file.version, held, net)
 
 
 def _commit(storage: Storage, version: int, state: State) -> Iterator[Finding]:

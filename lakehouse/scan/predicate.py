@@ -56,7 +56,7 @@ def parse_predicate(text: str, *, columns: tuple[str, ...], engine: Engine) -> P
     is not fixed by the row (``random`` ...). ``now()``, ``current_date`` and the like become
     constants.
     """
-    if not isinstance(text, str) or not text.strip():
+    if not text.strip():
         raise InputError(
             "a predicate is expected", next_step="Pass SQL such as where=\"day < '2024-01-01'\""
         )

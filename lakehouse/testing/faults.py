@@ -224,14 +224,16 @@ class _FaultyBackend:
                 return False
         raise self._unanswered("put_if_absent", path, fault)
 
-    def list(self, prefix: str, start_after: str | None) -> Iterator[StoredObject]:
+    def list(
+        self, prefix: str, start_after: str | None, *, temporary: bool = False
+    ) -> Iterator[StoredObject]:
         """List files; fail at once, halfway, or by leaving out the newest."""
         fault = self._next("list", prefix)
         if fault in ("read_error", "unavailable"):
             raise self._failed("list", prefix, fault)
         if fault is None:
-            return self._paged(prefix, start_after)
-        found = [*self.inner.list(prefix, start_after)]
+            return self._paged(prefix, start_after, temporary=temporary)
+        found = [*self.inner.list(prefix, start_after, temporary=temporary)]
         if fault == "torn":
             return self._torn(found, prefix)
         newest = max(found, key=lambda item: (item.modified, item.path), default=None)
@@ -267,18 +269,18 @@ class _FaultyBackend:
             raise self._failed(call, path, fault)
         return read()
 
-    def _paged(self, prefix: str, start_after: str | None) -> Iterator[StoredObject]:
-        size = self.injector.faults.pages
+    def _paged(
+        self, prefix: str, start_after: str | None, *, temporary: bool
+    ) -> Iterator[StoredObject]:
+        size, after = self.injector.faults.pages, start_after
         if not size:
-            return self.inner.list(prefix, start_after)
-
-        def pages() -> Iterator[StoredObject]:
-            after = start_after
-            while page := [*itertools.islice(self.inner.list(prefix, after), size)]:
-                yield from page
-                after = page[-1].path
-
-        return pages()
+            yield from self.inner.list(prefix, after, temporary=temporary)
+            return
+        while page := [
+            *itertools.islice(self.inner.list(prefix, after, temporary=temporary), size)
+        ]:
+            yield from page
+            after = page[-1].path
 
     def _torn(self, found: Sequence[StoredObject], prefix: str) -> Iterator[StoredObject]:
         yield from found[: len(found) // 2]

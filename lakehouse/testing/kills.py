@@ -12,11 +12,13 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, Literal
@@ -77,7 +79,7 @@ class KillReport:
             "of those, found done by their key": self.replayed,
             "commits": self.commits,
             "rows at the end of each table": self.rows,
-            "files left behind, none of them named": self.leftovers,
+            "leftovers collected": self.leftovers,
             "seconds": round(self.seconds, 1),
             **{f"hit {place}": count for place, count in self.hits.most_common()},
         }
@@ -187,18 +189,21 @@ def _look(
 
 
 def _leftovers(place: Path, report: KillReport) -> None:
-    """Count the files that no version names; every file that the table needs must be there."""
+    """Collect what the dead left; then every file is one that a version names, and all are there."""
     with connect(place, durable=False, create=False) as lake:
         table = lake.table(TABLE)
         storage = table.snapshot().storage
         report.commits += table.version
-        present = {item.path for item in storage.list() if not item.path.startswith(LOG)}
+        report.leftovers += table.collect_leftovers(older_than=timedelta(0)).files
+        present = {item.path for item in storage.list(temporary=True)}
         named: set[str] = set()
         for version in range(table.version + 1):
             named |= set(table.files(version=version)["path"].to_pylist())
     if lost := named - present:
         report.findings.append(f"{len(lost)} files that a version names are gone: {min(lost)}")
-    report.leftovers += len(present - named)
+    log = re.compile(rf"{LOG}/(\d{{20}}\.[a-z0-9.]+|_last_checkpoint)")
+    if left := {path for path in present - named if not log.fullmatch(path)}:
+        report.findings.append(f"{len(left)} leftovers were not collected: {min(left)}")
 
 
 def _place_of(told: list[dict[str, Any]]) -> str:
@@ -287,8 +292,13 @@ class _Watched:
         put = self._inner.put_if_absent
         return bool(self._putting("put_if_absent", path, data, lambda: put(path, data)))
 
-    def list(self, prefix: str, start_after: str | None) -> Iterator[StoredObject]:
-        found = self._around("list", prefix, lambda: [*self._inner.list(prefix, start_after)])
+    def list(
+        self, prefix: str, start_after: str | None, *, temporary: bool = False
+    ) -> Iterator[StoredObject]:
+        list_ = self._inner.list
+        found = self._around(
+            "list", prefix, lambda: [*list_(prefix, start_after, temporary=temporary)]
+        )
         return iter(found)
 
     def head(self, path: str) -> StoredObject | None:

@@ -23,6 +23,7 @@ from lakehouse.duck.parquet import WrittenFile, write_parquet
 from lakehouse.duck.rows import Source
 from lakehouse.duck.sql import identifier, literal
 from lakehouse.write.gate import Check, ColumnPlan, GatePlan
+from lakehouse.write.inside import inside, outside
 from lakehouse.write.statistics import check_finite, statistics
 
 TARGET_FILE_BYTES = 128 << 20
@@ -47,21 +48,26 @@ def write_rows(
     storage: Storage,
     partition_columns: tuple[str, ...],
     properties: Mapping[str, str],
+    within: str | None = None,
 ) -> NewFiles:
     """Write all rows of a source as data files, and make them durable.
 
-    Raises DataError, with column, count and samples, for rows that a check rejects. After any
-    error no file of this call is left behind.
+    ``within`` is a predicate over the table's columns that must be true for every row. Raises
+    DataError, with column, count and samples, for rows that a check rejects. After any error no
+    file of this call is left behind.
     """
     layout = Layout(plan.schema, partition_columns)
     if storage.local_path is not None:
         storage.local_path.mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex[:16]
     try:
-        return _write(cursor, source, plan, layout, storage, token=token, properties=properties)
+        return _write(
+            cursor, source, plan, layout, storage, token=token, properties=properties, within=within
+        )
     except DuckError as error:
         discard(storage, token)
-        raise _rejected(error, cursor, source, plan) from error
+        stray = outside(error, cursor, source, plan, within) if within else None
+        raise stray or _rejected(error, cursor, source, plan) from error
     except BaseException:
         discard(storage, token)
         raise
@@ -76,12 +82,14 @@ def _write(
     *,
     token: str,
     properties: Mapping[str, str],
+    within: str | None,
 ) -> NewFiles:
     root = storage.url()
     folders = tuple(field.physical_name for field in layout.partitions)
+    query = f"SELECT {', '.join(_select(plan))} FROM {source.name}"
     written = write_parquet(
         cursor,
-        f"SELECT {', '.join(_select(plan))} FROM {source.name}",
+        query if within is None else inside(query, plan, within),
         root,
         token=token,
         partition_by=folders,

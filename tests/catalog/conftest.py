@@ -54,8 +54,10 @@ class FaultyBackend:
     def put(self, path: str, data: bytes) -> None:
         self.inner.put(path, data)
 
-    def list(self, prefix: str, start_after: str | None) -> Iterator[StoredObject]:
-        return self.inner.list(prefix, start_after)
+    def list(
+        self, prefix: str, start_after: str | None, *, temporary: bool = False
+    ) -> Iterator[StoredObject]:
+        return self.inner.list(prefix, start_after, temporary=temporary)
 
     def head(self, path: str) -> StoredObject | None:
         return self.inner.head(path)

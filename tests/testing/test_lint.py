@@ -264,7 +264,6 @@ def test_a_commit_that_is_no_json(table):
 
 
 def test_files_that_are_missing_or_of_another_size(table):
-    first, second = sorted(Path(table.uri).rglob("*.parquet"))[-2:]
     live = table.files()["path"].to_pylist()
     (Path(table.uri) / live[0]).unlink()
     with (Path(table.uri) / live[1]).open("ab") as file:
