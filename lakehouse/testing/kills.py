@@ -15,11 +15,12 @@ import random
 import re
 import signal
 import tempfile
+import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,20 +38,25 @@ Side = Literal["before", "within", "after"]
 TABLE = "bronze.killed"
 _SIDES: tuple[Side, ...] = ("before", "within", "after")
 _PER_TABLE = 20
+_BY_CALL = 0.6
 _CALLS = 80
-_LONGEST = 0.4
+_STEPS = 5
+_LONGEST = 0.04
 _PATIENCE = 120.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Aim:
-    """Say where a writer dies: at its ``call``-th storage call, or (None) when the parent says.
+    """Say where a writer dies: at its ``call``-th storage call, or (None) at any moment.
 
+    That is ``delay`` seconds after it began its ``step``-th step.
     ``within`` a put means that half of a temporary file is written, which has no name yet.
     """
 
     call: int | None
     side: Side = "before"
+    step: int = 0
+    delay: float = 0.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -128,11 +134,9 @@ def _one_table(place: Path, count: int, seed: str, report: KillReport) -> None:
         lake.create_table(TABLE, SCHEMA)
     with Engine() as engine:
         for _ in range(count):
-            by_call = draw.random() < 0.6
-            side = draw.choice(_SIDES)
-            aim = Aim(draw.randint(1, _CALLS) if by_call else None, side)
+            aim = _aim(draw)
             journal = place.with_suffix(f".{report.kills}.journal")
-            told = _kill_one(place, journal, watch, aim, draw.random() * _LONGEST)
+            told = _kill_one(place, journal, watch, aim)
             report.kills += 1
             report.hits[_place_of(told)] += 1
             _look(place, told, watch, report, engine)
@@ -141,20 +145,19 @@ def _one_table(place: Path, count: int, seed: str, report: KillReport) -> None:
     report.rows += watch.rows.total()
 
 
-def _kill_one(
-    place: Path, journal: Path, watch: _Watch, aim: Aim, delay: float
-) -> list[dict[str, Any]]:
+def _aim(draw: random.Random) -> Aim:
+    if draw.random() < _BY_CALL:
+        return Aim(draw.randint(1, _CALLS), draw.choice(_SIDES))
+    return Aim(None, step=draw.randrange(_STEPS), delay=draw.random() * _LONGEST)
+
+
+def _kill_one(place: Path, journal: Path, watch: _Watch, aim: Aim) -> list[dict[str, Any]]:
     """Start a writer, see it die, and return what it told."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    ready = context.Event()
-    arguments = (str(place), str(journal), watch.seed, watch.next_step, aim, ready)
+    arguments = (str(place), str(journal), watch.seed, watch.next_step, aim)
     writer = context.Process(target=_write, args=arguments, daemon=True)
     writer.start()
-    if aim.call is None:
-        ready.wait(_PATIENCE)
-        writer.join(delay)
-        writer.kill()
     writer.join(_PATIENCE)
     if writer.exitcode != -signal.SIGKILL:
         writer.kill()
@@ -222,7 +225,7 @@ def _place_of(told: list[dict[str, Any]]) -> str:
 # In the writer's process ------------------------------------------------------------------------
 
 
-def _write(place: str, journal: str, seed: int, first: int, aim: Aim, ready: Event) -> None:
+def _write(place: str, journal: str, seed: int, first: int, aim: Aim) -> None:
     descriptor = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def tell(what: str, **more: object) -> None:
@@ -233,10 +236,11 @@ def _write(place: str, journal: str, seed: int, first: int, aim: Aim, ready: Eve
     storage = storage.wrapped(lambda backend: _Watched(backend, aim, tell, [0]))
     lake = Lake(storage, Catalog.open(storage, create=False), Engine({"threads": 2}))
     table = lake.table(TABLE)
-    ready.set()
     number = first
     while True:
         todo = step(seed, number)
+        if aim.call is None and number == first + aim.step:
+            threading.Timer(aim.delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
         tell("begin", step=number, kind=todo.kind)
         report = perform(table, todo)
         tell("done", step=number, replayed=report is not None and report.replayed)
@@ -255,8 +259,8 @@ class _Watched:
 
     def _putting(self, call: str, path: str, data: bytes, do: Any) -> Any:
         if (self._aim.call, self._aim.side) == (self._calls[0] + 1, "within"):
-            folder, _, name = path.rpartition("/")
-            self._inner.put(join(folder, f"{TEMPORARY_PREFIX}{name}"), data[: len(data) // 2])
+            temporary = join(path.rpartition("/")[0], f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+            self._inner.put(temporary, data[: len(data) // 2])
             self._tell("within", call=call, of=_kind_of(join(self._below, path)))
             os.kill(os.getpid(), signal.SIGKILL)
         return self._around(call, path, do)

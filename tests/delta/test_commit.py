@@ -2,6 +2,7 @@
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -203,7 +204,8 @@ def test_a_commit_whose_answer_is_lost_survives_the_storm_that_follows(tmp_path,
 @pytest.mark.parametrize("fault", ["dropped", "error_after", "repeated"])
 def test_a_table_is_created_though_the_answer_is_lost(tmp_path, fault):
     """Once, a client that repeated the put by itself was told that the table exists."""
-    injector = Injector(Faults(**{fault: 1.0}, paths="bronze/*_delta_log/*0.json"))
+    only: dict[str, Any] = {fault: 1.0}
+    injector = Injector(Faults(**only, paths="bronze/*_delta_log/*0.json"))
     with connect_faulty(tmp_path / "lake", injector) as lake:
         table = lake.create_table("bronze.t", {"n": "BIGINT"})
         assert table.version == 0

@@ -1,5 +1,7 @@
 """The store that fails on purpose: what each fault does, and that a seed repeats it."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ PUTS = ("dropped", "error_after", "repeated", "error_before", "torn", "unavailab
 
 
 def faulty(**faults):
-    slept = []
+    slept: list[float] = []
     injector = Injector(Faults(**faults), sleep=slept.append)
     return open_storage("memory://").wrapped(injector.over), injector, slept
 
@@ -20,7 +22,8 @@ def faulty(**faults):
 @pytest.mark.parametrize("fault", PUTS)
 def test_a_put_if_absent_lands_or_not_as_its_fault_says(fault):
     plain = open_storage(f"memory://{fault}")
-    injector = Injector(Faults(**{fault: 1.0}, paths="a/*"))
+    only: dict[str, Any] = {fault: 1.0}
+    injector = Injector(Faults(**only, paths="a/*"))
     place = plain.wrapped(injector.over).child("a")
     if fault == "repeated":
         assert place.put_if_absent("1.json", b"{}") is False
