@@ -210,23 +210,25 @@ def set_property(state: State, name: str, value: str) -> State:
     return dataclasses.replace(state, properties={**state.properties, name: value})
 
 
-def difference(expected: State, found: State) -> str | None:
+def difference(expected: State, found: State, *, column_order: bool = True) -> str | None:
     """Say how two states differ in rows, schema or properties; None where they do not.
 
-    The order of rows is nothing. Of the properties in ``delta.``, only constraints are compared:
+    The order of rows is nothing, that of columns is where ``column_order`` says so. Of the properties in ``delta.``, only constraints are compared:
     others come with protocol features.
 
     >>> one = State(pa.schema([("n", pa.int64())]))
     >>> difference(one, append(one, pa.table({"n": [1]})))
     "0 rows expected, 1 found: too many: [('int 1',)]"
     """
-    if (want := _shape(expected.schema)) != (have := _shape(found.schema)):
+    want, have = _shape(expected.schema), _shape(found.schema)
+    if want != have and (column_order or sorted(want) != sorted(have)):
         return f"columns {want} expected, {have} found"
     if (wanted := _own(expected.properties)) != (had := _own(found.properties)):
         return f"properties {wanted} expected, {had} found"
     if expected.partition_by != found.partition_by:
         return f"partitioned by {expected.partition_by} expected, by {found.partition_by} found"
-    lacking, extra = _bag(expected), _bag(found)
+    names = expected.schema.names
+    lacking, extra = _bag(expected.rows, names), _bag(found.rows, names)
     for key in list(lacking):
         common = min(len(lacking[key]), len(extra.get(key, ())))
         if common:
@@ -240,10 +242,9 @@ def difference(expected: State, found: State) -> str | None:
     return text + (f": too many: {surplus[:3]}" if surplus else "")
 
 
-def _bag(state: State) -> dict[str, list[tuple[Any, ...]]]:
-    names = state.schema.names
+def _bag(rows: Iterable[Row], names: list[str]) -> dict[str, list[tuple[Any, ...]]]:
     bag: dict[str, list[tuple[Any, ...]]] = {}
-    for row in state.rows:
+    for row in rows:
         form = tuple(canonical(row[name]) for name in names)
         bag.setdefault(repr(form), []).append(form)
     return bag

@@ -15,7 +15,7 @@ from lakehouse.table.handle import Table
 from lakehouse.testing import model
 from lakehouse.testing.model import Model, Predicate, State
 
-SCHEMA = pa.schema([("id", pa.int64()), ("part", pa.string()), ("n", pa.int32())])
+SCHEMA = pa.schema([("id", pa.int64()), ("n", pa.int32()), ("part", pa.string())])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Work:
     def rows(self) -> pa.Table:
         """Return two rows of the part."""
         ids = [self.first_id, self.first_id + 1]
-        values = [{"id": i, "part": self.part, "n": i * 10} for i in ids]
+        values = [{"id": i, "n": i * 10, "part": self.part} for i in ids]
         return pa.Table.from_pylist(values, schema=SCHEMA)
 
     @property
@@ -141,7 +141,17 @@ OPERATIONS: tuple[Operation, ...] = (
 
 
 def _files(table: Table, work: Work) -> list[str]:
-    """Return the files that hold rows of the part, or may."""
-    found = table.read(where=work.where.sql).to_arrow_table()
-    del found
-    return [str(path) for path in table.files()["path"].to_pylist()]
+    """Return the files that may hold rows of the part."""
+    found = table.files()
+    least, most = (
+        ("partition.part", "partition.part")
+        if "part" in table.partition_by
+        else ("min.part", "max.part")
+    )
+    return [
+        str(path)
+        for path, low, high in zip(
+            *(found[name].to_pylist() for name in ("path", least, most)), strict=True
+        )
+        if low is None or high is None or low <= work.part <= high
+    ]

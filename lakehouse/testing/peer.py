@@ -7,13 +7,14 @@ from types import MappingProxyType
 
 import deltalake
 from deltalake import CommitProperties, Transaction
-from deltalake.exceptions import DeltaError, DeltaProtocolError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lakehouse.testing.operations import Work
 
 Handle = deltalake.DeltaTable
 # What it raises where it refuses; a panic of its Rust code is no Exception.
-REFUSALS = (DeltaError, DeltaProtocolError, ValueError, OSError)
+REFUSALS = (DeltaError, ValueError, OSError)
+Conflict = CommitFailedError
 
 
 def open_stale(uri: str) -> Handle:
