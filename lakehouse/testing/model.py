@@ -78,11 +78,17 @@ def append(
     """
     if _is_done(state, key):
         return state
-    state = _marked(state, key)
     schema = _extended(state.schema, given.schema, schema_mode)
     rows = _rows(given, schema)
     _check(rows, schema, state.constraints)
-    return dataclasses.replace(state, schema=schema, rows=(*_filled(state.rows, schema), *rows))
+    if not rows and schema == state.schema:
+        return state  # a write of nothing leaves no trace, its key included
+    return dataclasses.replace(
+        state,
+        schema=schema,
+        rows=(*_filled(state.rows, schema), *rows),
+        transactions=_marked(state, key),
+    )
 
 
 def overwrite(
@@ -101,15 +107,21 @@ def overwrite(
         kept = tuple(row for row in state.rows if not _holds(where, row))
         if not all(_holds(where, row) for row in given.to_pylist()):
             raise Refused("new rows lie outside of the part that they replace")
+    schema = state.schema
     if schema_mode == "overwrite":
         if not set(state.partition_by) <= set(given.schema.names):
             raise Refused("the new columns lack a partition column")
-        state = dataclasses.replace(state, schema=given.schema)
-    return append(
-        dataclasses.replace(state, rows=kept),
-        given,
-        schema_mode="strict" if schema_mode == "overwrite" else schema_mode,
-        key=key,
+        schema = given.schema
+    schema = _extended(schema, given.schema, schema_mode)
+    rows = _rows(given, schema)
+    _check(rows, schema, state.constraints)
+    if not rows and len(kept) == len(state.rows) and schema == state.schema:
+        return state
+    return dataclasses.replace(
+        state,
+        schema=schema,
+        rows=(*_filled(kept, schema), *rows),
+        transactions=_marked(state, key),
     )
 
 
@@ -211,7 +223,7 @@ def set_property(state: State, name: str, value: str) -> State:
 
 
 def difference(expected: State, found: State, *, column_order: bool = True) -> str | None:
-    """Say how two states differ in rows, schema or properties; None where they do not.
+    """Say how two states differ; None where they do not.
 
     The order of rows is nothing, that of columns is where ``column_order`` says so. Of the properties in ``delta.``, only constraints are compared:
     others come with protocol features.
@@ -223,6 +235,8 @@ def difference(expected: State, found: State, *, column_order: bool = True) -> s
     want, have = _shape(expected.schema), _shape(found.schema)
     if want != have and (column_order or sorted(want) != sorted(have)):
         return f"columns {want} expected, {have} found"
+    if expected.transactions != found.transactions:
+        return f"transactions {expected.transactions} expected, {found.transactions} found"
     if (wanted := _own(expected.properties)) != (had := _own(found.properties)):
         return f"properties {wanted} expected, {had} found"
     if expected.partition_by != found.partition_by:
@@ -277,10 +291,8 @@ def _is_done(state: State, key: tuple[str, int] | None) -> bool:
     return key is not None and state.transactions.get(key[0], -1) >= key[1]
 
 
-def _marked(state: State, key: tuple[str, int] | None) -> State:
-    if key is None:
-        return state
-    return dataclasses.replace(state, transactions={**state.transactions, key[0]: key[1]})
+def _marked(state: State, key: tuple[str, int] | None) -> Mapping[str, int]:
+    return state.transactions if key is None else {**state.transactions, key[0]: key[1]}
 
 
 def _extended(schema: pa.Schema, given: pa.Schema, mode: SchemaMode) -> pa.Schema:
