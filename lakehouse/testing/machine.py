@@ -52,9 +52,9 @@ class TableMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory(prefix="lakehouse-machine-")
-        self._lakes: list[Lake] = [connect(self._folder.name, durable=False)]
-        self._lakes.append(connect(self._folder.name, durable=False))
+        self._lakes = [self._connected(), self._connected()]
         self._check = Engine({"threads": 1})
+        self._opener = Opener.of(self._check)
         self._steps = 0
 
     @initialize(state=steps.new_tables())
@@ -113,7 +113,7 @@ class TableMachine(RuleBasedStateMachine):
     def reopen(self, handle: int) -> None:
         """Close a lake and open it again: nothing is remembered."""
         self._lakes[handle].close()
-        self._lakes[handle] = connect(self._folder.name, durable=False)
+        self._lakes[handle] = self._connected()
         self._count("reopen")
 
     @rule(data=st.data())
@@ -209,7 +209,7 @@ class TableMachine(RuleBasedStateMachine):
         before = self._model
         storage = open_storage(Path(self._uri), durable=False)
         ambush = Ambush(lambda: self._do(first, 0))
-        stale = Opener.of(self._check).open(storage.wrapped(ambush.around))
+        stale = self._opener.open(storage.wrapped(ambush.around))
         failed: Exception | None = None
         try:
             second.perform(stale)
@@ -245,6 +245,9 @@ class TableMachine(RuleBasedStateMachine):
             found = read(self._uri, version).select(self._model.versions[version].schema.names)
             assert canonical_rows(found) == wanted, f"{name} at version {version}"
         self._count("judged")
+
+    def _connected(self) -> Lake:
+        return connect(self._folder.name, durable=False, duckdb_config={"threads": 1})
 
     def _table(self, handle: int) -> Table:
         return self._lakes[handle].table(_NAME)

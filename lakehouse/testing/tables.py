@@ -53,7 +53,7 @@ class Opener:
 
     @classmethod
     def of(cls, engine: Engine) -> Opener:
-        """Return the opener of an engine."""
+        """Return the opener of an engine; it must be the only one, as it defines views there."""
         return cls(engine, Scanner(engine))
 
     def open(self, place: Path | Storage) -> Table:
