@@ -29,10 +29,11 @@ from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import register
 from lakehouse.lake.lake import Lake, connect
 from lakehouse.table.handle import Table
-from lakehouse.testing import model, steps
+from lakehouse.testing import changes, model, steps
 from lakehouse.testing.ambush import Ambush
 from lakehouse.testing.comparison import canonical_rows
-from lakehouse.testing.judges import JUDGES, observed
+from lakehouse.testing.judges import verdicts
+from lakehouse.testing.reading import observed
 from lakehouse.testing.model import Model, Refused, State, difference
 from lakehouse.testing.predicates import predicates
 from lakehouse.testing.rows import rows
@@ -66,68 +67,44 @@ class TableMachine(RuleBasedStateMachine):
         self.done["runs"] += 1
 
     @rule(data=st.data(), handle=st.integers(0, 1))
-    def append(self, data: st.DataObject, handle: int) -> None:
-        """Append rows, some of them twice with one key."""
-        self._do(data.draw(steps.appends(self._model.latest)), handle)
+    def write(self, data: st.DataObject, handle: int) -> None:
+        """Append or overwrite."""
+        self._do(data.draw(steps.writes(self._model)), handle)
 
     @rule(data=st.data(), handle=st.integers(0, 1))
-    def overwrite(self, data: st.DataObject, handle: int) -> None:
-        """Replace all rows."""
-        self._do(data.draw(steps.overwrites(self._model.latest)), handle)
-
-    @precondition(lambda self: len(self._model.latest.schema) < steps.MOST_COLUMNS)
-    @rule(data=st.data(), handle=st.integers(0, 1))
-    def write_wider(self, data: st.DataObject, handle: int) -> None:
-        """Write rows with a new column."""
-        self._do(data.draw(steps.wider_writes(self._model.latest)), handle)
+    def change(self, data: st.DataObject, handle: int) -> None:
+        """Delete, restore or rewrite."""
+        self._do(data.draw(changes.changes(self._model, self._check)), handle)
 
     @rule(data=st.data(), handle=st.integers(0, 1))
-    def overwrite_schema(self, data: st.DataObject, handle: int) -> None:
-        """Replace rows and columns."""
-        self._do(data.draw(steps.overwrites_of_the_schema(self._model.latest)), handle)
-
-    @rule(data=st.data(), handle=st.integers(0, 1))
-    def restore(self, data: st.DataObject, handle: int) -> None:
-        """Go back to a version."""
-        self._do(data.draw(steps.restores(len(self._model.versions))), handle)
-
-    @rule(data=st.data(), handle=st.integers(0, 1))
-    def rewrite(self, data: st.DataObject, handle: int) -> None:
-        """Rewrite some files."""
-        self._do(data.draw(steps.rewrites()), handle)
+    def alter(self, data: st.DataObject, handle: int) -> None:
+        """Change columns or properties."""
+        self._do(data.draw(changes.alterations(self._model.latest)), handle)
 
     @rule(data=st.data())
     def race(self, data: st.DataObject) -> None:
         """Let one handle commit just before another, which has planned already, does."""
-        first = data.draw(steps.any_step(self._model), label="first")
-        second = data.draw(steps.any_step(self._model), label="second")
+        first = data.draw(changes.any_step(self._model, self._check), label="first")
+        second = data.draw(changes.any_step(self._model, self._check), label="second")
         self._race(first, second)
 
-    @rule(handle=st.integers(0, 1))
-    def checkpoint(self, handle: int) -> None:
-        """Write a checkpoint."""
-        self._table(handle).checkpoint()
-        self._count("checkpoint")
-
-    @rule(handle=st.integers(0, 1))
-    def reopen(self, handle: int) -> None:
-        """Close a lake and open it again: nothing is remembered."""
-        self._lakes[handle].close()
-        self._lakes[handle] = self._connected()
-        self._count("reopen")
-
-    @rule(data=st.data())
-    def travel(self, data: st.DataObject) -> None:
-        """Read a version of the past."""
-        version = data.draw(st.integers(0, len(self._model.versions) - 1))
-        self._same(self._model.versions[version], version)
-        self._count("travel")
+    @rule(handle=st.integers(0, 1), reopen=st.booleans())
+    def settle(self, handle: int, *, reopen: bool) -> None:
+        """Write a checkpoint, or close a lake and open it again: nothing is remembered."""
+        if not reopen:
+            self._table(handle).checkpoint()
+        else:
+            self._lakes[handle].close()
+            self._lakes[handle] = self._connected()
+        self._count("reopen" if reopen else "checkpoint")
 
     @rule(data=st.data(), handle=st.integers(0, 1))
     def query(self, data: st.DataObject, handle: int) -> None:
-        """Read rows by a predicate, now and of the past."""
+        """Read rows by a predicate, now and of the past, as a table's reader and by SQL."""
         version = data.draw(st.integers(0, len(self._model.versions) - 1))
-        table = _arrow(self._model.versions[version])
+        state = self._model.versions[version]
+        self._same(state, version)
+        table = changes.as_arrow(state)
         where = data.draw(predicates(table))
         with self._check.work("check a predicate") as cursor:
             source = register(cursor, table).name
@@ -240,11 +217,12 @@ class TableMachine(RuleBasedStateMachine):
         assert wrong is None, f"version {version}: {wrong}"
 
     def _judge(self, version: int) -> None:
-        wanted = canonical_rows(_arrow(self._model.versions[version]))
-        for name, read in JUDGES.items():
-            found = read(self._uri, version).select(self._model.versions[version].schema.names)
-            assert canonical_rows(found) == wanted, f"{name} at version {version}"
-        self._count("judged")
+        state = self._model.versions[version]
+        wanted = canonical_rows(changes.as_arrow(state))
+        for name, found in verdicts(self._uri, version):
+            ordered = canonical_rows(found.select(state.schema.names))
+            assert ordered == wanted, f"{name} at version {version}"
+            self._count(f"judged by {name}")
 
     def _connected(self) -> Lake:
         return connect(self._folder.name, durable=False, duckdb_config={"threads": 1})
@@ -270,10 +248,6 @@ def _expect_refusal(step: Step, table: Table) -> None:
         note(f"refused: {error}")
     else:
         raise AssertionError(f"{step.name} should have been refused")
-
-
-def _arrow(state: State) -> pa.Table:
-    return pa.Table.from_pylist([dict(row) for row in state.rows], schema=state.schema)
 
 
 def _is_plain(state: State) -> bool:

@@ -24,7 +24,7 @@ from lakehouse.delta.snapshot import read_commit
 from lakehouse.duck.engine import Engine
 from lakehouse.testing import peer
 from lakehouse.testing.ambush import Ambush
-from lakehouse.testing.judges import observed
+from lakehouse.testing.reading import observed
 from lakehouse.testing.model import Model, Refused, State, difference
 from lakehouse.testing.operations import OPERATIONS, Operation, Work
 from lakehouse.testing.tables import KINDS, Opener, Prepared

@@ -111,7 +111,7 @@ def overwrite(
     if schema_mode == "overwrite":
         if not set(state.partition_by) <= set(given.schema.names):
             raise Refused("the new columns lack a partition column")
-        schema = given.schema
+        schema = pa.schema([field.with_nullable(True) for field in given.schema])
     schema = _extended(schema, given.schema, schema_mode)
     rows = _rows(given, schema)
     _check(rows, schema, state.constraints)
@@ -188,9 +188,28 @@ def drop_column(state: State, name: str) -> State:
     _columns(state.schema, [name])
     if name in state.partition_by:
         raise Refused(f"{name} partitions the table")
+    if len(state.schema) == len(state.partition_by) + 1:
+        raise Refused("data files would hold nothing")
     schema = state.schema.remove(state.schema.get_field_index(name))
     rows = tuple({k: v for k, v in row.items() if k != name} for row in state.rows)
     return dataclasses.replace(state, schema=schema, rows=rows)
+
+
+def set_not_null(state: State, name: str) -> State:
+    """Let no NULL into a column, which must hold none."""
+    _columns(state.schema, [name])
+    position = state.schema.get_field_index(name)
+    schema = state.schema.set(position, state.schema.field(position).with_nullable(False))
+    _check(state.rows, schema, {})
+    return dataclasses.replace(state, schema=schema)
+
+
+def drop_not_null(state: State, name: str) -> State:
+    """Let NULL into a column."""
+    _columns(state.schema, [name])
+    position = state.schema.get_field_index(name)
+    field = state.schema.field(position).with_nullable(True)
+    return dataclasses.replace(state, schema=state.schema.set(position, field))
 
 
 def add_constraint(state: State, name: str, condition: Predicate) -> State:
@@ -300,9 +319,17 @@ def _extended(schema: pa.Schema, given: pa.Schema, mode: SchemaMode) -> pa.Schem
     new = [field for field in given if field.name.casefold() not in known]
     if new and mode == "strict":
         raise Refused(f"the table has no column {new[0].name}")
+    for field in given:
+        if field.name in schema.names and not _fits(field.type, schema.field(field.name).type):
+            raise Refused(f"{field.name} has another type")
     for field in new:
         schema = schema.append(field.with_nullable(True))
     return schema
+
+
+def _fits(given: pa.DataType, wanted: pa.DataType) -> bool:
+    both_whole = pa.types.is_integer(given) and pa.types.is_integer(wanted)
+    return both_whole or _plain(given) == _plain(wanted)
 
 
 def _rows(given: pa.Table, schema: pa.Schema) -> list[Row]:

@@ -104,7 +104,11 @@ OPERATIONS: tuple[Operation, ...] = (
         None,
         lambda table, work: model.overwrite(table.latest, work.rows, where=work.where),
     ),
-    Operation("delete", None, lambda table, work: model.delete(table.latest, work.where)),
+    Operation(
+        "delete",
+        lambda table, work: table.delete(work.where.sql),
+        lambda table, work: model.delete(table.latest, work.where),
+    ),
     Operation(
         "update", None, lambda table, work: model.update(table.latest, {"n": 7}, work.where)
     ),
@@ -121,8 +125,28 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "add column",
-        None,
+        lambda table, work: table.alter().add_column(work.name, "VARCHAR"),
         lambda table, work: model.add_column(table.latest, pa.field(work.name, pa.string())),
+    ),
+    Operation(
+        "widen column",
+        lambda table, work: table.alter().change_type("n", "BIGINT"),
+        lambda table, work: model.widen(table.latest, "n", pa.int64()),
+    ),
+    Operation(
+        "rename column",
+        lambda table, work: table.alter().rename_column("n", work.name),
+        lambda table, work: model.rename_column(table.latest, "n", work.name),
+    ),
+    Operation(
+        "drop column",
+        lambda table, work: table.alter().drop_column("n"),
+        lambda table, work: model.drop_column(table.latest, "n"),
+    ),
+    Operation(
+        "set not null",
+        lambda table, work: table.alter().set_not_null("part"),
+        lambda table, work: model.set_not_null(table.latest, "part"),
     ),
     Operation(
         "add constraint",
@@ -131,7 +155,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "set property",
-        None,
+        lambda table, work: table.alter().set_properties({work.name: "yes"}),
         lambda table, work: model.set_property(table.latest, work.name, "yes"),
     ),
     Operation(

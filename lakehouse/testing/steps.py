@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -124,37 +123,12 @@ def new_columns(draw: st.DrawFn, state: State) -> pa.Field:
     return pa.field(draw(names), draw(data_types()))
 
 
-@st.composite
-def restores(draw: st.DrawFn, versions: int) -> Step:
-    """Draw the restoring of one of so many versions, newest first."""
-    version = versions - 1 - draw(st.integers(0, versions - 1))
-    return Step(
-        "restore",
-        lambda table: table.restore(version=version),
-        lambda table: model.restore(table, version),
-    )
-
-
-@st.composite
-def rewrites(draw: st.DrawFn) -> Step:
-    """Draw the rewriting of all or some of a table's files."""
-    seed, share = draw(st.integers(0, 99)), draw(st.sampled_from((0.5, 1.0)))
-
-    def perform(table: Table) -> object:
-        paths = sorted(table.files()["path"].to_pylist())
-        chance = random.Random(seed)
-        return table.rewrite([path for path in paths if chance.random() < share])
-
-    return Step("rewrite", perform, lambda table: table.latest)
-
-
-def any_step(table: Model, *, oldest: int = 0) -> st.SearchStrategy[Step]:
-    """Draw any operation on a table; versions before ``oldest`` are gone."""
+def writes(table: Model) -> st.SearchStrategy[Step]:
+    """Draw any writing of rows."""
     state = table.latest
-    kinds = [appends(state), appends(state), overwrites(state), rewrites()]
+    kinds = [appends(state), appends(state), overwrites(state), overwrites_of_the_schema(state)]
     if len(state.schema) < MOST_COLUMNS:
         kinds.append(wider_writes(state))
-    kinds.append(restores(len(table.versions) - oldest))
     return st.one_of(kinds)
 
 
