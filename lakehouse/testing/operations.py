@@ -101,7 +101,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "overwrite part",
-        None,
+        lambda table, work: table.overwrite(work.rows, where=work.where.sql),
         lambda table, work: model.overwrite(table.latest, work.rows, where=work.where),
     ),
     Operation(
@@ -150,7 +150,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "add constraint",
-        None,
+        lambda table, work: table.alter().add_constraint(work.name, work.positive.sql),
         lambda table, work: model.add_constraint(table.latest, work.name, work.positive),
     ),
     Operation(

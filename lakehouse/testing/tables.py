@@ -20,6 +20,7 @@ from lakehouse.delta.schema import Struct
 from lakehouse.delta.types import schema_from_arrow
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
+from lakehouse.table.background import Background
 from lakehouse.table.create import create
 from lakehouse.table.handle import Table
 from lakehouse.testing import model
@@ -50,16 +51,17 @@ class Opener:
 
     engine: Engine
     scanner: Scanner
+    background: Background
 
     @classmethod
     def of(cls, engine: Engine) -> Opener:
         """Return the opener of an engine; it must be the only one, as it defines views there."""
-        return cls(engine, Scanner(engine))
+        return cls(engine, Scanner(engine), Background(engine))
 
     def open(self, place: Path | Storage) -> Table:
         """Return a handle that has read nothing yet."""
         storage = place if isinstance(place, Storage) else open_storage(place, durable=False)
-        return Table("t", storage, self.engine, self.scanner)
+        return Table("t", storage, self.engine, self.scanner, self.background)
 
 
 def plain(folder: Path, opener: Opener, *, partition_by: tuple[str, ...] = ()) -> Prepared:
