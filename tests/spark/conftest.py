@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items) -> None:
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory) -> Iterator[Any]:
     try:
-        session = start(tmp_path_factory.mktemp("spark"), {})
+        session = start(tmp_path_factory.mktemp("spark"))
     except NotStartedError as error:
         pytest.exit(str(error), returncode=1)
     yield session

@@ -3,9 +3,10 @@
 import importlib.util
 import os
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from tests.spark import log_store
 
 DELTA = "io.delta:delta-spark_2.13:4.0.0"
 SETTINGS = {
@@ -24,6 +25,7 @@ SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
+    **log_store.SETTINGS,
 }
 # Where systems keep the authorities that Java trusts: a network may have one of its own.
 _TRUSTED = ("/etc/ssl/certs/java/cacerts", "/etc/pki/java/cacerts")
@@ -34,7 +36,7 @@ class NotStartedError(Exception):
     """Say why Spark did not start, and what to do."""
 
 
-def start(folder: Path, settings: Mapping[str, str]) -> Any:
+def start(folder: Path) -> Any:
     """Start Spark with Delta in this process; return its session.
 
     ``folder`` takes what Spark says and its own files. Raises NotStartedError.
@@ -52,13 +54,15 @@ def start(folder: Path, settings: Mapping[str, str]) -> Any:
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     warehouse = {"spark.sql.warehouse.dir": (folder / "warehouse").as_uri()}
     conf = SparkConf(loadDefaults=False).setMaster("local[2]").setAppName("judge")
-    conf.setAll([*SETTINGS.items(), *warehouse.items(), *settings.items()])
+    conf.setAll([*SETTINGS.items(), *warehouse.items()])
     with said.open("wb") as log:
         try:
             gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
         except (PySparkRuntimeError, OSError) as error:
             raise NotStartedError(_reason(said.read_text(errors="replace"), home)) from error
-    return SparkSession(SparkContext(conf=conf, gateway=gateway))
+    session = SparkSession(SparkContext(conf=conf, gateway=gateway))
+    log_store.install(session, folder / "classes")
+    return session
 
 
 def _java_home(folder: Path) -> Path | None:
