@@ -15,7 +15,9 @@ from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta import log
 from lakehouse.delta.codec import from_lines
+from lakehouse.delta.features import is_on
 from lakehouse.delta.files import FileIndex, Layout
+from lakehouse.delta.in_commit import ENABLED, time_of
 from lakehouse.delta.protocol import check_readable
 from lakehouse.delta.replay import Base, Tail, nothing, read_checkpoint, replay
 from lakehouse.delta.schema import Struct, schema_from_json
@@ -96,7 +98,7 @@ def load(
                 continue
             raise first_error or error from error
         if segment.checkpoint is None:
-            return _build(storage, engine, segment, nothing())
+            return _build(storage, engine, segment, nothing(), listing)
         try:
             base = read_checkpoint(storage, segment.checkpoint, engine)
             if base.tail.metadata is None or base.tail.protocol is None:
@@ -107,7 +109,7 @@ def load(
             first_error = first_error or error
             unusable.add(segment.checkpoint.paths)
             continue
-        return _build(storage, engine, segment, base)
+        return _build(storage, engine, segment, base, listing)
 
 
 def load_latest(storage: Storage, engine: Engine) -> Snapshot:
@@ -160,7 +162,9 @@ def read_commit(storage: Storage, version: int) -> list[act.Action]:
     return from_lines(storage.read(path), where=path)
 
 
-def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -> Snapshot:
+def _build(
+    storage: Storage, engine: Engine, segment: log.Segment, base: Base, listing: log.Listing
+) -> Snapshot:
     tail = replay(read_commit(storage, commit.version) for commit in segment.commits)
     metadata = tail.metadata or base.tail.metadata
     protocol = tail.protocol or base.tail.protocol
@@ -173,7 +177,8 @@ def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -
     check_readable(protocol)
     _check_paths(tail)
     _check_names(base.files["file"])
-    modified = segment.commits[-1].modified if segment.commits else 0
+    tail = tail if segment.commits else _with_time(tail, storage, segment, metadata)
+    modified = next((c.modified for c in listing.commits if c.version == segment.version), 0)
     old = FileIndex(base.files, _layout(metadata))
     return Snapshot(
         storage=storage,
@@ -193,10 +198,20 @@ def _layout(metadata: act.Metadata) -> Layout:
 
 
 def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:
-    enabled = metadata.configuration.get("delta.enableInCommitTimestamps", "").lower() == "true"
-    if enabled and tail.in_commit_timestamp is not None:
+    if is_on(metadata.configuration, ENABLED) and tail.in_commit_timestamp is not None:
         return tail.in_commit_timestamp
     return modified
+
+
+def _with_time(tail: Tail, storage: Storage, segment: log.Segment, metadata: act.Metadata) -> Tail:
+    """Return the tail with the commit's own time, which a checkpoint of it does not keep."""
+    if not is_on(metadata.configuration, ENABLED):
+        return tail
+    path = log.commit_path(segment.version)
+    body = storage.read_or_none(path)
+    if body is None:
+        return tail
+    return dataclasses.replace(tail, in_commit_timestamp=time_of(from_lines(body, where=path)))
 
 
 def _check_paths(tail: Tail) -> None:

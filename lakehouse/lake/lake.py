@@ -21,6 +21,7 @@ from lakehouse.delta.log import LOG
 from lakehouse.delta.snapshot import load_latest
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.duck.errors import NameErrors
+from lakehouse.lake.alter_statement import AlterStatement, parse_alter
 from lakehouse.lake.explain import Explain, explain
 from lakehouse.scan.names import At, Reference, references
 from lakehouse.scan.read import Params, Prepared, Scanner
@@ -261,12 +262,28 @@ class Lake:
         ``AT (TIMESTAMP => '2024-01-31 12:00')`` reads an earlier state. ``params`` are a sequence
         for ``?`` or ``$1``, or a mapping for ``$name``. Only files that may hold matching rows
         are opened; `explain` shows which.
+
+        ``ALTER TABLE`` changes a table at once, and returns the report of `Table.alter` as a row.
         """
+        statement = parse_alter(query)
+        if statement is not None:
+            return self._engine.rows([self._alter(statement)])
         return self._prepare(query, params).relation()
 
     def explain(self, query: str, params: Params = None) -> Explain:
         """Show which files a query reads of each table and which it skips, and DuckDB's plan."""
         return explain(self._prepare(query, params))
+
+    def _alter(self, statement: AlterStatement) -> dict[str, Any]:
+        if statement.verb == "rename_table":
+            new = statement.arguments["to"]
+            layer = "" if "." in new else statement.table.partition(".")[0] + "."
+            return {
+                "operation": "rename",
+                "name": self.rename_table(statement.table, layer + new).name,
+            }
+        verb = getattr(self.table(statement.table).alter(), statement.verb)
+        return dataclasses.asdict(verb(**statement.arguments))
 
     def _prepare(self, query: str, params: Params) -> Prepared:
         state = self._catalog.state

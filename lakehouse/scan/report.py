@@ -15,12 +15,17 @@ _INDEX_COLUMN = re.compile(r"'(?:[^']|'')*'|\b(?P<kind>min|max|nulls|nan|p)(?P<n
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TableRef:
-    """Name a snapshot in SQL: ``schema.name``, and how reports call it."""
+    """Name a snapshot in SQL: ``schema.name``, and how reports call it.
+
+    ``numbered`` gives the view one more column, `file_column`: the number of a row's file among
+    those that are read.
+    """
 
     schema: str
     name: str
     shown: str
     snapshot: Snapshot
+    numbered: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -22,7 +22,17 @@ from lakehouse.duck.rows import Rows
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
-from lakehouse.table import listing, rewriting, second_opinion, timeline, writing
+from lakehouse.table import (
+    deleting,
+    listing,
+    restoring,
+    rewriting,
+    second_opinion,
+    timeline,
+    writing,
+)
+from lakehouse.table.alter import Alter
+from lakehouse.table.altering import Target
 from lakehouse.table.idempotency import parse_key
 from lakehouse.table.reports import Commit, TableDetail, WriteReport
 
@@ -81,7 +91,7 @@ class Table:
         self,
         rows: Rows,
         *,
-        schema_mode: writing.AppendMode = "strict",
+        schema_mode: writing.AppendMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
     ) -> WriteReport:
@@ -89,8 +99,10 @@ class Table:
 
         ``rows`` are an Arrow table or reader (read as a stream), a pandas or Polars frame, a
         DuckDB relation, or a list of dicts. Columns match by name; those that the rows lack
-        become NULL. ``schema_mode="add"`` adds columns that the table lacks. ``metadata`` is
-        kept in the table's history. ``idempotency_key`` is a job's name and a number that grows,
+        become NULL. ``schema_mode`` says how the table may change to take them: ``"strict"``
+        not at all, ``"add"`` by columns and struct fields that it lacks, ``"widen"`` also by
+        wider types and by letting columns be NULL; default is the table's property
+        ``lakehouse.schemaMode``, or strict. ``metadata`` is kept in the table's history. ``idempotency_key`` is a job's name and a number that grows,
         such as ``("daily-load", 17)``: a second call with it, or with a smaller number, writes
         nothing and reports the first, so that a job may be tried again after any error.
 
@@ -101,6 +113,7 @@ class Table:
             self.snapshot(),
             rows,
             engine=self._engine,
+            scanner=self._scanner,
             schema_mode=schema_mode,
             metadata=metadata,
             key=parse_key(idempotency_key),
@@ -112,7 +125,7 @@ class Table:
         self,
         rows: Rows,
         *,
-        schema_mode: writing.OverwriteMode = "strict",
+        schema_mode: writing.OverwriteMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
     ) -> WriteReport:
@@ -125,6 +138,61 @@ class Table:
             rows,
             engine=self._engine,
             schema_mode=schema_mode,
+            metadata=metadata,
+            key=parse_key(idempotency_key),
+        )
+        self._remember(after)
+        return report
+
+    def alter(
+        self,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        idempotency_key: tuple[str, int] | None = None,
+    ) -> Alter:
+        """Change columns, constraints, properties and the description: a commit a verb.
+
+        ``metadata`` and ``idempotency_key`` are those of `append`, for the one verb that follows.
+
+        >>> import tempfile, lakehouse
+        >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
+        ...     table = lake.create_table("silver.t", {"id": "INTEGER"})
+        ...     report = table.alter().add_column("name", "VARCHAR", comment="as on the invoice")
+        ...     report = table.alter().rename_column("name", "customer")
+        ...     report = table.alter().change_type("id", "BIGINT")
+        ...     table.schema.names, str(table.schema.field("id").type)
+        (['id', 'customer'], 'int64')
+        """
+        target = Target(self.snapshot, self._remember, self._engine, self._scanner)
+        return Alter(target, metadata=metadata, key=parse_key(idempotency_key))
+
+    def delete(
+        self,
+        where: str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        idempotency_key: tuple[str, int] | None = None,
+    ) -> WriteReport:
+        """Delete the rows for which a SQL predicate is true, in one commit.
+
+        Rows for which it is NULL stay. Files in which no row matches are not touched; those of
+        which all rows match, whole partitions for example, are dropped unread. The current time
+        in a predicate is that of the call. Raises InputError for a predicate with a subquery or
+        with functions such as ``random()``, and for append-only tables.
+
+        >>> import lakehouse
+        >>> table = lakehouse.connect("lake").create_table("silver.orders", {"id": "BIGINT"})
+        >>> report = table.append([{"id": 1}, {"id": 2}, {"id": None}])
+        >>> table.delete("id < 2").rows_deleted
+        1
+        >>> table.read().fetchall()
+        [(2,), (None,)]
+        """
+        after, report = deleting.delete(
+            self.snapshot(),
+            where,
+            engine=self._engine,
+            scanner=self._scanner,
             metadata=metadata,
             key=parse_key(idempotency_key),
         )
@@ -145,7 +213,7 @@ class Table:
         if (version is None) == (timestamp is None):
             raise InputError("restore needs a version or a timestamp, and not both")
         target = self.snapshot(version=version, timestamp=timestamp)
-        after, report = writing.restore(
+        after, report = restoring.restore(
             self.snapshot(), target, engine=self._engine, metadata=metadata
         )
         self._remember(after)

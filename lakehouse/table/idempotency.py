@@ -86,4 +86,11 @@ def _report(version: int, actions: list[act.Action], operation: str) -> WriteRep
     info = next((a.values for a in actions if isinstance(a, act.CommitInfo)), {})
     metrics: Any = info.get("operationMetrics") or {}
     rows = int(metrics.get("numOutputRows", 0))
-    return write_report(operation, version, actions, rows=rows, replayed=True)
+    return write_report(
+        operation,
+        version,
+        actions,
+        rows=rows,
+        rows_deleted=int(metrics.get("numDeletedRows", 0)),
+        replayed=True,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from catalog.errors import InputError, NotFoundError
 from catalog.storage import Storage
 from lakehouse.delta.actions import CommitInfo
 from lakehouse.delta.codec import from_lines
+from lakehouse.delta.in_commit import newest_at
 from lakehouse.delta.log import CommitFile, commit_path, read_listing
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.table.reports import Commit
@@ -36,21 +37,30 @@ def version_at(snapshot: Snapshot, moment: datetime | str) -> int:
     commits = read_listing(snapshot.storage).commits
     if not commits:
         return snapshot.version
-    times = monotone_times(commits)
-    if snapshot.properties.get("delta.enableInCommitTimestamps", "").lower() == "true":
-        times = [
-            _in_commit_timestamp(snapshot.storage, file, fallback)
-            for file, fallback in zip(commits, times, strict=True)
-        ]
-    found = [file.version for file, time in zip(commits, times, strict=True) if time <= millis]
-    if not found:
-        first = datetime.fromtimestamp(times[0] / 1000, UTC)
+    by_version = {commit.version: commit for commit in commits}
+
+    def files(versions: Sequence[int]) -> list[int]:
+        return monotone_times(by_version[version] for version in versions)
+
+    def own(version: int) -> int:
+        value = _info(snapshot.storage, version).get("inCommitTimestamp")
+        return value if isinstance(value, int) else by_version[version].modified
+
+    found = newest_at(
+        millis,
+        [commit.version for commit in commits],
+        configuration=snapshot.properties,
+        files=files,
+        own=own,
+    )
+    if found is None:
+        first = _commit(snapshot.storage, commits[0], commits[0].modified)
         raise NotFoundError(
             f"the table has no version as of {wanted.isoformat()}; its first one that is left is "
-            f"version {commits[0].version} of {first.isoformat()}",
+            f"version {first.version} of {first.timestamp.isoformat()}",
             next_step="Ask for a later time",
         )
-    return found[-1]
+    return found
 
 
 def monotone_times(commits: Iterable[CommitFile]) -> list[int]:
@@ -97,11 +107,6 @@ def _commit(storage: Storage, file: CommitFile, millis: int) -> Commit:
         user=values.get("userName"),
         metadata=_decoded(user_metadata),
     )
-
-
-def _in_commit_timestamp(storage: Storage, file: CommitFile, fallback: int) -> int:
-    value = _info(storage, file.version).get("inCommitTimestamp")
-    return value if isinstance(value, int) else fallback
 
 
 def _info(storage: Storage, version: int) -> dict[str, Any]:

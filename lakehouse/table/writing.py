@@ -1,31 +1,41 @@
-"""The writing verbs: append, overwrite, restore. Each plans changes and leaves the rest to commit."""
+"""The writing verbs append and overwrite. Each plans changes and leaves the rest to commit."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+import uuid
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
-from catalog.errors import ConflictError, InputError, StorageError
+from catalog.errors import ConflictError, DataError, InputError, StorageError
 from lakehouse.delta import actions as act
-from lakehouse.delta.commit import Change, Committed, commit
+from lakehouse.delta.commit import Change, commit
 from lakehouse.delta.conflict import Reads
-from lakehouse.delta.protocol import check_writable, upgraded
-from lakehouse.delta.schema import Struct
+from lakehouse.delta.protocol import check_writable
+from lakehouse.delta.schema import Field, Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.types import schema_from_duckdb
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.rows import Rows, Source, query_of, register
+from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, earlier, is_done, once
-from lakehouse.table.reports import WriteReport, write_report
+from lakehouse.table.redefining import Definition, redefine
+from lakehouse.table.removal import check_removable, removes_of
+from lakehouse.table.reports import WriteReport, metrics_of, report_of
+from lakehouse.table.rewriting import write_anew
 from lakehouse.write.data_files import NewFiles, discard_files, write_rows
-from lakehouse.write.gate import GatePlan, SchemaMode, gate, validate_schema
+from lakehouse.write.evolution import SchemaMode, evolved
+from lakehouse.write.gate import GatePlan, gate, validate_schema
+from lakehouse.write.misfits import find_misfits
+from lakehouse.write.samples import with_samples
 
 AppendMode = SchemaMode
-OverwriteMode = Literal["strict", "add", "overwrite"]
+OverwriteMode = Literal["strict", "add", "widen", "overwrite"]
+MODE = "lakehouse.schemaMode"
 _NOTHING = NewFiles((), 0, 0)
+_KEPT = ("comment", "delta.columnMapping.id", "delta.columnMapping.physicalName")
 
 
 @dataclasses.dataclass(slots=True)
@@ -36,6 +46,29 @@ class _Pending:
     source: Source
     plan: GatePlan | None = None
     files: NewFiles = _NOTHING
+    rewritten: NewFiles = _NOTHING
+    seed: uuid.UUID = dataclasses.field(default_factory=uuid.uuid4)
+
+    def schema(
+        self, schema: Struct, mode: SchemaMode, partition_columns: tuple[str, ...]
+    ) -> Struct:
+        """Return the schema that a table needs to take the rows, as far as the mode allows."""
+        columns = self.source.columns
+        if not columns:
+            return schema
+        wanted = evolved(schema, columns, mode=mode)
+        if mode != "widen":
+            return wanted
+        plan = self.gated(wanted, partition_columns)
+        misfits = find_misfits(self.cursor, self.source, plan)
+        return evolved(schema, columns, mode=mode, misfits=misfits)
+
+    def gated(self, schema: Struct, partition_columns: tuple[str, ...]) -> GatePlan:
+        """Return the rows' way into a schema; DataError, with samples, where there is none."""
+        try:
+            return gate(self.source.columns, schema, partition_columns=partition_columns)
+        except DataError as error:
+            raise with_samples(error, self.cursor, self.source) from error
 
     def write(self, plan: GatePlan, snapshot: Snapshot) -> NewFiles:
         """Return data files that fit a plan, writing them unless earlier ones still fit."""
@@ -60,33 +93,46 @@ class _Pending:
         self.plan = plan
         return self.files
 
+    def discard(self, snapshot: Snapshot) -> None:
+        """Delete what was written for a commit that will not be."""
+        discard_files(snapshot.storage, self.files)
+        discard_files(snapshot.storage, self.rewritten)
+
+
+_Planner = Callable[[Snapshot, _Pending], Change | None]
+
 
 def append(
     snapshot: Snapshot,
     rows: Rows,
     *,
     engine: Engine,
-    schema_mode: AppendMode,
+    scanner: Scanner,
+    schema_mode: AppendMode | None,
     metadata: Mapping[str, Any] | None,
     key: Key | None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Add rows. Never fails because of somebody else's rows."""
 
     def plan(current: Snapshot, pending: _Pending) -> Change | None:
-        made = gate(
-            pending.source.columns,
-            current.schema,
-            mode=schema_mode,
-            partition_columns=current.partition_columns,
-        )
-        files = pending.write(made, current)
-        new = _schema_change(current, made.schema)
-        if not files.adds and not new:
+        columns = current.partition_columns
+        mode = _mode(schema_mode, current)
+        if mode == "overwrite":
+            raise InputError(
+                "append cannot replace the table's columns",
+                next_step="Use schema_mode 'add' or 'widen', or overwrite the table",
+            )
+        wanted = pending.schema(current.schema, mode, columns)
+        new = redefine(current, schema=wanted, seed=pending.seed)
+        files = pending.write(pending.gated(new.schema, columns), current)
+        anew, reads = _anew(current, new, pending, engine, scanner)
+        if not files.adds and not new.actions:
             return None
         return Change(
             "WRITE",
-            (*new, *files.adds),
-            parameters={"mode": "Append", "partitionBy": list(current.partition_columns)},
+            (*new.actions, *anew, *files.adds),
+            reads=reads,
+            parameters={"mode": "Append", "partitionBy": list(columns)},
             metrics=metrics_of(files),
         )
 
@@ -100,34 +146,31 @@ def overwrite(
     rows: Rows,
     *,
     engine: Engine,
-    schema_mode: OverwriteMode,
+    schema_mode: OverwriteMode | None,
     metadata: Mapping[str, Any] | None,
     key: Key | None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Replace all rows, those that others add in the meantime included."""
 
     def plan(current: Snapshot, pending: _Pending) -> Change | None:
-        _check_removable(current)
-        schema = current.schema
-        if schema_mode == "overwrite" and pending.source.columns:
-            schema = schema_from_duckdb(pending.source.columns)
-            validate_schema(schema, current.partition_columns)
-        made = gate(
-            pending.source.columns,
-            schema,
-            mode="add" if schema_mode == "add" else "strict",
-            partition_columns=current.partition_columns,
-        )
-        files = pending.write(made, current)
+        check_removable(current)
+        columns = current.partition_columns
+        mode = _mode(schema_mode, current)
+        if mode == "overwrite":
+            wanted = _replaced(current.schema, pending.source)
+            validate_schema(wanted, columns)
+        else:
+            wanted = pending.schema(current.schema, mode, columns)
+        new = redefine(current, schema=wanted, replaces_rows=True, seed=pending.seed)
+        files = pending.write(pending.gated(new.schema, columns), current)
         removed = current.files.adds()
-        new = _schema_change(current, made.schema)
-        if not files.adds and not removed and not new:
+        if not files.adds and not removed and not new.actions:
             return None
         return Change(
             "WRITE",
-            (*new, *removes_of(removed), *files.adds),
+            (*new.actions, *removes_of(removed), *files.adds),
             reads=Reads(frozenset(add.key for add in removed), everything=True),
-            parameters={"mode": "Overwrite", "partitionBy": list(current.partition_columns)},
+            parameters={"mode": "Overwrite", "partitionBy": list(columns)},
             metrics={
                 **metrics_of(files),
                 "numRemovedFiles": len(removed),
@@ -140,50 +183,10 @@ def overwrite(
     )
 
 
-def restore(
-    snapshot: Snapshot,
-    target: Snapshot,
-    *,
-    engine: Engine,
-    metadata: Mapping[str, Any] | None,
-) -> tuple[Snapshot | None, WriteReport]:
-    """Make an earlier version's rows and schema the newest version again."""
-    started = time.perf_counter()
-
-    def plan(current: Snapshot) -> Change | None:
-        _check_removable(current)
-        now, then = current.files.adds(), target.files.adds()
-        present = {add.key for add in now}
-        wanted = {add.key for add in then}
-        back = [
-            dataclasses.replace(add, data_change=True) for add in then if add.key not in present
-        ]
-        gone = [add for add in now if add.key not in wanted]
-        _check_present(target, back)
-        changed = target.metadata != current.metadata
-        if not back and not gone and not changed:
-            return None
-        return Change(
-            "RESTORE",
-            (*((target.metadata,) if changed else ()), *removes_of(gone), *back),
-            reads=Reads(frozenset(present), everything=True),
-            parameters={"version": target.version},
-            metrics={
-                "numRestoredFiles": len(back),
-                "numRemovedFiles": len(gone),
-                "restoredFilesSize": sum(add.size for add in back),
-                "removedFilesSize": sum(add.size for add in gone),
-            },
-        )
-
-    done = commit(snapshot, plan, engine=engine, metadata=metadata)
-    return done.snapshot, report_of("restore", done, started)
-
-
 def _write(
     snapshot: Snapshot,
     rows: Rows,
-    plan: Any,
+    plan: _Planner,
     *,
     engine: Engine,
     metadata: Mapping[str, Any] | None,
@@ -207,73 +210,52 @@ def _write(
             )
         except (InputError, ConflictError, StorageError):
             # These say for certain that nothing was committed.
-            discard_files(snapshot.storage, pending.files)
+            pending.discard(snapshot)
             raise
     if done.change is None:
-        discard_files(snapshot.storage, pending.files)
+        pending.discard(snapshot)
         if key is not None and done.snapshot is not None and is_done(done.snapshot, key):
             return done.snapshot, earlier(done.snapshot, key, operation)
     return done.snapshot, report_of(operation, done, started)
 
 
-def report_of(operation: str, done: Committed, started: float) -> WriteReport:
-    """Return the report of a commit that began at ``started`` (`time.perf_counter`)."""
-    change = done.change
-    return write_report(
-        operation,
-        done.version,
-        change.actions if change else (),
-        rows=change.metrics.get("numOutputRows", 0) if change else 0,
-        attempts=done.attempts,
-        seconds=time.perf_counter() - started,
-    )
+def _mode(asked: OverwriteMode | None, snapshot: Snapshot) -> OverwriteMode:
+    """Return the mode that was asked for, or the table's own (``lakehouse.schemaMode``)."""
+    match asked or snapshot.properties.get(MODE, "strict"):
+        case ("strict" | "add" | "widen" | "overwrite") as mode:
+            return mode
+        case other:
+            raise InputError(
+                f"there is no schema mode {other!r}",
+                next_step="Use 'strict', 'add', 'widen' or 'overwrite'",
+            )
 
 
-def metrics_of(files: NewFiles) -> dict[str, int]:
-    """Return what history shall say of new files, in Spark's words."""
-    return {
-        "numFiles": len(files.adds),
-        "numOutputRows": files.rows,
-        "numOutputBytes": files.bytes,
-    }
+def _anew(
+    current: Snapshot, new: Definition, pending: _Pending, engine: Engine, scanner: Scanner
+) -> tuple[tuple[act.Action, ...], Reads]:
+    """Write the table's present rows anew where its types change, and say what that reads."""
+    discard_files(current.storage, pending.rewritten)
+    pending.rewritten = _NOTHING
+    if not new.rewrites:
+        return (), Reads()
+    old = current.files.adds()
+    keys = frozenset(add.key for add in old)
+    pending.rewritten = write_anew(current, keys, new.schema, engine, scanner)
+    removes = removes_of(old, data_change=False)
+    return (*removes, *pending.rewritten.adds), Reads(keys, everything=True)
 
 
-def removes_of(adds: list[act.AddFile], *, data_change: bool = True) -> list[act.RemoveFile]:
-    """Return the actions that remove files now."""
-    now = time.time_ns() // 1_000_000
-    return [add.removed(deletion_timestamp=now, data_change=data_change) for add in adds]
-
-
-def _schema_change(snapshot: Snapshot, schema: Struct) -> tuple[act.Action, ...]:
-    """Return the actions that give the table another schema, and the protocol that it needs."""
-    if schema == snapshot.schema:
-        return ()
-    protocol = upgraded(snapshot.protocol, schema)
-    check_writable(protocol, snapshot.properties, schema)
-    metadata = dataclasses.replace(snapshot.metadata, schema_string=schema.to_json())
-    return (metadata,) if protocol == snapshot.protocol else (protocol, metadata)
-
-
-def _check_removable(snapshot: Snapshot) -> None:
-    if snapshot.properties.get("delta.appendOnly", "").lower() == "true":
-        raise InputError(
-            "the table is append-only (delta.appendOnly)",
-            next_step="Append, or change the property first",
-        )
-
-
-def _check_present(target: Snapshot, adds: list[act.AddFile]) -> None:
-    def is_missing(add: act.AddFile) -> bool:
-        return target.storage.head(add.key[0]) is None
-
-    with ThreadPoolExecutor(max_workers=16) as pool:
-        missing = [add for add, gone in zip(adds, pool.map(is_missing, adds), strict=True) if gone]
-    if missing:
-        raise StorageError(
-            f"version {target.version} cannot be restored: {len(missing)} of its data files are "
-            f"gone, for example {missing[0].path}",
-            next_step="Restore a later version",
-        )
+def _replaced(schema: Struct, source: Source) -> Struct:
+    """Return the rows' own schema; columns of a known name keep their comment and their id."""
+    if not source.columns:
+        return schema
+    fields = []
+    for field in schema_from_duckdb(source.columns):
+        known = schema.field(field.name)
+        kept = {} if known is None else {k: v for k, v in known.metadata.items() if k in _KEPT}
+        fields.append(Field(field.name, field.type, metadata=MappingProxyType(kept)))
+    return Struct(tuple(fields))
 
 
 def _still_fits(written: Struct, wanted: Struct) -> bool:
@@ -283,6 +265,10 @@ def _still_fits(written: Struct, wanted: Struct) -> bool:
         if had is None:
             if not field.nullable:
                 return False
-        elif (had.type, had.physical_name) != (field.type, field.physical_name):
+        elif _stored(had) != _stored(field):
             return False
     return all(wanted.field(field.name) is not None for field in written)
+
+
+def _stored(field: Field) -> tuple[object, ...]:
+    return field.type, field.physical_name, field.field_id

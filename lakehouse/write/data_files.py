@@ -14,6 +14,7 @@ from catalog.storage import Storage
 from lakehouse.delta.actions import AddFile
 from lakehouse.delta.codec import encode_path
 from lakehouse.delta.files import Layout
+from lakehouse.delta.mapping import field_ids
 from lakehouse.delta.partition import to_log
 from lakehouse.duck.engine import Connection
 from lakehouse.duck.errors import DuckError, translate
@@ -76,13 +77,15 @@ def _write(
     properties: Mapping[str, str],
 ) -> NewFiles:
     root = storage.url()
+    folders = tuple(field.physical_name for field in layout.partitions)
     written = write_parquet(
         cursor,
         f"SELECT {', '.join(_select(plan))} FROM {source.name}",
         root,
         token=token,
-        partition_by=tuple(field.physical_name for field in layout.partitions),
+        partition_by=folders,
         file_bytes=_target(properties),
+        field_ids=field_ids(plan.schema, without=folders),
     )
     for file in written:
         check_finite(file, layout)
