@@ -27,6 +27,7 @@ class Case:
     ``build`` are name, type and expression of columns that Spark's SQL cannot make (generated,
     identity). ``features`` name all that we must support to write; where we lack one, every write
     is refused with its name. ``row`` is what we append then, ``computed`` what else we must write.
+    ``leaves`` are patterns of files that must be there in the end, as proof of what was tested.
     """
 
     create: str = ""
@@ -37,6 +38,7 @@ class Case:
     features: tuple[str, ...] = ()
     row: Mapping[str, Any] = field(default_factory=lambda: {"k": 1000, "v": "ours"})
     computed: Mapping[str, Any] = field(default_factory=dict)
+    leaves: tuple[str, ...] = ()
 
 
 def table(*properties: str, columns: str = KEYS_AND_TEXTS, rest: str = "") -> str:
@@ -152,7 +154,7 @@ CASES = {
     "mapped by name, nested": Case(table(mapped("name"), columns=NESTED), more=(*NESTED_ROWS, *DEEP_RENAMES), features=("columnMapping",)),
     "mapped by id, nested": Case(table(mapped("id"), columns=NESTED), more=(*NESTED_ROWS, *DEEP_RENAMES), features=("columnMapping",)),
     "mapped later": Case(table(), more=(turn("'delta.minReaderVersion' = '2'", "'delta.minWriterVersion' = '5'", mapped("name")), *RENAMES), features=("columnMapping",)),
-    "deletion vectors": Case(table(VECTORS), more=("DELETE FROM {t} WHERE k = 7", "REORG TABLE {t} APPLY (PURGE)", "DELETE FROM {t} WHERE k = 100"), features=("deletionVectors",)),
+    "deletion vectors": Case(table(VECTORS), more=("DELETE FROM {t} WHERE k = 7", "REORG TABLE {t} APPLY (PURGE)", "DELETE FROM {t} WHERE k = 100"), features=("deletionVectors",), leaves=("deletion_vector_*.bin",)),
     "deletion vectors, partitioned": Case(table(VECTORS, rest=BY_TEXT), features=("deletionVectors",)),
     "deletion vectors, mapped": Case(table(VECTORS, mapped("name")), more=RENAMES, features=("deletionVectors", "columnMapping")),
     "deletion vectors, dropped": Case(table(VECTORS), more=("DELETE FROM {t} WHERE k = 7", "ALTER TABLE {t} DROP FEATURE deletionVectors", "DELETE FROM {t} WHERE k = 8"), features=("checkpointProtection",)),
@@ -168,16 +170,16 @@ CASES = {
         "UPDATE {t} SET v = 'again' WHERE k = 20",
         "OPTIMIZE {t}",
     ), features=("typeWidening",)),
-    "change data feed": Case(table(on("enableChangeDataFeed")), features=("changeDataFeed",)),
+    "change data feed": Case(table(on("enableChangeDataFeed")), features=("changeDataFeed",), leaves=("_change_data/*.parquet",)),
     "change data feed, deletion vectors": Case(table(on("enableChangeDataFeed"), VECTORS, rest=BY_TEXT), features=("changeDataFeed", "deletionVectors")),
     "generated columns": Case(build=(("k", "BIGINT", ""), ("v", "STRING", ""), ("g", "BIGINT", "k * 2"), ("part", "STRING", "substring(v, 1, 1)")), features=("generatedColumns",), computed={"g": 2000, "part": "o"}),
     "CHECK": Case(table(), more=("ALTER TABLE {t} ADD CONSTRAINT small CHECK (k < 5000)", "ALTER TABLE {t} ADD CONSTRAINT named CHECK (v IS NULL OR v <> '')", "UPDATE {t} SET v = 'checked' WHERE k = 1", "ALTER TABLE {t} DROP CONSTRAINT named", "OPTIMIZE {t}"), features=("checkConstraints",)),
     "NOT NULL": Case(table(columns="k BIGINT NOT NULL, v STRING"), more=("ALTER TABLE {t} ALTER COLUMN k DROP NOT NULL", "INSERT INTO {t} VALUES (NULL, 'none')")),
     "in-commit timestamps": Case(table(on("enableInCommitTimestamps")), features=("inCommitTimestamp",)),
     "in-commit timestamps, later": Case(table(), more=(turn(on("enableInCommitTimestamps")), "UPDATE {t} SET v = 'again' WHERE k = 1", "OPTIMIZE {t}"), features=("inCommitTimestamp",)),
-    "v2 checkpoints, JSON": Case(table(V2, every(2)), conf=sidecars("json"), features=("v2Checkpoint",)),
-    "v2 checkpoints, Parquet": Case(table(V2, every(3), VECTORS), conf={**sidecars("parquet"), **PARTS}, features=("v2Checkpoint", "deletionVectors")),
-    "checkpoints in parts": Case(table(every(2), rest=BY_TEXT), conf=PARTS),
+    "v2 checkpoints, JSON": Case(table(V2, every(2)), conf=sidecars("json"), features=("v2Checkpoint",), leaves=("_delta_log/*.checkpoint.*-*.json", "_delta_log/_sidecars/*.parquet")),
+    "v2 checkpoints, Parquet": Case(table(V2, every(3), VECTORS), conf={**sidecars("parquet"), **PARTS}, features=("v2Checkpoint", "deletionVectors"), leaves=("_delta_log/*.checkpoint.*-*.parquet", "_delta_log/_sidecars/*.parquet")),
+    "checkpoints in parts": Case(table(every(2), rest=BY_TEXT), conf=PARTS, leaves=("_delta_log/*.checkpoint.0000000002.*.parquet",)),
     "checkpoints, typed statistics": Case(table(every(2), VECTORS, mapped("name"), on("checkpoint.writeStatsAsStruct"), "'delta.checkpoint.writeStatsAsJson' = 'false'", rest=BY_TEXT), features=("deletionVectors", "columnMapping")),
     "identity": Case(build=(("k", "BIGINT", ""), ("v", "STRING", ""), ("n", "BIGINT", "IDENTITY")), features=("identityColumns",)),
     "clustering": Case(table(rest="CLUSTER BY (k)"), more=("ALTER TABLE {t} CLUSTER BY (v)", "OPTIMIZE {t} FULL", "ALTER TABLE {t} CLUSTER BY NONE", "INSERT INTO {t} VALUES (101, 'later')"), features=("clustering", "domainMetadata")),
@@ -195,5 +197,14 @@ CASES = {
     "TIMESTAMP_MICROS": Case(table(columns=KEYS_AND_TEXTS + ", ts TIMESTAMP", rest="PARTITIONED BY (ts)"), more=(*TIMES, "OPTIMIZE {t}"), conf=MICROS),
     "without zone": Case(table(columns=KEYS_AND_TEXTS + ", ts TIMESTAMP_NTZ"), more=tuple(text.replace("TIMESTAMP '", "TIMESTAMP_NTZ '") for text in TIMES)),
     "char and varchar": Case(table(columns=KEYS_AND_TEXTS + ", c CHAR(5), w VARCHAR(5)"), more=("INSERT INTO {t} VALUES (1, 'x', 'ab', 'cd')",), conf=AS_STORED),
+    "collated": Case(table(columns="k BIGINT, v STRING COLLATE UTF8_LCASE"), features=("collations",)),
     "binary, small, exact": Case(table(columns=KEYS_AND_TEXTS + ", b BINARY, y TINYINT, n DECIMAL(38, 18)"), more=("INSERT INTO {t} VALUES (1, 'x', X'00FF', -128Y, 0.000000000000000001)",)),
 }  # fmt: skip
+
+# Readers must know these, and we do not.
+UNREADABLE = {
+    "variantType": (
+        "CREATE TABLE {t} (k BIGINT, v VARIANT) USING delta",
+        "INSERT INTO {t} SELECT 1, parse_json('{\"a\": 1}')",
+    ),
+}

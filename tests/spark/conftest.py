@@ -25,7 +25,7 @@ def spark(tmp_path_factory) -> Iterator[Any]:
     try:
         session = start(tmp_path_factory.mktemp("spark"))
     except NotStartedError as error:
-        pytest.exit(str(error), returncode=1)
+        pytest.fail(str(error), pytrace=False)
     yield session
     session.stop()
 

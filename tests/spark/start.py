@@ -1,8 +1,13 @@
-"""Start Spark on the Java of its lock file, or say what is missing."""
+"""Start Spark on the Java of its lock file, or say what is missing.
+
+``python -m tests.spark.start`` starts it once: so Delta is fetched before the tests need it.
+"""
 
 import importlib.util
 import os
 import stat
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +103,18 @@ def _reason(said: str, home: Path | None) -> str:
     else:
         why = "what it said is below"
     return f"Spark did not start: {why}.\n\n{said[-4000:]}"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="lakehouse-spark-") as folder:
+        try:
+            session = start(Path(folder))
+        except (NotStartedError, ModuleNotFoundError) as error:
+            sys.exit(f"{error}")
+        java = session._jvm.java.lang.System.getProperty("java.version")
+        sys.stdout.write(f"Spark {session.version} on Java {java}, {DELTA}\n")
+        session.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from lakehouse.testing import rows, schemas
 from lakehouse.testing.rows import PARTITION_TEXTS
 from tests.spark.judge import Witness, agree, count, counts, named, ours
-from tests.spark.verbs import COMMITS, UPKEEP, expire, rewrite
+from tests.spark.verbs import COLUMNS, DATA_CHANGES, SCHEMA_CHANGES, UPKEEP, expire, rewrite
 from tests.types.engines import new_table
 
 UTC = dt.UTC
@@ -70,36 +70,50 @@ def test_any_rows(spark, lake, data):
     agree(spark, table)
 
 
-@pytest.mark.parametrize("name", [*COMMITS, *UPKEEP])
+VERBS = {**DATA_CHANGES, **SCHEMA_CHANGES, **UPKEEP}
+FIRST = [
+    {"k": 1, "v": "a", "i": 1, "j": 1, "s": {"a": 1, "b": "x"}, "l": [{"x": 0.5}, None]},
+    {"k": 2, "v": None, "i": None, "j": None, "s": None, "l": None},
+]
+
+
+@pytest.mark.parametrize("name", VERBS)
 def test_verb(spark, lake, name):
-    verb = {**COMMITS, **UPKEEP}[name]
-    table = new_table(lake, {"k": "BIGINT NOT NULL", "v": "VARCHAR"})
-    table.append([{"k": 1, "v": "a"}, {"k": 2, "v": None}])
+    table = new_table(lake, COLUMNS)
+    table.append(FIRST)
     table.append([{"k": 3, "v": "c"}])
-    verb(table)
+    VERBS[name](table)
     agree(spark, table)
     spark.sql(f"INSERT INTO {named(table)} (k) VALUES (4), (5)")
     spark.sql(f"DELETE FROM {named(table)} WHERE k IN (2, 4, 1000)")
     agree(spark, table)
-    verb(table)
+    table.append(ours(table).slice(0, 1))
     agree(spark, table)
 
 
 def test_every_verb_on_one_table(spark, lake):
     table = lake.create_table(
         "silver.t",
-        {"k": "BIGINT NOT NULL", "v": "VARCHAR"},
+        COLUMNS,
         partition_by="v",
         description="one row a thing",
         properties={"owner.team": "data"},
     )
     witness = Witness(spark, table)
     for number in range(4):
-        table.append([{"k": number, "v": "pq"[number % 2]}, {"k": -number, "v": None}])
+        table.append([{"k": number, "v": "pq"[number % 2]}, *FIRST])
     witness.look()
-    for verb in (*COMMITS.values(), *UPKEEP.values()):
+    for verb in (*DATA_CHANGES.values(), *UPKEEP.values()):
         verb(table)
         witness.look()
+    told_alike(spark, table)
+    for verb in (*SCHEMA_CHANGES.values(), *UPKEEP.values()):
+        table.append(ours(table).slice(0, 1))
+        verb(table)
+        witness.look()
+
+
+def told_alike(spark, table):
     history = spark.sql(f"DESCRIBE HISTORY {named(table)}").collect()
     said = [(row["version"], row["operation"]) for row in history]
     assert said == [(commit.version, commit.operation) for commit in table.history()]
