@@ -14,8 +14,9 @@ from typing import Any
 from catalog.errors import InputError
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, Plan
+from lakehouse.delta.entries import read_commit
 from lakehouse.delta.log import read_listing
-from lakehouse.delta.snapshot import Snapshot, read_commit
+from lakehouse.delta.snapshot import Snapshot
 from lakehouse.table.reports import WriteReport, write_report
 
 

@@ -8,7 +8,7 @@ import pytest
 import lakehouse
 from lakehouse.delta import protocol
 from lakehouse.delta.actions import AddFile
-from lakehouse.delta.snapshot import read_commit
+from lakehouse.delta.entries import read_commit
 from lakehouse.dml import parts, removal
 from tests.dml.test_delete import hide_rows
 
