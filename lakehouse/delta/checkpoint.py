@@ -25,6 +25,7 @@ from lakehouse.delta.log import LAST_CHECKPOINT, LOG, read_listing, segment
 from lakehouse.delta.partition import typed_sql
 from lakehouse.delta.replay import checkpoint_tombstones, replay
 from lakehouse.delta.snapshot import Snapshot
+from lakehouse.delta.transactions import unexpired
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal
 
@@ -114,7 +115,7 @@ def _other_actions(snapshot: Snapshot, engine: Engine, now: int) -> list[act.Act
     return [
         snapshot.protocol,
         snapshot.metadata,
-        *snapshot.transactions.values(),
+        *unexpired(snapshot.transactions, snapshot.properties, now=now).values(),
         *domains,
         *alive,
     ]

@@ -78,6 +78,7 @@ def copy_rows(
             storage=snapshot.storage,
             partition_columns=snapshot.partition_columns,
             properties=snapshot.properties,
+            enforce=False,
         )
     finally:
         prepared.cursor.close()

@@ -13,9 +13,9 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.removal import Removal
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
-from lakehouse.table.idempotency import Key, earlier, is_done, once
+from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.removal import check_removable, removes_of
-from lakehouse.table.reports import WriteReport, report_of
+from lakehouse.table.reports import WriteReport
 
 
 def delete(
@@ -61,6 +61,4 @@ def delete(
         raise
     if done.change is None:
         removal.discard()
-        if key is not None and done.snapshot is not None and is_done(done.snapshot, key):
-            return done.snapshot, earlier(done.snapshot, key, "delete")
-    return done.snapshot, report_of("delete", done, started)
+    return done.snapshot, answer(done, key, "delete", started)

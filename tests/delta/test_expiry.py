@@ -219,4 +219,4 @@ def test_sidecars_go_when_no_checkpoint_that_stays_names_them(lake, table, versi
 
 def test_a_retention_that_is_no_interval_keeps_the_log():
     plan = expired([], {"delta.logRetentionDuration": "two years"}, now=NOW)
-    assert (plan.paths, "not an interval" in str(plan.reason)) == ((), True)
+    assert (list(plan.entries), "not an interval" in str(plan.reason)) == ([], True)

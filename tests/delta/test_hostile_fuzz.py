@@ -5,8 +5,10 @@ import copy
 import json
 import os
 import shutil
+from typing import Any
 
 import deltalake
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ from lakehouse.table.handle import Table
 from tests.delta.hostile import STATS, Log, add, build, remove
 
 EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "50"))
-VALUES = st.sampled_from(
+VALUES: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, False, 0, -1, 1, 2**31, 2**63, 10**400, 1.5, "", "x", "1", "p", "n", "long", "..",
      "/etc/passwd", "p=x/a.parquet", "p=y/a.parquet", "%2e%2e/x", "\0", "\ud800", [], {}, [[]],
      {"p": "x"}, {"p": None}, {"numRecords": 1}, '{"numRecords":-1}', STATS, "struct", "date"]
@@ -61,10 +63,11 @@ def _swap_value(draw, lines):
         return  # an earlier mutation was here
     if not isinstance(action, dict) or not _places(action):
         return
-    inner = action.get("metaData") or {}
-    if isinstance(inner, dict) and isinstance(inner.get("schemaString"), str) and draw(st.booleans()):
+    inner: Any = action.get("metaData")
+    schema = inner.get("schemaString") if isinstance(inner, dict) else None
+    if isinstance(schema, str) and draw(st.booleans()):
         with contextlib.suppress(ValueError):
-            inner["schemaString"] = json.loads(inner["schemaString"])
+            inner["schemaString"] = json.loads(schema)
     where = draw(st.sampled_from(_places(action)))
     parent = action
     for key in where[:-1]:
@@ -81,7 +84,7 @@ def _swap_value(draw, lines):
 
 def _flip_bytes(draw, lines):
     number = draw(st.integers(0, len(lines) - 1))
-    line = bytearray(lines[number] or b' ')
+    line = bytearray(lines[number] or b" ")
     for _ in range(draw(st.integers(1, 4))):
         line[draw(st.integers(0, len(line) - 1))] = draw(st.integers(0, 255))
     lines[number] = bytes(line)
@@ -100,7 +103,15 @@ def _repeat_line(draw, lines):
     lines.append(lines[draw(st.integers(0, len(lines) - 1))])
 
 
-MUTATIONS = [_swap_value, _swap_value, _swap_value, _flip_bytes, _cut_line, _drop_line, _repeat_line]
+MUTATIONS = [
+    _swap_value,
+    _swap_value,
+    _swap_value,
+    _flip_bytes,
+    _cut_line,
+    _drop_line,
+    _repeat_line,
+]
 
 
 @settings(
@@ -132,19 +143,17 @@ def test_a_mutated_log_is_refused_or_read_as_deltalake_reads_it(sound, engine, t
 
 
 def _outcome(call):
-    try:
+    with contextlib.suppress(LakehouseError):
         return call()
-    except LakehouseError as error:
-        assert str(error)
-        return None
+    return None
 
 
 def _theirs(root):
     try:
         table = deltalake.DeltaTable(root)
         rows = deltalake.QueryBuilder().register("t", table).execute("SELECT * FROM t").read_all()
-        return [tuple(row.values()) for row in rows.to_pylist()]
-    except BaseException as error:  # noqa: BLE001 - deltalake panics on some of these
+        return [tuple(row.values()) for row in pa.table(rows).to_pylist()]
+    except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         return None
