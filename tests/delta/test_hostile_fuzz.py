@@ -17,6 +17,7 @@ from catalog.storage import open_storage
 from lakehouse import LakehouseError
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
+from lakehouse.table.background import Background
 from lakehouse.table.handle import Table
 from tests.delta.hostile import STATS, Log, add, build, remove
 
@@ -130,7 +131,9 @@ def test_a_mutated_log_is_refused_or_read_as_deltalake_reads_it(sound, engine, t
         if lines and any(lines):
             data.draw(st.sampled_from(MUTATIONS))(data.draw, lines)
         file.write_bytes(b"\n".join(lines))
-    table = Table("bronze.t", open_storage(root, durable=False), engine, Scanner(engine))
+    table = Table(
+        "bronze.t", open_storage(root, durable=False), engine, Scanner(engine), Background(engine)
+    )
     for call in (table.history, table.detail, table.files):
         _outcome(call)
     ours = _outcome(lambda: table.read().fetchall())
