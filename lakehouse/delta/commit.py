@@ -18,7 +18,7 @@ from importlib.metadata import version as version_of
 from types import MappingProxyType
 from typing import Any
 
-from catalog.errors import ConflictError, LakehouseError, OutcomeUnknownError
+from catalog.errors import ConflictError, LakehouseError, OutcomeUnknownError, StorageError
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import to_lines
 from lakehouse.delta.conflict import Reads, conflict
@@ -178,14 +178,22 @@ def _put(
 def _put_or_find(snapshot: Snapshot, version: int, body: bytes, token: str) -> bool:
     """Put the commit; tell whether it stands at this version, whatever the answer was."""
     path = commit_path(version)
-    unknown: OutcomeUnknownError | None = None
+    unknown: LakehouseError | None = None
     for _ in range(3):
         try:
             if snapshot.storage.put_if_absent(path, body):
                 return True
         except OutcomeUnknownError as error:
             unknown = error
-        present = snapshot.storage.read_or_none(path)
+        except StorageError:
+            # After a try that may have landed, or may yet, this does not say that none did.
+            if unknown is None:
+                raise
+        try:
+            present = snapshot.storage.read_or_none(path)
+        except StorageError as error:
+            unknown = error
+            continue
         if present is not None:
             return token.encode() in present.split(b"\n", 1)[0]
     raise OutcomeUnknownError(
