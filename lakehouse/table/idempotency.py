@@ -15,8 +15,9 @@ from typing import Any
 from catalog.errors import InputError
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, Committed, Plan, commit, milliseconds
+from lakehouse.delta.entries import read_commit
 from lakehouse.delta.log import read_listing
-from lakehouse.delta.snapshot import Snapshot, read_commit
+from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.transactions import unexpired
 from lakehouse.duck.engine import Engine
 from lakehouse.table.reports import WriteReport, report_of, write_report

@@ -74,6 +74,8 @@ def _metadata(current: Snapshot, target: Snapshot) -> act.Metadata:
 
 
 def _check_present(target: Snapshot, adds: list[act.AddFile]) -> None:
+    target.storage.require_inside(add.key[0] for add in adds)
+
     def is_missing(add: act.AddFile) -> bool:
         return target.storage.head(add.key[0]) is None
 

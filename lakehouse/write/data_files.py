@@ -6,7 +6,9 @@ import dataclasses
 import time
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 
+from catalog.errors import CorruptionError
 from catalog.storage import Storage
 from lakehouse.delta.actions import AddFile
 from lakehouse.delta.codec import encode_path
@@ -116,6 +118,7 @@ def _write(
         file_bytes=_target(properties),
         field_ids=field_ids(layout.schema, without=folders),
     )
+    _check_inside(storage, written, root)
     for file in written:
         check_finite(file, layout)
     kept = [file for file in written if file.rows]
@@ -123,6 +126,16 @@ def _write(
     storage.sync(_relative(file, root) for file in kept)
     adds = tuple(_add(file, layout, root, properties) for file in kept)
     return NewFiles(adds, sum(file.rows for file in kept), sum(file.size for file in kept))
+
+
+def _check_inside(storage: Storage, written: list[WrittenFile], root: str) -> None:
+    # DuckDB writes through a folder that is a link: what lies outside is taken back by its name.
+    try:
+        storage.require_inside(_relative(file, root) for file in written)
+    except CorruptionError:
+        for file in written:
+            Path(file.name).unlink(missing_ok=True)
+        raise
 
 
 def discard(storage: Storage, token: str) -> None:
