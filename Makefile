@@ -82,6 +82,10 @@ lost-answers: setup ## lose the answer to every third commit
 bench: setup ## measure against delta-rs and raw DuckDB
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-commits
+bench-commits: setup ## measure commits: latency, and many writers, against delta-rs
+	$(BIN)/python -m benchmarks commits $(ARGS)
+
 .PHONY: format
 format: setup ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix --quiet $(SOURCES) || true

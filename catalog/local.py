@@ -14,10 +14,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-from catalog.backend import TEMPORARY_PREFIX, StoredObject
-from catalog.errors import LakehouseError, OutcomeUnknownError, StorageError
+from catalog.backend import TEMPORARY_PREFIX, StoredObject, too_large
+from catalog.errors import CorruptionError, LakehouseError, OutcomeUnknownError, StorageError
 from catalog.location import join
 
 _NO_HARD_LINKS = frozenset(
@@ -53,9 +52,14 @@ class LocalBackend:
     def url(self, path: str) -> str:
         return join(self.root, path)
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, at_most: int | None) -> bytes:
+        self.require_inside([path])
         try:
-            return Path(self.url(path)).read_bytes()
+            with open(self.url(path), "rb") as file:
+                status = os.fstat(file.fileno())
+                if at_most is not None and status.st_size > at_most:
+                    raise too_large(self.url(path), status.st_size, at_most)
+                return file.read()
         except OSError as error:
             raise _translate(error, "read", self.url(path)) from error
 
@@ -106,7 +110,10 @@ class LocalBackend:
         return None if stat.S_ISDIR(status.st_mode) else _describe(path, status)
 
     def delete(self, paths: Iterable[str]) -> None:
-        for path in paths:
+        found = list(paths)
+        # The files themselves may be links: it is the link that goes.
+        self.require_inside({os.path.dirname(path) for path in found} - {""})
+        for path in found:
             try:
                 os.unlink(self.url(path))
             except _ABSENT:
@@ -133,6 +140,36 @@ class LocalBackend:
                 pass
         if files:
             self.placed.add(_identity(self.root))
+
+    def require_inside(self, paths: Iterable[str]) -> None:
+        checked = {""}
+        for path in paths:
+            part = path
+            while part not in checked:
+                try:
+                    mode = os.lstat(self.url(part)).st_mode
+                except (OSError, ValueError):
+                    mode = stat.S_IFREG  # whatever is wrong with it, it leads nowhere
+                if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                    self._follow(part, path, mode)
+                if part is not path:
+                    checked.add(part)
+                part = part[: max(0, part.rfind("/"))]
+
+    def _follow(self, part: str, path: str, mode: int) -> None:
+        real, root = os.path.realpath(self.url(part)), os.path.realpath(self.root)
+        inside = real == root or real.startswith(root.rstrip("/") + "/")
+        plain = os.path.isfile(real) or os.path.isdir(real) or not os.path.lexists(real)
+        if stat.S_ISLNK(mode) and inside and plain:
+            return
+        problem = "leads to a device or a pipe, which is not to be read"
+        if not inside:
+            problem = f"leads out of {self.root} by a symbolic link"
+        raise CorruptionError(
+            f"{self.url(path)} {problem}",
+            next_step="Do not trust these files; put plain copies in the place of the links",
+            path=self.url(path),
+        )
 
     def child(self, relative: str) -> "LocalBackend":
         return replace(self, root=join(self.root, relative))

@@ -14,7 +14,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import MemoryStore, ObjectStore, from_url
 
-from catalog.backend import TEMPORARY_PREFIX, StoredObject
+from catalog.backend import TEMPORARY_PREFIX, StoredObject, too_large
 from catalog.errors import InputError, LakehouseError, OutcomeUnknownError, StorageError
 from catalog.location import Location, join
 
@@ -45,9 +45,12 @@ class RemoteBackend:
     def url(self, path: str) -> str:
         return join(self.location.uri, path)
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, at_most: int | None) -> bytes:
         try:
-            return obstore.get(self.store, self._key(path)).bytes().to_bytes()
+            found = obstore.get(self.store, self._key(path))
+            if at_most is not None and found.meta["size"] > at_most:
+                raise too_large(self.url(path), found.meta["size"], at_most)
+            return found.bytes().to_bytes()
         except _FOREIGN as error:
             raise self._translate(error, "read", path) from self._cleaned(error)
 
@@ -112,6 +115,9 @@ class RemoteBackend:
 
     def sync(self, paths: Iterable[str]) -> None:
         """Do nothing: object storage acknowledges only what is durable."""
+
+    def require_inside(self, paths: Iterable[str]) -> None:
+        """Do nothing: object storage has no links."""
 
     def child(self, relative: str) -> "RemoteBackend":
         return replace(self, location=self.location.child(relative))

@@ -93,14 +93,18 @@ class Storage:
         """Return what DuckDB and deltalake open: an absolute path, or a URI with a scheme."""
         return self._backend.url(check_relative(path, allow_empty=True))
 
-    def read(self, path: str) -> bytes:
-        """Return a file's content; raise StorageError with `missing=True` if it is not there."""
-        return self._backend.read(check_relative(path))
+    def read(self, path: str, *, at_most: int | None = None) -> bytes:
+        """Return a file's content; raise StorageError with `missing=True` if it is not there.
 
-    def read_or_none(self, path: str) -> bytes | None:
+        Raise CorruptionError, without reading it, for a file of more than `at_most` bytes, and
+        for one that a symbolic link leads out of this folder.
+        """
+        return self._backend.read(check_relative(path), at_most)
+
+    def read_or_none(self, path: str, *, at_most: int | None = None) -> bytes | None:
         """Return a file's content, or None if it is not there."""
         try:
-            return self.read(path)
+            return self.read(path, at_most=at_most)
         except StorageError as error:
             if error.missing:
                 return None
@@ -158,6 +162,16 @@ class Storage:
                 next_step="Check whether something else deletes files there",
             )
         return found.modified
+
+    def require_inside(self, paths: Iterable[str]) -> None:
+        """Raise CorruptionError where a symbolic link leads a path out of this folder.
+
+        Links that stay inside are fine, and so is one in the place of the folder itself. It
+        takes a few microseconds a path on local disk, and nothing elsewhere. Files may change
+        after they were looked at: this is for folders that came from elsewhere, not a defence
+        against somebody who writes to the disk at the same time.
+        """
+        self._backend.require_inside(map(check_relative, paths))
 
     def remove_empty_folders(self) -> None:
         """Remove this folder, and folders below it, where they hold nothing (local disk only).

@@ -25,6 +25,7 @@ from lakehouse.delta.log import LAST_CHECKPOINT, LOG, read_listing, segment
 from lakehouse.delta.partition import typed_sql
 from lakehouse.delta.replay import checkpoint_tombstones, replay
 from lakehouse.delta.snapshot import Snapshot
+from lakehouse.delta.transactions import unexpired
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal
 
@@ -114,7 +115,7 @@ def _other_actions(snapshot: Snapshot, engine: Engine, now: int) -> list[act.Act
     return [
         snapshot.protocol,
         snapshot.metadata,
-        *snapshot.transactions.values(),
+        *unexpired(snapshot.transactions, snapshot.properties, now=now).values(),
         *domains,
         *alive,
     ]
@@ -178,7 +179,8 @@ def _add_sql(snapshot: Snapshot) -> str:
 
 
 def _parsed(column: str, shape: dict[str, Any]) -> str:
-    return f"from_json({column}, {literal(json.dumps(shape))})"
+    # What is no JSON is unknown: statistics are the writer's, and no reason to fail.
+    return f"TRY(from_json({column}, {literal(json.dumps(shape))}))"
 
 
 def _verify(cursor: Connection, snapshot: Snapshot, file: str) -> None:

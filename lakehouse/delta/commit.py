@@ -23,10 +23,11 @@ from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import to_lines
 from lakehouse.delta.conflict import Reads, conflict
+from lakehouse.delta.entries import read_commit
 from lakehouse.delta.in_commit import Table, stamped, time_of
 from lakehouse.delta.log import commit_path, read_listing
 from lakehouse.delta.protocol import check_writable
-from lakehouse.delta.snapshot import Snapshot, advance, read_commit, refresh
+from lakehouse.delta.snapshot import Snapshot, advance, refresh
 from lakehouse.duck.engine import Engine
 
 ENGINE_INFO = f"lakehouse-storage/{version_of('lakehouse-storage')}"

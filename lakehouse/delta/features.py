@@ -135,9 +135,9 @@ FEATURES: Mapping[str, Feature] = _table(
     # What the old version numbers imply.
     Feature("appendOnly", _property("delta.appendOnly"), legacy=(1, 2), idle=True, writes=True),
     Feature("invariants", _either(_metadata(INVARIANTS), _not_null), legacy=(1, 2), idle=True, writes=True),
-    Feature("checkConstraints", _constrained, legacy=(1, 3), idle=True),
+    Feature("checkConstraints", _constrained, legacy=(1, 3), idle=True, writes=True),
     Feature("changeDataFeed", _property("delta.enableChangeDataFeed"), legacy=(1, 4), idle=True, writes=True),
-    Feature("generatedColumns", _metadata(GENERATED), legacy=(1, 4), idle=True),
+    Feature("generatedColumns", _metadata(GENERATED), legacy=(1, 4), idle=True, writes=True),
     Feature("columnMapping", _mapped, legacy=(2, 5), idle=True, writes=True, **_both),
     Feature("identityColumns", _metadata("delta.identity."), legacy=(1, 6), idle=True),
     # Readers and writers must know these.
@@ -159,7 +159,7 @@ FEATURES: Mapping[str, Feature] = _table(
     Feature("domainMetadata", _never, writes=True),
     Feature("inCommitTimestamp", _property("delta.enableInCommitTimestamps"), writes=True),
     Feature("inCommitTimestamp-preview", _never),
-    Feature("allowColumnDefaults", _metadata(DEFAULT), idle=True),
+    Feature("allowColumnDefaults", _metadata(DEFAULT), idle=True, writes=True),
     Feature("checkpointProtection", _never),
     Feature("clustering", _never, needs=_DOMAINS),
     Feature("collations", _never),

@@ -7,19 +7,20 @@ Which files make up a version is a pure function of the listing (``segment``).
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterable, Iterator
 
 from catalog.errors import CorruptionError, NotFoundError
 from catalog.storage import Storage, StoredObject
+from lakehouse.delta.strict_json import count, document
 
 LOG = "_delta_log"
 LAST_CHECKPOINT = f"{LOG}/_last_checkpoint"
-_COMMIT = re.compile(r"(\d{20})\.json")
-_COMPACTED = re.compile(r"(\d{20})\.(\d{20})\.compacted\.json")
+LARGEST_HINT = 16 << 20  # it may hold the checkpoint's schema
+_COMMIT = re.compile(r"([0-9]{20})\.json")
+_COMPACTED = re.compile(r"([0-9]{20})\.([0-9]{20})\.compacted\.json")
 _CHECKPOINT = re.compile(
-    r"(\d{20})\.checkpoint(?:\.(?:(\d{10})\.(\d{10})|([0-9a-f-]{36})))?\.(parquet|json)"
+    r"([0-9]{20})\.checkpoint(?:\.(?:([0-9]{10})\.([0-9]{10})|([0-9a-f-]{36})))?\.(parquet|json)"
 )
 
 
@@ -123,7 +124,8 @@ def parse_listing(objects: Iterable[StoredObject]) -> Listing:
             max(map(_millis, items.values())),
         )
         for (version, parts, _), items in sorted(found.items())
-        if items.keys() == set(range(1, parts + 1))
+        # The number of parts is only a claim: nothing may be as large as it says.
+        if len(items) == parts and items.keys() == set(range(1, parts + 1))
     ]
     commits.sort(key=lambda commit: commit.version)
     compacted.sort(key=lambda file: (file.start, file.version))
@@ -182,16 +184,18 @@ def monotone_times(commits: Iterable[CommitFile]) -> list[int]:
     return times
 
 
+def newer_commits(storage: Storage, version: int) -> tuple[CommitFile, ...]:
+    """Return the commits after ``version``, oldest first: one request where there are none."""
+    return read_listing(storage, start=version + 1).commits
+
+
 def read_hint(storage: Storage) -> int | None:
     """Return the version that ``_last_checkpoint`` names; None where it is missing or damaged."""
-    body = storage.read_or_none(LAST_CHECKPOINT)
-    if body is None:
-        return None
     try:
-        version = json.loads(body)["version"]
-    except (ValueError, KeyError, TypeError):
+        body = storage.read_or_none(LAST_CHECKPOINT, at_most=LARGEST_HINT)
+        return None if body is None else count(document(body)["version"])
+    except (CorruptionError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return version if isinstance(version, int) and version >= 0 else None
 
 
 def _cover(

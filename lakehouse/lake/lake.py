@@ -157,13 +157,15 @@ class Lake:
         partition_by: str | Sequence[str] = (),
         description: str | None = None,
         properties: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
         if_not_exists: bool = False,
     ) -> Table:
         """Create an empty table, and return it.
 
         ``schema`` is a `pyarrow.Schema`, a dict of column names to DuckDB types (``{"id": "BIGINT
-        NOT NULL", "at": "TIMESTAMPTZ"}``), or rows whose columns are taken. Exactly one of
-        several that create a name at the same time wins; the others get AlreadyExistsError, or
+        NOT NULL", "at": "TIMESTAMPTZ"}``), or rows whose columns are taken. ``properties`` that
+        switch on a feature decide the table's protocol; ``metadata`` is kept in its history.
+        Exactly one of several that create a name at the same time wins; the others get AlreadyExistsError, or
         the winner's table with ``if_not_exists``.
         """
         layer, short = validate_table_name(name)
@@ -186,6 +188,7 @@ class Lake:
                 description=description,
                 name=name,
                 properties=properties,
+                commit_metadata=metadata,
             )
             try:
                 self._catalog.add_table(

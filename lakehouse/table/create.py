@@ -49,7 +49,8 @@ def create(
     partition_by: tuple[str, ...] = (),
     description: str | None = None,
     name: str | None = None,
-    properties: Mapping[str, str] | None = None,
+    properties: Mapping[str, Any] | None = None,
+    commit_metadata: Mapping[str, Any] | None = None,
 ) -> str:
     """Write version 0 of a table at ``storage``, and return the table's id.
 
@@ -69,7 +70,17 @@ def create(
         description=description,
         created_time=time.time_ns() // 1_000_000,
     )
-    if not first_commit(storage, (protocol, metadata), operation="CREATE TABLE"):
+    if not first_commit(
+        storage,
+        (protocol, metadata),
+        operation="CREATE TABLE",
+        parameters={
+            "partitionBy": list(partition_by),
+            "properties": dict(configuration),
+            **({} if description is None else {"description": description}),
+        },
+        metadata=commit_metadata,
+    ):
         raise AlreadyExistsError(
             f"there is a Delta table at {storage.uri} already",
             next_step="Register it with register_table",

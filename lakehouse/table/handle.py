@@ -221,28 +221,45 @@ class Table:
         *,
         timestamp: datetime | str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        idempotency_key: tuple[str, int] | None = None,
     ) -> WriteReport:
         """Make an earlier version the newest again, in a commit of its own.
 
-        Raises StorageError where data files of that version are gone.
+        ``metadata`` and ``idempotency_key`` are as in `append`. Raises StorageError where data files of that version are gone.
         """
         if (version is None) == (timestamp is None):
             raise InputError("restore needs a version or a timestamp, and not both")
         target = self.snapshot(version=version, timestamp=timestamp)
         after, report = restoring.restore(
-            self.snapshot(), target, engine=self._engine, metadata=metadata
+            self.snapshot(),
+            target,
+            engine=self._engine,
+            metadata=metadata,
+            key=parse_key(idempotency_key),
         )
         self._remember(after)
         return report
 
-    def rewrite(self, paths: Collection[str]) -> WriteReport:
+    def rewrite(
+        self,
+        paths: Collection[str],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        idempotency_key: tuple[str, int] | None = None,
+    ) -> WriteReport:
         """Write the rows of live files anew, as few files, without changing any row.
 
         ``paths`` are those of `files`. Readers and writers go on meanwhile; where one of the
-        files is gone by then, nothing is done.
+        files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
+        `append`.
         """
         after, report = rewriting.rewrite(
-            self.snapshot(), paths, engine=self._engine, scanner=self._scanner
+            self.snapshot(),
+            paths,
+            engine=self._engine,
+            scanner=self._scanner,
+            metadata=metadata,
+            key=parse_key(idempotency_key),
         )
         self._remember(after)
         return report

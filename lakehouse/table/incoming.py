@@ -20,6 +20,7 @@ from lakehouse.write.data_files import NewFiles, discard_files, write_rows
 from lakehouse.write.evolution import SchemaMode, evolved
 from lakehouse.write.gate import GatePlan, gate
 from lakehouse.write.misfits import find_misfits
+from lakehouse.write.rules import NO_RULES, Rules, rules_of
 from lakehouse.write.samples import with_samples
 
 _NOTHING = NewFiles((), 0, 0)
@@ -35,6 +36,7 @@ class Incoming:
     cursor: Connection
     source: Source
     plan: GatePlan | None = None
+    rules: Rules = NO_RULES
     files: NewFiles = _NOTHING
     rewritten: NewFiles = _NOTHING
     removal: Removal | None = None
@@ -63,12 +65,13 @@ class Incoming:
 
     def write(self, plan: GatePlan, snapshot: Snapshot) -> NewFiles:
         """Return data files that fit a plan, writing them unless earlier ones still fit."""
+        rules = rules_of(plan.schema, snapshot.properties)
         if self.plan is not None:
-            if _still_fits(self.plan.schema, plan.schema):
+            if self.rules == rules and _still_fits(self.plan.schema, plan.schema):
                 return self.files
             if not self.source.rescannable:
                 raise ConflictError(
-                    "the table's columns changed while a stream was written",
+                    "the table's columns or constraints changed while a stream was written",
                     next_step="Open the stream again and retry",
                 )
             discard_files(snapshot.storage, self.files)
@@ -82,7 +85,7 @@ class Incoming:
                 properties=snapshot.properties,
                 within=None if self.removal is None else self.removal.rule(snapshot),
             )
-        self.plan = plan
+        self.plan, self.rules = plan, rules
         return self.files
 
     def anew(

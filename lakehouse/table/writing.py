@@ -19,11 +19,11 @@ from lakehouse.dml.removal import Removal, everything
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import Rows, Source, query_of, register
 from lakehouse.scan.read import Scanner
-from lakehouse.table.idempotency import Key, earlier, is_done, once
+from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.incoming import Incoming
 from lakehouse.table.redefining import redefine
 from lakehouse.table.removal import check_removable, removes_of
-from lakehouse.table.reports import WriteReport, metrics_of, report_of
+from lakehouse.table.reports import WriteReport, metrics_of
 from lakehouse.write.evolution import SchemaMode
 from lakehouse.write.gate import validate_schema
 
@@ -167,9 +167,7 @@ def _write(
             raise
     if done.change is None:
         pending.discard(snapshot)
-        if key is not None and done.snapshot is not None and is_done(done.snapshot, key):
-            return done.snapshot, earlier(done.snapshot, key, operation)
-    return done.snapshot, report_of(operation, done, started)
+    return done.snapshot, answer(done, key, operation, started)
 
 
 def _mode(asked: OverwriteMode | None, snapshot: Snapshot) -> OverwriteMode:

@@ -48,8 +48,8 @@ class FaultyBackend:
     def url(self, path: str) -> str:
         return self.inner.url(path)
 
-    def read(self, path: str) -> bytes:
-        return self.inner.read(path)
+    def read(self, path: str, at_most: int | None) -> bytes:
+        return self.inner.read(path, at_most)
 
     def put(self, path: str, data: bytes) -> None:
         self.inner.put(path, data)
@@ -67,6 +67,9 @@ class FaultyBackend:
 
     def sync(self, paths: Iterable[str]) -> None:
         self.inner.sync(paths)
+
+    def require_inside(self, paths: Iterable[str]) -> None:
+        self.inner.require_inside(paths)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ others = st.one_of(
 )
 singular = st.one_of(
     st.builds(act.Metadata, names, st.just("{}")),
-    st.builds(act.Protocol, st.integers(1, 3), st.just(7)),
+    st.builds(act.Protocol, st.integers(1, 2), st.integers(2, 6)),
 )
 
 
@@ -61,7 +61,8 @@ def _what(action):
 
 
 commit_actions = st.tuples(
-    st.lists(st.one_of(adds, removes), max_size=4, unique_by=_what),
+    # A file of the log without any action is damaged.
+    st.lists(st.one_of(adds, removes), min_size=1, max_size=4, unique_by=_what),
     st.lists(others, max_size=2),
     st.lists(singular, max_size=2, unique_by=type),
 ).map(lambda parts: [action for part in parts for action in part])
