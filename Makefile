@@ -55,10 +55,12 @@ doctest: setup ## run the examples in the docstrings
 test-duckdb15: $(DUCKDB15)/.project ## run the tests on DuckDB 1.5.5, the oldest that we support
 	$(DUCKDB15)/bin/python $(PYTEST) $(ARGS)
 
-# One Spark serves all tests, so they run in one process. It fetches delta-spark from Maven Central.
+# A wheel brings its Java; Delta comes from Maven Central. Starting it alone, first, fetches that once
+# and says what is missing. SPARK_STRESS_SECONDS: how long two writers share a table (60).
 .PHONY: test-spark
-test-spark: $(SPARK)/.project ## let Spark judge our tables, and read its own with us (needs Java 17)
-	$(SPARK)/bin/python -m pytest tests/spark $(ARGS)
+test-spark: $(SPARK)/.project ## let Spark judge our tables, read its own with us, and write beside it
+	$(SPARK)/bin/python -m tests.spark.start
+	$(SPARK)/bin/python -m pytest -n 2 --dist worksteal tests/spark $(ARGS)
 
 PROVE := $(BIN)/python -m lakehouse.testing
 

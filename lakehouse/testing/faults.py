@@ -197,9 +197,9 @@ class _FaultyBackend:
         """Return what DuckDB opens: past the faults."""
         return self.inner.url(path)
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, at_most: int | None) -> bytes:
         """Read a file, or fail."""
-        return self._reading("read", path, lambda: self.inner.read(path))
+        return self._reading("read", path, lambda: self.inner.read(path, at_most))
 
     def head(self, path: str) -> StoredObject | None:
         """Describe a file, or fail."""
@@ -255,6 +255,10 @@ class _FaultyBackend:
         if fault is not None:
             raise self._failed("sync", listed[0] if listed else "", fault)
         self.inner.sync(listed)
+
+    def require_inside(self, paths: Iterable[str]) -> None:
+        """Look at links, which asks nothing of the network."""
+        self.inner.require_inside(paths)
 
     def child(self, relative: str) -> Backend:
         """Return the backend of a folder, which fails by the same injector."""

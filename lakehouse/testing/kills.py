@@ -285,8 +285,8 @@ class _Watched:
     def url(self, path: str) -> str:
         return self._inner.url(path)
 
-    def read(self, path: str) -> bytes:
-        result: bytes = self._around("read", path, lambda: self._inner.read(path))
+    def read(self, path: str, at_most: int | None) -> bytes:
+        result: bytes = self._around("read", path, lambda: self._inner.read(path, at_most))
         return result
 
     def put(self, path: str, data: bytes) -> None:
@@ -316,6 +316,9 @@ class _Watched:
     def sync(self, paths: Iterable[str]) -> None:
         listed = [*paths]
         self._around("sync", "".join(listed[:1]), lambda: self._inner.sync(listed))
+
+    def require_inside(self, paths: Iterable[str]) -> None:
+        self._inner.require_inside(paths)
 
     def child(self, relative: str) -> Backend:
         below = join(self._below, relative)
