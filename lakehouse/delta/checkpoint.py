@@ -19,7 +19,7 @@ import pyarrow as pa
 from catalog.errors import CorruptionError
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import to_json
-from lakehouse.delta.files import statistics_shape
+from lakehouse.delta.layout import statistics_shape
 from lakehouse.delta.log import LAST_CHECKPOINT, LOG, read_listing, segment
 from lakehouse.delta.partition import typed_sql
 from lakehouse.delta.replay import checkpoint_tombstones, replay

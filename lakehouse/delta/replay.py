@@ -10,7 +10,6 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -18,14 +17,16 @@ import pyarrow as pa
 from catalog.errors import CorruptionError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
+from lakehouse.delta.adds import RAW, raw_table
 from lakehouse.delta.codec import from_json, from_lines
-from lakehouse.delta.files import RAW, raw_table
 from lakehouse.delta.log import LOG, Checkpoint
+from lakehouse.delta.stored import StoredFiles, stored_files
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.sql import literal
 
 _OTHERS = ("metaData", "protocol", "txn", "domainMetadata", "sidecar")
-_ADD_EXTRA = ("tags", "baseRowId", "defaultRowCommitVersion", "clusteringProvider")
+# Fewer files than these (rows of the checkpoint) are held in memory, where a query finds its files
+# in a millisecond.
+STORED_FROM = 50_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,10 +49,14 @@ class Tail:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Base:
-    """Hold the state at a checkpoint. ``files`` has the columns of RAW."""
+    """Hold the state at a checkpoint.
+
+    ``files`` has the columns of RAW; ``stored`` are files that were left in the checkpoint.
+    """
 
     files: pa.Table
     tail: Tail
+    stored: StoredFiles | None = None
 
 
 def nothing() -> Base:
@@ -135,14 +140,17 @@ def read_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) ->
                 a for a in listed if not isinstance(a, act.AddFile | act.RemoveFile)
             ]
             files = raw_table(a for a in listed if isinstance(a, act.AddFile))
+            urls: list[str] = []
         else:
             urls = [storage.url(path) for path in checkpoint.paths]
             others = _actions(cursor, urls, _OTHERS)
-            files = _add_rows(cursor, urls)
-        sidecars = [storage.url(path) for path in _sidecars(others)]
-        if sidecars:
-            files = pa.concat_tables([files, _add_rows(cursor, sidecars)])
-    return Base(files, replay([[a] for a in others]))
+            files = RAW.empty_table()
+        urls += [storage.url(path) for path in _sidecars(others)]
+        stored = stored_files(cursor, urls, engine) if urls else None
+    tail = replay([[a] for a in others])
+    if stored is None or stored.rows >= STORED_FROM:
+        return Base(files, tail, stored)
+    return Base(pa.concat_tables([files, stored.raw(frozenset())]), tail)
 
 
 def checkpoint_tombstones(
@@ -178,23 +186,19 @@ def _sidecar_path(path: str) -> str:
     return f"{LOG}/_sidecars/{name}"
 
 
-def _columns(cursor: Connection, urls: list[str]) -> dict[str, Any]:
-    relation = cursor.sql(
-        "SELECT * FROM read_parquet($urls, union_by_name = true, hive_partitioning = false)",
-        params={"urls": urls},
-    )
-    return dict(zip(relation.columns, relation.types, strict=True))
-
-
 def _actions(cursor: Connection, urls: list[str], kinds: tuple[str, ...]) -> list[act.Action]:
-    present = [kind for kind in kinds if kind in _columns(cursor, urls)]
+    union = ", union_by_name = true" if len(urls) > 1 else ""
+    source = f"read_parquet($urls{union}, hive_partitioning = false)"
+    relation = cursor.sql(f"SELECT * FROM {source}", params={"urls": urls})
+    present = [kind for kind in kinds if kind in relation.columns]
     if not present:
         return []
     fields = ", ".join(f"to_json({kind}) AS {kind}" for kind in present)
     where = " OR ".join(f"{kind} IS NOT NULL" for kind in present)
+    # Row groups of add actions only, the bulk of a checkpoint, are passed over by this.
+    no_add = " AND add.path IS NULL" if "add" in relation.columns else ""
     rows = cursor.execute(
-        f"SELECT {fields} FROM read_parquet($urls, union_by_name = true, "
-        f"hive_partitioning = false) WHERE {where}",
+        f"SELECT {fields} FROM {source} WHERE ({where}){no_add}",
         {"urls": urls},
     ).fetchall()
     found: list[act.Action] = []
@@ -206,50 +210,3 @@ def _actions(cursor: Connection, urls: list[str], kinds: tuple[str, ...]) -> lis
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     raise CorruptionError(f"the checkpoint's {kind} is damaged: {error}") from error
     return found
-
-
-def _add_rows(cursor: Connection, urls: list[str]) -> pa.Table:
-    columns = _columns(cursor, urls)
-    if "add" not in columns:
-        return RAW.empty_table()
-    fields = {name for name, _ in columns["add"].children}
-
-    def field(name: str, otherwise: str = "NULL") -> str:
-        return f'add."{name}"' if name in fields else otherwise
-
-    stats = field("stats")
-    if "stats_parsed" in fields:
-        stats = f"coalesce({stats}, to_json({field('stats_parsed')}))"
-    extra = [name for name in _ADD_EXTRA if name in fields]
-    extra_sql = "NULL"
-    if extra:
-        packed = ", ".join(f"{literal(name)}: {field(name)}" for name in extra)
-        any_set = " OR ".join(f"{field(name)} IS NOT NULL" for name in extra)
-        extra_sql = f"CASE WHEN {any_set} THEN to_json({{{packed}}}) END"
-    vector = field("deletionVector")
-    vector_sql = "NULL"
-    if "deletionVector" in fields:
-        vector_sql = (
-            f"CASE WHEN {vector}.storageType IS NOT NULL THEN {{"
-            + ", ".join(
-                f"'{name}': {vector}.{name}"
-                for name in (
-                    "storageType",
-                    "pathOrInlineDv",
-                    "offset",
-                    "sizeInBytes",
-                    "cardinality",
-                )
-            )
-            + "} END"
-        )
-    table = cursor.sql(
-        f"SELECT {field('path')} AS path, url_decode({field('path')}) AS file, "
-        f"{field('partitionValues')} AS partition_values, {field('size')} AS size, "
-        f"{field('modificationTime')} AS modification_time, {stats} AS stats, "
-        f"{vector_sql} AS deletion_vector, {extra_sql} AS extra "
-        f"FROM read_parquet($urls, union_by_name = true, hive_partitioning = false) "
-        f"WHERE add.path IS NOT NULL",
-        params={"urls": urls},
-    ).to_arrow_table()
-    return table.cast(RAW)

@@ -8,22 +8,19 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from catalog.errors import CorruptionError, LakehouseError, NotFoundError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta import log
+from lakehouse.delta.adds import check_names
 from lakehouse.delta.codec import from_lines
-from lakehouse.delta.files import FileIndex, Layout
+from lakehouse.delta.files import FileIndex
+from lakehouse.delta.layout import Layout
 from lakehouse.delta.protocol import check_readable
 from lakehouse.delta.replay import Base, Tail, nothing, read_checkpoint, replay
 from lakehouse.delta.schema import Struct, schema_from_json
 from lakehouse.duck.engine import Engine
-
-# Absolute paths and other schemes are legal in the protocol (shallow clones), but reach outside
-# of the table's root: whoever can write the log could make us read or delete any file.
-_OUTSIDE = r"^(/|\\|[A-Za-z][A-Za-z0-9+.-]*:)|(^|/)\.\.(/|$)|[\x00-\x1f]|^$"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +135,7 @@ def advance(
     if metadata == snapshot.metadata:
         files = snapshot.files.changed(adds=tail.adds, gone=tail.gone, engine=engine)
     else:
-        untyped = FileIndex(snapshot.files.raw, _layout(metadata))
+        untyped = snapshot.files.with_layout(_layout(metadata))
         files = untyped.changed(adds=tail.adds, gone=tail.gone, engine=engine)
     _check_paths(tail)
     return Snapshot(
@@ -172,9 +169,9 @@ def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -
         )
     check_readable(protocol)
     _check_paths(tail)
-    _check_names(base.files["file"])
+    check_names(base.files["file"])
     modified = segment.commits[-1].modified if segment.commits else 0
-    old = FileIndex(base.files, _layout(metadata))
+    old = FileIndex(base.files, _layout(metadata), base.stored)
     return Snapshot(
         storage=storage,
         version=segment.version,
@@ -200,14 +197,4 @@ def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:
 
 
 def _check_paths(tail: Tail) -> None:
-    _check_names(pa.chunked_array([pa.array([add.key[0] for add in tail.adds], pa.string())]))
-
-
-def _check_names(files: pa.ChunkedArray) -> None:
-    outside = pc.match_substring_regex(files, _OUTSIDE)
-    if pc.any(outside).as_py():
-        name = files.filter(outside)[0].as_py()
-        raise CorruptionError(
-            f"the log names data file {name!r}, which is not inside the table's folder",
-            next_step="Do not trust this log; tables with shallow clones are not supported",
-        )
+    check_names(pa.chunked_array([pa.array([add.key[0] for add in tail.adds], pa.string())]))

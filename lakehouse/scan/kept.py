@@ -7,26 +7,31 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from lakehouse.delta.adds import OUTSIDE, leads_outside, vector_from_row
 from lakehouse.delta.deletion_vector import deleted_rows
-from lakehouse.delta.files import vector_from_row
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import literal
+from lakehouse.scan.may import May
 from lakehouse.scan.report import Kept, TableRef
 from lakehouse.scan.views import TableView
 
+# A reader takes names as globs: what a file's name holds of one stands for itself.
+_PATTERN = "regexp_replace(file, '([\\[*?])', '[\\1]', 'g')"
 
-def bind(cursor: Connection, ref: TableRef, view: TableView, where: str, engine: Engine) -> Kept:
+
+def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine: Engine) -> Kept:
     """Set the variable that a view reads to the files that may match."""
     empty = engine.empty_parquet
     snapshot = ref.snapshot
-    if not len(snapshot.files):
+    if snapshot.files.is_empty:
         bind_nothing(cursor, ref, view, empty)
         return Kept(0, 0, 0)
+    is_stored = snapshot.files.stored is not None
     root = literal(_escaped(snapshot.storage.url().rstrip("/") + "/"))
     kept = {
-        "files": f"coalesce(list({root} || pattern ORDER BY position), [{literal(empty)}])",
+        "files": f"coalesce(list({root} || {_PATTERN} ORDER BY position), [{literal(empty)}])",
         "count": "count(*)",
         "bytes": "coalesce(sum(size), 0)::BIGINT",
         "known": "count(rows)",
@@ -37,18 +42,24 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: str, engine:
         kept["parts"] = f"coalesce(list({_struct(values)} ORDER BY position), [])"
     if snapshot.files.has_deletion_vectors:
         kept["vectors"] = "list(deletion_vector ORDER BY position)"
+    if is_stored:
+        # Of files left in a checkpoint, only those are checked that are used.
+        kept["outside"] = f"min(file) FILTER (regexp_matches(file, {literal(OUTSIDE)}))"
     fields = ", ".join(f"'{field}': {sql}" for field, sql in kept.items())
-    cursor.register("file_index", snapshot.files.typed(engine))
-    cursor.execute(
-        f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM file_index WHERE {where})"
-    )
-    cursor.unregister("file_index")
+    predicate = where.stored if is_stored else where.exact
+    with snapshot.files.on(cursor, engine) as index:
+        cursor.execute(
+            f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM {index} WHERE {predicate})"
+        )
     if snapshot.files.has_deletion_vectors:
         _load_vectors(cursor, snapshot, view.key)
+    outside = "kept.outside" if "outside" in kept else "NULL"
     row = cursor.execute(
-        f"SELECT kept.count, kept.bytes, kept.known, kept.rows "
+        f"SELECT kept.count, kept.bytes, kept.known, kept.rows, {outside} "
         f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
     ).fetchall()[0]
+    if row[4] is not None:
+        raise leads_outside(row[4])
     return Kept(row[0], row[1], row[3] if row[2] == row[0] else None)
 
 

@@ -12,8 +12,9 @@ from lakehouse.duck.engine import Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.kept import bind
+from lakehouse.scan.may import KEEP, May, any_of
 from lakehouse.scan.plan import Reach, reaches
-from lakehouse.scan.prune import KEEP, Pruner
+from lakehouse.scan.prune import Pruner
 from lakehouse.scan.report import Kept, TableRef, TableScan, report
 from lakehouse.scan.views import TableView, table_view
 
@@ -41,7 +42,11 @@ class Prepared:
     cursor: Connection
     sql: str
     params: Params
-    tables: tuple[TableScan, ...]
+    choices: tuple[tuple[TableRef, May, Sequence[Reach], Kept], ...]
+
+    def tables(self) -> tuple[TableScan, ...]:
+        """Return what is read of each table, for people: it counts all files."""
+        return tuple(report(*choice, self.engine) for choice in self.choices)
 
     def relation(self) -> Relation:
         """Return the result as a lazy DuckDB relation."""
@@ -103,17 +108,15 @@ class Scanner:
         except BaseException:
             cursor.close()
             raise
-        totals = [ref.snapshot.files.rows(self._engine) for ref in refs]
-        tables = tuple(map(report, refs, wheres, scans, figures, totals))
-        return Prepared(self._engine, cursor, sql, params, tables)
+        choices = tuple(zip(refs, wheres, scans, figures, strict=True))
+        return Prepared(self._engine, cursor, sql, params, choices)
 
-    def _where(self, ref: TableRef, scans: Sequence[Reach]) -> str:
+    def _where(self, ref: TableRef, scans: Sequence[Reach]) -> May:
         """Return the predicate of a table that is scanned several times: any scan may match."""
         if not scans:
             return KEEP
         pruner = Pruner(ref.snapshot.files.layout, self._volatile)
-        parts = [pruner.may_match(scan.filters) for scan in scans]
-        return KEEP if KEEP in parts else " OR ".join(f"({part})" for part in dict.fromkeys(parts))
+        return any_of([pruner.may_match(scan.filters) for scan in scans])
 
     def _volatile(self) -> frozenset[str]:
         """Return the names of functions that differ from row to row; asked for when needed."""
@@ -170,7 +173,7 @@ class Scanner:
         cursor: Connection,
         refs: Sequence[TableRef],
         views: Sequence[TableView],
-        wheres: Sequence[str],
+        wheres: Sequence[May],
     ) -> list[Kept]:
         return [
             bind(cursor, ref, view, where, self._engine)
