@@ -64,6 +64,13 @@ class FileIndex:
             return True
         return self.stored is not None and self.stored.has_vectors
 
+    @property
+    def has_extra(self) -> bool:
+        """Tell whether a file may have tags or other optional fields."""
+        if self.held["extra"].null_count < self.held.num_rows:
+            return True
+        return self.stored is not None and self.stored.has_extra
+
     def rows(self, engine: Engine) -> int | None:
         """Return the number of live rows, or None where a file's statistics lack it."""
         rows = self._counted()
@@ -153,9 +160,20 @@ class FileIndex:
         return FileIndex(self.held, layout, self.stored, self.gone)
 
     def changed(
-        self, *, adds: Iterable[AddFile], gone: Collection[tuple[str, str]], engine: Engine
+        self,
+        *,
+        adds: Iterable[AddFile],
+        gone: Collection[tuple[str, str]],
+        engine: Engine,
+        bulk: pa.Table | None = None,
     ) -> FileIndex:
-        """Return the index after a commit: less the files ``gone`` (by key), with ``adds``."""
+        """Return the index after a commit: less the files ``gone`` (by key), with ``adds``.
+
+        ``bulk`` are more adds, as rows of RAW, that replace what they name.
+        """
+        if bulk is not None and bulk.num_rows:
+            again = self._with_bulk(bulk)
+            return again.changed(adds=adds, gone=gone, engine=engine)
         held, typed = self.held, self._typed[0] if self._typed else None
         if gone:
             maybe = pc.is_in(held["file"], value_set=_texts({file for file, _ in gone}))
@@ -174,6 +192,18 @@ class FileIndex:
             fresh = derive(added, self.layout, engine)
             merged._typed.append(_numbered(pa.concat_tables([typed.drop(["position"]), fresh])))
         return merged
+
+    def _with_bulk(self, bulk: pa.Table) -> FileIndex:
+        names = bulk["file"]
+        held, gone = self.held, self.gone
+        if held.num_rows:
+            replaced = pc.and_(
+                pc.is_in(held["file"], value_set=names), pc.is_null(held["deletion_vector"])
+            )
+            held = held.filter(pc.invert(replaced))
+        if self.stored is not None:
+            gone = gone.union((name, "") for name in names.to_pylist())
+        return FileIndex(pa.concat_tables([held, bulk]), self.layout, self.stored, gone)
 
     def _filtered(self, wanted: Any) -> FileIndex:
         part = FileIndex(self.held.filter(wanted), self.layout)

@@ -24,11 +24,12 @@ _CHECKPOINT = re.compile(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CommitFile:
-    """Name one commit of the log. ``modified`` is in milliseconds since the epoch."""
+    """Name one commit of the log: milliseconds since the epoch, and bytes."""
 
     version: int
     path: str
     modified: int
+    size: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def parse_listing(objects: Iterable[StoredObject]) -> Listing:
         name = item.path.removeprefix(f"{LOG}/")
         if match := _COMMIT.fullmatch(name):
             modified = int(item.modified.timestamp() * 1000)
-            commits.append(CommitFile(int(match[1]), item.path, modified))
+            commits.append(CommitFile(int(match[1]), item.path, modified, item.size))
         elif (match := _CHECKPOINT.fullmatch(name)) and item.size > 0:
             part, parts = (int(match[2]), int(match[3])) if match[2] else (1, 1)
             if match[5] == "parquet" or match[4]:

@@ -13,11 +13,13 @@ from types import MappingProxyType
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog.errors import CorruptionError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.adds import RAW, raw_table
+from lakehouse.delta.bulk import Bulk
 from lakehouse.delta.codec import from_json, from_lines
 from lakehouse.delta.log import LOG, Checkpoint
 from lakehouse.delta.stored import StoredFiles, stored_files
@@ -34,10 +36,12 @@ class Tail:
     """Hold what commits changed: the last word on each file, and the newest other actions.
 
     ``adds`` are live after the commits, ``removes`` are their tombstones; ``gone`` are the keys
-    of both, which an older state must forget.
+    of both, which an older state must forget. Of very large commits, live plain adds are rows of
+    RAW in ``bulk`` instead.
     """
 
     adds: tuple[act.AddFile, ...] = ()
+    bulk: pa.Table = dataclasses.field(default_factory=RAW.empty_table)
     removes: tuple[act.RemoveFile, ...] = ()
     gone: frozenset[tuple[str, str]] = frozenset()
     metadata: act.Metadata | None = None
@@ -64,7 +68,7 @@ def nothing() -> Base:
     return Base(RAW.empty_table(), Tail())
 
 
-def replay(commits: Iterable[list[act.Action]]) -> Tail:
+def replay(commits: Iterable[list[act.Action] | Bulk]) -> Tail:
     """Fold commits, oldest first, into their net effect.
 
     Raises CorruptionError where one commit says two things about one file, or where metadata or
@@ -76,7 +80,9 @@ def replay(commits: Iterable[list[act.Action]]) -> Tail:
     transactions: dict[str, act.Transaction] = {}
     domains: dict[str, act.DomainMetadata] = {}
     timestamp: int | None = None
-    for commit in commits:
+    bulk = RAW.empty_table()
+    for read in commits:
+        commit = read.others if isinstance(read, Bulk) else read
         _check(commit)
         timestamp = None
         # Removes first: one commit may remove a file and add it again with another vector.
@@ -100,9 +106,20 @@ def replay(commits: Iterable[list[act.Action]]) -> Tail:
                     timestamp = value if isinstance(value, int) else None
                 case _:
                     pass
+        if bulk.num_rows:
+            named = (a.key for a in commit if isinstance(a, act.AddFile | act.RemoveFile))
+            bulk = _less(bulk, (file for file, vector in named if not vector))
+        if isinstance(read, Bulk):
+            bulk = pa.concat_tables([_less(bulk, read.adds["file"]), read.adds])
+            plain = [file for file, vector in files if not vector]
+            again = pc.is_in(pa.array(plain, pa.string()), value_set=read.adds["file"])
+            for file, is_again in zip(plain, again.to_pylist(), strict=True):
+                if is_again:
+                    del files[(file, "")]
     return Tail(
         adds=tuple(file for file in files.values() if isinstance(file, act.AddFile)),
         removes=tuple(file for file in files.values() if isinstance(file, act.RemoveFile)),
+        bulk=bulk,
         gone=frozenset(files),
         metadata=metadata,
         protocol=protocol,
@@ -110,6 +127,12 @@ def replay(commits: Iterable[list[act.Action]]) -> Tail:
         domains=MappingProxyType(domains),
         in_commit_timestamp=timestamp,
     )
+
+
+def _less(rows: pa.Table, files: Iterable[str] | pa.ChunkedArray) -> pa.Table:
+    names = files if isinstance(files, pa.ChunkedArray) else pa.array(list(files), pa.string())
+    hit = pc.is_in(rows["file"], value_set=names)
+    return rows.filter(pc.invert(hit)) if pc.any(hit).as_py() else rows
 
 
 def _check(commit: list[act.Action]) -> None:

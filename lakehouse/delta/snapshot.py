@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -14,6 +14,7 @@ from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta import log
 from lakehouse.delta.adds import check_names
+from lakehouse.delta.bulk import Bulk, read_bulk
 from lakehouse.delta.codec import from_lines
 from lakehouse.delta.files import FileIndex
 from lakehouse.delta.layout import Layout
@@ -157,8 +158,16 @@ def read_commit(storage: Storage, version: int) -> list[act.Action]:
     return from_lines(storage.read(path), where=path)
 
 
+def read_commits(
+    storage: Storage, commits: Iterable[log.CommitFile], engine: Engine
+) -> Iterator[list[act.Action] | Bulk]:
+    """Read commits, each line by line or, where it is very large, in bulk."""
+    for commit in commits:
+        yield read_bulk(storage, commit, engine) or read_commit(storage, commit.version)
+
+
 def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -> Snapshot:
-    tail = replay(read_commit(storage, commit.version) for commit in segment.commits)
+    tail = replay(read_commits(storage, segment.commits, engine))
     metadata = tail.metadata or base.tail.metadata
     protocol = tail.protocol or base.tail.protocol
     if metadata is None or protocol is None:
@@ -178,7 +187,7 @@ def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -
         timestamp=_timestamp(tail, metadata, modified),
         protocol=protocol,
         metadata=metadata,
-        files=old.changed(adds=tail.adds, gone=tail.gone, engine=engine),
+        files=old.changed(adds=tail.adds, gone=tail.gone, bulk=tail.bulk, engine=engine),
         transactions={**base.tail.transactions, **tail.transactions},
         domains={**base.tail.domains, **tail.domains},
         checkpoint_version=None if segment.checkpoint is None else segment.checkpoint.version,
@@ -198,3 +207,4 @@ def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:
 
 def _check_paths(tail: Tail) -> None:
     check_names(pa.chunked_array([pa.array([add.key[0] for add in tail.adds], pa.string())]))
+    check_names(tail.bulk["file"])

@@ -13,11 +13,12 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 
 from lakehouse.delta.adds import RAW, VECTOR
-from lakehouse.delta.layout import Layout, Leaf, bound_type
+from lakehouse.delta.layout import Layout, Leaf, bound_type, statistics_shape
 from lakehouse.delta.schema import Field
 from lakehouse.delta.typed import bad_partition, columns, from_text, parsed
 from lakehouse.delta.types import to_duckdb
@@ -57,6 +58,11 @@ class StoredFiles:
     rows: int
     engine: Engine = dataclasses.field(repr=False, compare=False)
     _memory: _Memory = dataclasses.field(default_factory=_Memory, repr=False, compare=False)
+
+    @property
+    def has_extra(self) -> bool:
+        """Tell whether files have tags or other optional fields."""
+        return any(map(self._has, _EXTRA))
 
     @cached_property
     def has_vectors(self) -> bool:
@@ -157,11 +163,24 @@ class StoredFiles:
             )
         return f"SELECT {selected} FROM {scan} WHERE add.path IS NOT NULL"
 
-    def statistics(self, layout: Layout, type_: str) -> str:
-        """Return SQL for a file's statistics as a struct of a type, from JSON if need be."""
-        if self._children.get("stats_parsed") == type_:
-            return _field("stats_parsed")
-        return parsed(self._json(), layout)
+    def with_statistics(
+        self, cursor: Connection, layout: Layout, gone: Keys, *, every: int | None = None
+    ) -> str:
+        """Return SQL for rows of RAW, less the files ``gone``, with statistics and partitions.
+
+        ``every`` takes one of so many rows. Statistics are a struct ``s``, from JSON if need be.
+        """
+        wanted = list(_shape_leaves(statistics_shape(layout), ("stats_parsed",)))
+        found = [
+            (path, type_) for path, type_ in self._parsed.items() if path[0] == wanted[0][0][0]
+        ]
+        typed = [_field("stats_parsed") if found == wanted else parsed(self._json(), layout)]
+        typed[0] += " AS s"
+        typed += [f"{self._partition(f)} AS p{i}" for i, f in enumerate(layout.partitions)]
+        rows = self.raw_sql(*typed)
+        if every is not None:
+            rows += f" AND file_row_number % {every} = 0"
+        return f"SELECT * FROM {_without(cursor, f'({rows})', gone)}"
 
     @cached_property
     def _children(self) -> dict[str, str]:
@@ -274,6 +293,16 @@ def _flat(type_: DuckType, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, .
             yield from _flat(child.type, (*path, child.name))
     else:
         yield path, type_.text
+
+
+def _shape_leaves(
+    shape: dict[str, Any], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name, inner in shape.items():
+        if isinstance(inner, dict):
+            yield from _shape_leaves(inner, (*path, name))
+        else:
+            yield (*path, name), inner
 
 
 def _iso(sql: str, type_: DuckType) -> str:
