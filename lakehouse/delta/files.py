@@ -9,6 +9,7 @@ Source: Delta protocol, "Per-file Statistics".
 
 from __future__ import annotations
 
+import array
 import contextlib
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator
@@ -96,6 +97,10 @@ class FileIndex:
     @contextlib.contextmanager
     def on(self, cursor: Connection, engine: Engine) -> Iterator[str]:
         """Give the name or SQL of the typed index for queries on ``cursor``."""
+        if self.stored is not None and not self.held.num_rows:
+            with self.stored.on(cursor, self.layout, self.gone) as stored:
+                yield stored
+            return
         cursor.register("held_index", self._held_typed(engine))
         try:
             if self.stored is None:
@@ -175,7 +180,7 @@ class FileIndex:
             again = self._with_bulk(bulk)
             return again.changed(adds=adds, gone=gone, engine=engine)
         held, typed = self.held, self._typed[0] if self._typed else None
-        if gone:
+        if gone and held.num_rows:
             maybe = pc.is_in(held["file"], value_set=_texts({file for file, _ in gone}))
             maybe = maybe.combine_chunks()
             if pc.any(maybe).as_py():
@@ -212,7 +217,9 @@ class FileIndex:
 
 
 def _numbered(typed: pa.Table) -> pa.Table:
-    return typed.append_column("position", pa.array(range(typed.num_rows), pa.uint64()))
+    numbers = pa.py_buffer(array.array("Q", range(typed.num_rows)))
+    position = pa.Array.from_buffers(pa.uint64(), typed.num_rows, [None, numbers])
+    return typed.append_column("position", position)
 
 
 def _checked(raw: pa.Table) -> pa.Table:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from catalog.errors import CorruptionError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
-from lakehouse.delta.adds import RAW, raw_table
+from lakehouse.delta.adds import NO_ROWS, raw_table
 from lakehouse.delta.bulk import Bulk
 from lakehouse.delta.codec import from_json, from_lines
 from lakehouse.delta.log import LOG, Checkpoint
@@ -41,7 +41,7 @@ class Tail:
     """
 
     adds: tuple[act.AddFile, ...] = ()
-    bulk: pa.Table = dataclasses.field(default_factory=RAW.empty_table)
+    bulk: pa.Table = dataclasses.field(default_factory=lambda: NO_ROWS)
     removes: tuple[act.RemoveFile, ...] = ()
     gone: frozenset[tuple[str, str]] = frozenset()
     metadata: act.Metadata | None = None
@@ -65,7 +65,7 @@ class Base:
 
 def nothing() -> Base:
     """Return the state before the first commit."""
-    return Base(RAW.empty_table(), Tail())
+    return Base(NO_ROWS, Tail())
 
 
 def replay(commits: Iterable[list[act.Action] | Bulk]) -> Tail:
@@ -80,7 +80,7 @@ def replay(commits: Iterable[list[act.Action] | Bulk]) -> Tail:
     transactions: dict[str, act.Transaction] = {}
     domains: dict[str, act.DomainMetadata] = {}
     timestamp: int | None = None
-    bulk = RAW.empty_table()
+    bulk = NO_ROWS
     for read in commits:
         commit = read.others if isinstance(read, Bulk) else read
         _check(commit)
@@ -167,7 +167,7 @@ def read_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) ->
         else:
             urls = [storage.url(path) for path in checkpoint.paths]
             others = _actions(cursor, urls, _OTHERS)
-            files = RAW.empty_table()
+            files = NO_ROWS
         urls += [storage.url(path) for path in _sidecars(others)]
         stored = stored_files(cursor, urls, engine) if urls else None
     tail = replay([[a] for a in others])

@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 
-import pyarrow as pa
-
 from catalog.errors import CorruptionError, LakehouseError, NotFoundError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta import log
-from lakehouse.delta.adds import check_names
+from lakehouse.delta.adds import check_names, check_paths
 from lakehouse.delta.bulk import Bulk, read_bulk
 from lakehouse.delta.codec import from_lines
 from lakehouse.delta.files import FileIndex
@@ -206,5 +204,5 @@ def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:
 
 
 def _check_paths(tail: Tail) -> None:
-    check_names(pa.chunked_array([pa.array([add.key[0] for add in tail.adds], pa.string())]))
+    check_paths(tail.adds)
     check_names(tail.bulk["file"])
