@@ -15,6 +15,7 @@
 """
 
 from collections.abc import Callable
+from typing import Self
 
 
 class LakehouseError(Exception):
@@ -45,6 +46,11 @@ class LakehouseError(Exception):
             return self.message
         separator = " " if self.message.endswith((".", "!", "?")) else ". "
         return f"{self.message}{separator}{self.next_step}"
+
+    def amended(self, message: str, **attributes: object) -> Self:
+        """Return the same error with another message and more attributes."""
+        known = {**self._attributes, **attributes}
+        return type(self)(message, next_step=self.next_step, **known)
 
     def __reduce__(self) -> tuple[Callable[..., "LakehouseError"], tuple[object, ...]]:
         return _rebuild, (type(self), self.message, self.next_step, self._attributes)

@@ -78,10 +78,10 @@ def _log(table, version=0):
         ),
         (
             lambda lake: lake.create_table(
-                "gold.x", {"a": "INT"}, properties={"delta.enableDeletionVectors": True}
+                "gold.x", {"a": "INT"}, properties={"delta.enableRowTracking": True}
             ),
             lakehouse.UnsupportedError,
-            "deletionVectors",
+            "rowTracking",
         ),
         (
             lambda lake: lake.create_table("silver.flights", {"a": "INT"}),

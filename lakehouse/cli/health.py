@@ -114,7 +114,9 @@ def examine(lake: lakehouse.Lake, info: lakehouse.TableInfo) -> TableHealth:
         present = {item.path: item.size for item in _place(lake, info).list()}
     except LakehouseError as error:
         return TableHealth(info.name, None, None, (), None, (str(error),))
-    missing = tuple(path for path in sizes if path not in present)
+    # A listing does not follow links to folders, and some tables have them.
+    place = _place(lake, info)
+    missing = tuple(path for path in sizes if path not in present and place.head(path) is None)
     if missing:
         problems.append(f"{len(missing)} of {len(sizes)} data files are missing")
     changed = [path for path, size in sizes.items() if present.get(path, size) != size]

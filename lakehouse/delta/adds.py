@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from catalog.errors import CorruptionError
 from lakehouse.delta.actions import AddFile, DeletionVector
-
-# Absolute paths and other schemes are legal in the protocol (shallow clones), but reach outside
-# of the table's root: whoever can write the log could make us read or delete any file.
-OUTSIDE = r"^(/|\\|[A-Za-z][A-Za-z0-9+.-]*:)|(^|/)\.\.(/|$)|[\x00-\x1f]|^$"
 
 VECTOR = pa.struct(
     [
@@ -102,25 +95,3 @@ def vector_id(row: dict[str, Any] | None) -> str:
     """Return the identity of the deletion vector in a row of RAW; the empty text for none."""
     vector = vector_from_row(row)
     return "" if vector is None else vector.id
-
-
-def check_names(files: pa.ChunkedArray) -> None:
-    """Raise CorruptionError where a data file's decoded path leads out of the table's folder."""
-    outside = pc.match_substring_regex(files, OUTSIDE)
-    if pc.any(outside).as_py():
-        raise leads_outside(files.filter(outside)[0].as_py())
-
-
-def check_paths(adds: Iterable[AddFile]) -> None:
-    """Raise CorruptionError where an add's path leads out of the table's folder."""
-    for add in adds:
-        if re.search(OUTSIDE, add.key[0]):
-            raise leads_outside(add.key[0])
-
-
-def leads_outside(name: str) -> CorruptionError:
-    """Return the error for a data file that is not in the table's folder."""
-    return CorruptionError(
-        f"the log names data file {name!r}, which is not inside the table's folder",
-        next_step="Do not trust this log; tables with shallow clones are not supported",
-    )

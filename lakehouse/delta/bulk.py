@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,10 +17,12 @@ from catalog.errors import LakehouseError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.adds import RAW
-from lakehouse.delta.codec import from_lines
+from lakehouse.delta.codec import LARGEST_COMMIT, from_lines
+from lakehouse.delta.entries import read_entries
 from lakehouse.delta.log import CommitFile
+from lakehouse.delta.soundness import check_commit, check_files, check_once
 from lakehouse.duck.engine import Engine
-from lakehouse.duck.sql import literal
+from lakehouse.duck.sql import escaped, literal
 
 # From here on DuckDB is quicker than Python's json, in bytes.
 BULK_FROM = 1_000_000
@@ -29,6 +32,12 @@ _SHAPE = {
         "modificationTime": "BIGINT", "dataChange": "BOOLEAN", "stats": "VARCHAR",
     },
 }  # fmt: skip
+_TYPES = (
+    "json_type(json, ['$.add.path', '$.add.partitionValues', '$.add.size', "
+    "'$.add.modificationTime']) = ['VARCHAR', 'OBJECT', 'UBIGINT', 'UBIGINT'] "
+    "AND coalesce(json_type(json, '$.add.stats') IN ('VARCHAR', 'NULL'), true) "
+    "AND coalesce(json_type(json, '$.add.dataChange') = 'BOOLEAN', true)"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,22 +51,36 @@ class Bulk:
     others: list[act.Action]
 
 
-def read_bulk(storage: Storage, commit: CommitFile, engine: Engine) -> Bulk | None:
-    """Read a commit that is large; None for any that should be read line by line."""
-    if commit.size < BULK_FROM:
+def read_all(
+    storage: Storage, entries: Iterable[CommitFile], engine: Engine
+) -> Iterator[list[act.Action] | Bulk]:
+    """Yield each entry of the log: as its actions or, where it is very large, in bulk."""
+    for entry in entries:
+        many = None if entry.size < BULK_FROM else _try(storage, entry, engine)
+        if many is None:
+            yield from read_entries(storage, [entry])
+        else:
+            yield many
+
+
+def _try(storage: Storage, entry: CommitFile, engine: Engine) -> Bulk | None:
+    if entry.size > LARGEST_COMMIT:
         return None
+    storage.require_inside([entry.path])
     try:
-        return _read(storage, commit, engine)
+        return _read(storage, entry, engine)
     except LakehouseError:
         return None
 
 
-def _read(storage: Storage, commit: CommitFile, engine: Engine) -> Bulk | None:
+def _read(storage: Storage, entry: CommitFile, engine: Engine) -> Bulk | None:
     fields = ", ".join(literal(name) for name in _SHAPE["add"])
+    keys = "json_keys(json, '$.add')"
     plain = (
-        "coalesce(len(json_keys(json)) = 1 AND list_has_all("
-        f"[{fields}], json_keys(json, '$.add')), false)"
+        f"coalesce(len(json_keys(json)) = 1 AND list_has_all([{fields}], {keys}) "
+        f"AND list_unique({keys}) = len({keys}) AND {_TYPES}, false)"
     )
+    url = literal(escaped(storage.url(entry.path)))
     with engine.work("read a commit", reading=True) as cursor:
         # Text that does not fit its type is NULL, and NULL is no path, size or time.
         table = cursor.sql(
@@ -67,19 +90,21 @@ def _read(storage: Storage, commit: CommitFile, engine: Engine) -> Bulk | None:
             "NULL AS deletion_vector, NULL AS extra, other FROM (SELECT "
             f"CASE WHEN {plain} THEN from_json(json, {literal(json.dumps(_SHAPE))}) END AS x, "
             f"CASE WHEN NOT {plain} THEN json::VARCHAR END AS other "
-            f"FROM read_ndjson_objects({literal(storage.url(commit.path))}))"
+            f"FROM read_ndjson_objects({url}))"
         ).to_arrow_table()
-    is_add = pc.is_null(table["other"])
-    rest = table["other"].drop_null().to_pylist()
-    adds = table.filter(is_add).drop(["other"]).cast(RAW)
-    others = from_lines("\n".join(rest).encode(), where=commit.path)
-    unknown = sum(
-        adds[name].null_count for name in ("path", "partition_values", "size", "modification_time")
-    )
-    if unknown or pc.count_distinct(adds["file"]).as_py() != adds.num_rows:
+    adds = table.filter(pc.is_null(table["other"])).drop(["other"]).cast(RAW)
+    rest = "\n".join(table["other"].drop_null().to_pylist())
+    others = from_lines(rest.encode(), where=entry.path) if rest else []
+    if entry.first is not None:
+        # What it may hold of provenance need not be of its newest commit.
+        others = [action for action in others if not isinstance(action, act.CommitInfo)]
+    check_commit(others, where=entry.path)
+    check_files(adds, where=entry.path)
+    if adds["partition_values"].null_count:
         return None
     # What a commit may say twice about one file is for the slow way to judge.
-    keys = [a.key[0] for a in others if isinstance(a, act.AddFile | act.RemoveFile)]
-    if pc.any(pc.is_in(adds["file"], value_set=pa.array(keys, pa.string()))).as_py():
+    named = [a.key[0] for a in others if isinstance(a, act.AddFile | act.RemoveFile)]
+    check_once(adds["file"], where=entry.path)
+    if pc.any(pc.is_in(adds["file"], value_set=pa.array(named, pa.string()))).as_py():
         return None
     return Bulk(adds, others)

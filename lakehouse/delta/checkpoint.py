@@ -18,16 +18,16 @@ import pyarrow as pa
 
 from catalog.errors import CorruptionError
 from lakehouse.delta import actions as act
-from lakehouse.delta.codec import from_lines, to_json
-from lakehouse.delta.log import LAST_CHECKPOINT, LOG, read_listing, segment
+from lakehouse.delta.codec import LARGEST_COMMIT, from_lines, to_json
+from lakehouse.delta.log import LAST_CHECKPOINT, LOG, CommitFile, read_listing, segment
 from lakehouse.delta.replay import checkpoint_tombstones
 from lakehouse.delta.schema import Primitive
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.sorted_adds import VECTOR, sorted_adds
+from lakehouse.delta.transactions import unexpired
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal
 
-DEFAULT_INTERVAL = 10
 _WEEK = 7 * 24 * 3600 * 1000
 _UNITS = {"week": _WEEK, "day": _WEEK // 7, "hour": 3_600_000, "minute": 60_000, "second": 1000}
 
@@ -54,13 +54,6 @@ _SHAPES: dict[str, Any] = {
     },
     "domainMetadata": {"domain": "VARCHAR", "configuration": "VARCHAR", "removed": "BOOLEAN"},
 }  # fmt: skip
-
-
-def is_due(snapshot: Snapshot) -> bool:
-    """Tell whether the commit of this snapshot calls for a checkpoint (every tenth, by default)."""
-    text = snapshot.properties.get("delta.checkpointInterval", "")
-    interval = int(text) if text.isdigit() and int(text) > 0 else DEFAULT_INTERVAL
-    return snapshot.version > 0 and snapshot.version % interval == 0
 
 
 def write_checkpoint(snapshot: Snapshot, engine: Engine, *, now: int | None = None) -> int:
@@ -115,7 +108,7 @@ def _other_actions(snapshot: Snapshot, engine: Engine, now: int) -> list[act.Act
     return [
         snapshot.protocol,
         snapshot.metadata,
-        *snapshot.transactions.values(),
+        *unexpired(snapshot.transactions, snapshot.properties, now=now).values(),
         *domains,
         *alive,
     ]
@@ -129,14 +122,18 @@ def _tombstones(snapshot: Snapshot, engine: Engine) -> list[act.RemoveFile]:
         older = checkpoint_tombstones(snapshot.storage, parts.checkpoint, engine)
         removes |= {remove.key: remove for remove in older}
     for commit in parts.commits:
-        body = snapshot.storage.read(commit.path)
-        # A commit may add a hundred thousand files; only lines that matter are parsed.
-        lines = [line for line in body.splitlines() if b'"remove"' in line]
-        for action in from_lines(b"\n".join(lines), where=commit.path):
+        for action in _removals(snapshot, commit):
             if isinstance(action, act.RemoveFile):
                 removes[action.key] = action
     live = snapshot.files.find({file for file, _ in removes}).keys() if removes else set()
     return [remove for key, remove in removes.items() if key not in live]
+
+
+def _removals(snapshot: Snapshot, commit: CommitFile) -> list[act.Action]:
+    """Return the actions of a commit that may remove files: it may add a hundred thousand."""
+    body = snapshot.storage.read(commit.path, at_most=LARGEST_COMMIT)
+    lines = [line for line in body.splitlines() if b'"remove"' in line]
+    return from_lines(b"\n".join(lines), where=commit.path) if lines else []
 
 
 def _copy(cursor: Connection, snapshot: Snapshot, others: list[act.Action], target: str) -> None:
@@ -176,7 +173,8 @@ def _options(snapshot: Snapshot) -> list[str]:
 
 
 def _parsed(column: str, shape: dict[str, Any]) -> str:
-    return f"from_json({column}, {literal(json.dumps(shape))})"
+    # What is no JSON is unknown: statistics are the writer's, and no reason to fail.
+    return f"TRY(from_json({column}, {literal(json.dumps(shape))}))"
 
 
 def _verify(cursor: Connection, snapshot: Snapshot, file: str) -> None:

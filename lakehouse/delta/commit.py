@@ -22,9 +22,11 @@ from catalog.errors import ConflictError, LakehouseError, OutcomeUnknownError
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import to_lines
 from lakehouse.delta.conflict import Reads, conflict
+from lakehouse.delta.entries import read_commit
+from lakehouse.delta.in_commit import Table, stamped, time_of
 from lakehouse.delta.log import commit_path
 from lakehouse.delta.protocol import check_writable
-from lakehouse.delta.snapshot import Snapshot, advance, read_commit, refresh
+from lakehouse.delta.snapshot import Snapshot, advance, refresh
 from lakehouse.duck.engine import Engine
 
 ENGINE_INFO = f"lakehouse-storage/{version_of('lakehouse-storage')}"
@@ -75,6 +77,12 @@ class Committed:
 
 
 Plan = Callable[[Snapshot], Change | None]
+Clock = Callable[[], int]
+
+
+def milliseconds() -> int:
+    """Return the time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
 
 
 def commit(
@@ -84,6 +92,7 @@ def commit(
     engine: Engine,
     metadata: Mapping[str, Any] | None = None,
     retries: Retries | None = None,
+    clock: Clock = milliseconds,
 ) -> Committed:
     """Commit what ``plan`` makes of a snapshot, and return the snapshot after it.
 
@@ -99,7 +108,7 @@ def commit(
         if change is None:
             return Committed(snapshot.version, snapshot, None, attempts)
         operation = change.operation
-        outcome = _put(snapshot, change, engine, metadata, retries, attempts)
+        outcome = _put(snapshot, change, engine, metadata, retries, attempts, clock)
         if isinstance(outcome, Committed):
             return outcome
         attempts, reason = outcome
@@ -111,10 +120,20 @@ def commit(
     )
 
 
-def first_commit(snapshot_actions: tuple[act.Action, ...], *, operation: str) -> bytes:
+def first_commit(
+    snapshot_actions: tuple[act.Action, ...],
+    *,
+    operation: str,
+    parameters: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    clock: Clock = milliseconds,
+) -> bytes:
     """Return the body of a new table's version 0."""
-    change = Change(operation, snapshot_actions)
-    return to_lines((_info(change, uuid.uuid4().hex, None, None), *snapshot_actions))
+    change = Change(operation, snapshot_actions, parameters=parameters or {})
+    now = clock()
+    own, actions = stamped(Table(), snapshot_actions, version=0, previous=None, now=now)
+    info = _info(change, uuid.uuid4().hex, None, metadata, now=now, own=own)
+    return to_lines((info, *actions))
 
 
 def _put(
@@ -124,22 +143,35 @@ def _put(
     metadata: Mapping[str, Any] | None,
     retries: Retries,
     attempts: int,
+    clock: Clock,
 ) -> Committed | tuple[int, str]:
     token = uuid.uuid4().hex
-    info = _info(change, token, snapshot.version, metadata)
-    body = to_lines((info, *change.actions))
     winners: list[list[act.Action]] = []
+    table, previous = Table(snapshot.metadata, snapshot.protocol), snapshot.timestamp
+    lines: tuple[tuple[act.Action, ...], bytes] = ((), b"")
     for lost in range(retries.rebases + 1):
         version = snapshot.version + len(winners) + 1
         attempts += 1
-        if _put_or_find(snapshot, version, body, token):
-            after = _after(snapshot, [*winners, [info, *change.actions]], version, engine)
-            return Committed(version, after, change, attempts)
+        now = clock()
+        # The commit before is another one after each lost race, and with it the time of ours.
+        own, actions = stamped(table, change.actions, version=version, previous=previous, now=now)
+        info = _info(change, token, snapshot.version, metadata, now=now, own=own)
+        if lines[0] != actions:
+            lines = (actions, to_lines(actions))
+        if _put_or_find(snapshot, version, to_lines([info]) + lines[1], token):
+            after = _after(snapshot, [*winners, [info, *actions]], version, engine)
+            done = dataclasses.replace(change, actions=actions)
+            return Committed(version, after, done, attempts)
         winner = read_commit(snapshot.storage, version)
         reason = conflict(change.actions, change.reads, winner)
         if reason is not None:
             return attempts, reason
         winners.append(winner)
+        table = table.after(winner)
+        own_before = time_of(winner)
+        if own_before is None and own is not None:
+            own_before = _modified(snapshot, version)
+        previous = previous if own_before is None else own_before
         retries.wait(lost)
     return attempts, f"{retries.rebases + 1} commits came first"
 
@@ -170,20 +202,31 @@ def _after(
 ) -> Snapshot | None:
     # The commit stands: an error from here on must not look as if it did not.
     try:
-        stored = snapshot.storage.head(commit_path(version))
-        if stored is None:
+        modified = _modified(snapshot, version)
+        if modified is None:
             return None
-        modified = int(stored.modified.timestamp() * 1000)
         return advance(snapshot, commits, modified=modified, engine=engine)
     except LakehouseError:
         return None
 
 
+def _modified(snapshot: Snapshot, version: int) -> int | None:
+    stored = snapshot.storage.head(commit_path(version))
+    return None if stored is None else int(stored.modified.timestamp() * 1000)
+
+
 def _info(
-    change: Change, token: str, read_version: int | None, metadata: Mapping[str, Any] | None
+    change: Change,
+    token: str,
+    read_version: int | None,
+    metadata: Mapping[str, Any] | None,
+    *,
+    now: int,
+    own: int | None,
 ) -> act.CommitInfo:
     values: dict[str, Any] = {
-        "timestamp": time.time_ns() // 1_000_000,
+        **({} if own is None else {"inCommitTimestamp": own}),
+        "timestamp": now,
         "operation": change.operation,
         "operationParameters": {
             key: value if isinstance(value, str) else json.dumps(value)

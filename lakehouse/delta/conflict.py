@@ -8,9 +8,12 @@ a file that somebody removed conflicts whatever ``dataChange`` says.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from lakehouse.delta import actions as act
+
+Key = tuple[str, str]
+MayMatch = Callable[[tuple[act.AddFile, ...]], Collection[Key]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,21 +21,30 @@ class Reads:
     """Say what a change has read.
 
     ``files`` are the keys of the files that it read or removes. ``everything`` says that its
-    result depends on all rows of the table, so that any new row matters. A blind append reads
-    nothing.
+    result depends on all rows of the table, so that any new row matters. ``matching`` says that
+    its result depends on the rows that a predicate is true for: given files that were added, it
+    returns the keys of those that may hold such a row. ``files`` must then name every file of
+    the snapshot that holds one. A blind append reads nothing.
     """
 
-    files: frozenset[tuple[str, str]] = frozenset()
+    files: frozenset[Key] = frozenset()
     everything: bool = False
+    matching: MayMatch | None = None
 
     @property
     def is_blind(self) -> bool:
         """Tell whether nothing was read."""
-        return not self.files and not self.everything
+        return not self.files and not self.everything and self.matching is None
 
 
 def conflict(ours: Iterable[act.Action], reads: Reads, winner: Iterable[act.Action]) -> str | None:
     """Return why the winning commit rules ours out, or None where ours may follow it.
+
+    Who changes the table's schema or properties, and no row, may follow whoever changes rows: what
+    was written for the schema before fits the one after, or the change says that it has read
+    everything. Who has read a predicate is not disturbed by files that cannot match it, nor by files with
+    ``dataChange`` false: every row of those stood in a file that the same commit removed
+    (protocol, "Add File and Remove File"), and had one matched, that file were among ``files``.
 
     >>> add = act.AddFile("a.parquet", {}, 1, 1)
     >>> conflict([add], Reads(), [act.AddFile("b.parquet", {}, 1, 1)]) is None
@@ -40,11 +52,10 @@ def conflict(ours: Iterable[act.Action], reads: Reads, winner: Iterable[act.Acti
     >>> conflict([add], Reads(everything=True), [act.AddFile("b.parquet", {}, 1, 1)])
     'rows were added that this operation has not read'
     """
-    mine = list(ours)
+    mine, theirs = list(ours), list(winner)
     my_apps = {action.app_id for action in mine if isinstance(action, act.Transaction)}
     my_domains = {action.domain for action in mine if isinstance(action, act.DomainMetadata)}
-    i_change_table = any(isinstance(action, act.Metadata | act.Protocol) for action in mine)
-    for action in winner:
+    for action in theirs:
         match action:
             case act.Protocol():
                 return "the table's protocol changed"
@@ -60,8 +71,10 @@ def conflict(ours: Iterable[act.Action], reads: Reads, winner: Iterable[act.Acti
                 return f"application {action.app_id!r} wrote already"
             case act.DomainMetadata() if action.domain in my_domains:
                 return f"domain {action.domain!r} changed"
-            case act.AddFile() | act.RemoveFile() if i_change_table and action.data_change:
-                return "rows changed while the table's schema or properties were to change"
             case _:
                 continue
+    # Last, because it is the only question that takes work.
+    added = tuple(a for a in theirs if isinstance(a, act.AddFile) and a.data_change)
+    if reads.matching is not None and added and reads.matching(added):
+        return "rows were added that may match what this operation has read"
     return None

@@ -20,8 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.delta.actions import AddFile
-from lakehouse.delta.adds import check_names, raw_table, to_action, vector_id
+from lakehouse.delta.adds import raw_table, to_action, vector_id
 from lakehouse.delta.layout import Layout
+from lakehouse.delta.soundness import check_files, check_once
 from lakehouse.delta.stored import Keys, StoredFiles
 from lakehouse.delta.typed import derive, is_truncated, names
 from lakehouse.duck.engine import Connection, Engine
@@ -91,7 +92,9 @@ class FileIndex:
         """Return the files' row counts without parsing their statistics, where that is safe."""
         if self._typed or self.layout.schema.mentions("numRecords"):
             return None
-        found = pc.extract_regex(self.held["stats"], r'"numRecords":\s*(?P<rows>\d+)')
+        found = pc.extract_regex(
+            self.held["stats"], r'"numRecords":\s*(?P<rows>[0-9]{1,15})\s*[,}]'
+        )
         return pc.struct_field(found, "rows").cast(pa.int64())
 
     @contextlib.contextmanager
@@ -223,7 +226,8 @@ def _numbered(typed: pa.Table) -> pa.Table:
 
 
 def _checked(raw: pa.Table) -> pa.Table:
-    check_names(raw["file"])
+    check_files(raw, where="the checkpoint")
+    check_once(raw["file"], where="the checkpoint")
     return raw
 
 

@@ -54,8 +54,18 @@ class Layout:
     def partitions(self) -> tuple[Field, ...]:
         """Return the partition columns' fields, in partitioning order."""
         found = [self.schema.field(name) for name in self.partition_columns]
-        if None in found:
-            raise CorruptionError("a partition column is not in the table's schema")
+        for name, field in zip(self.partition_columns, found, strict=True):
+            if field is None:
+                raise CorruptionError(
+                    f"partition column {name!r} is not in the table's schema",
+                    next_step="Restore the table to an earlier version",
+                )
+            if not isinstance(field.type, Primitive | Decimal):
+                raise CorruptionError(
+                    f"partition column {name!r} has type {to_duckdb(field.type)}, which is no "
+                    f"partition's",
+                    next_step="Restore the table to an earlier version",
+                )
         return tuple(field for field in found if field is not None)
 
     @cached_property

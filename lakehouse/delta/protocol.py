@@ -1,53 +1,40 @@
-"""Say which tables we read and write: a gate by protocol version and feature name.
+"""Say which tables we read and write, and which protocol a table needs: a gate by feature name.
 
-Source: Delta protocol, "Requirements for Readers", "Requirements for Writers", "Valid Feature
-Names in Table Features". The gate is pure and runs before any work.
+Source: Delta protocol, "Requirements for Readers", "Requirements for Writers", "Table Features for
+New and Existing Tables". The gate is pure and runs before any work; what each feature is stands in
+`lakehouse.delta.features`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from catalog.errors import UnsupportedError
 from lakehouse.delta.actions import Protocol
-from lakehouse.delta.schema import Array, Map, Primitive, Struct, Type
+from lakehouse.delta.features import FEATURES, is_on, required
+from lakehouse.delta.schema import Struct
 
-READ_FEATURES = frozenset(
-    (
-        "columnMapping",
-        "deletionVectors",
-        "timestampNtz",
-        "v2Checkpoint",
-        "vacuumProtocolCheck",
-        "typeWidening",
-        "typeWidening-preview",
-    )
-)
-WRITE_FEATURES = frozenset(("appendOnly", "invariants", "timestampNtz", "vacuumProtocolCheck"))
-# What writer versions 2 to 7 imply (protocol, "Writer Version Requirements").
-_LEGACY_WRITER: tuple[tuple[int, str], ...] = (
-    (2, "appendOnly"),
-    (2, "invariants"),
-    (3, "checkConstraints"),
-    (4, "changeDataFeed"),
-    (4, "generatedColumns"),
-    (5, "columnMapping"),
-    (6, "identityColumns"),
-)
+READ_FEATURES = frozenset(name for name, feature in FEATURES.items() if feature.reads)
+WRITE_FEATURES = frozenset(name for name, feature in FEATURES.items() if feature.writes)
+_READERS = frozenset(name for name, feature in FEATURES.items() if feature.for_readers)
+_LEGACY = {name: feature.legacy for name, feature in FEATURES.items() if feature.legacy}
+_FLOOR = Protocol(1, 2)  # what Spark and delta-rs give a plain table, too
 
 
 def reader_features(protocol: Protocol) -> frozenset[str]:
     """Return the features that a reader must know."""
     if protocol.min_reader >= 3:
         return protocol.reader_features or frozenset()
-    return frozenset(("columnMapping",)) if protocol.min_reader == 2 else frozenset()
+    return frozenset(
+        name for name in _LEGACY.keys() & _READERS if protocol.min_reader >= _LEGACY[name][0]
+    )
 
 
 def writer_features(protocol: Protocol) -> frozenset[str]:
     """Return the features that a writer must know."""
     if protocol.min_writer >= 7:
         return protocol.writer_features or frozenset()
-    return frozenset(name for version, name in _LEGACY_WRITER if protocol.min_writer >= version)
+    return frozenset(name for name, (_, writer) in _LEGACY.items() if protocol.min_writer >= writer)
 
 
 def check_readable(protocol: Protocol) -> None:
@@ -63,8 +50,8 @@ def check_readable(protocol: Protocol) -> None:
 def check_writable(protocol: Protocol, configuration: Mapping[str, str], schema: Struct) -> None:
     """Raise UnsupportedError, by feature name, for a table that we must not write.
 
-    Legacy writer versions imply features that a table may not use; only those that its
-    properties or schema really use are refused.
+    Legacy writer versions imply features that a table may not use, and a protocol may list some
+    that ask nothing while they are not in use; of these, only those in use are refused.
     """
     check_readable(protocol)
     if protocol.min_writer > 7:
@@ -72,90 +59,65 @@ def check_writable(protocol: Protocol, configuration: Mapping[str, str], schema:
             f"the table needs Delta writer version {protocol.min_writer}; this release knows 7",
             next_step="Upgrade lakehouse-storage",
         )
-    needed = writer_features(protocol) - WRITE_FEATURES
-    used = _features_in_use(configuration, schema)
-    legacy = frozenset(name for _, name in _LEGACY_WRITER)
-    if protocol.min_writer < 7:
-        needed = frozenset(name for name in needed if name in used)
-    else:
-        needed = frozenset(name for name in needed if name not in legacy or name in used)
-    if "invariants" in used:
-        needed |= {"invariants"}
-    _refuse(needed, "write")
+    used = required(schema, configuration)
+    refused = {
+        name
+        for name in writer_features(protocol) - WRITE_FEATURES
+        if name in used or name not in FEATURES or not FEATURES[name].idle
+    }
+    _refuse(refused, "write")
+
+
+def check_change_files(protocol: Protocol, configuration: Mapping[str, str], verb: str) -> None:
+    """Raise UnsupportedError where a verb would have to write change data files.
+
+    A commit that only adds rows, only removes whole files, replaces all, or rearranges rows needs
+    none: readers of the change feed take its adds and removes. One that rewrites a file to change
+    some of its rows does (protocol, "Change Data Files"), and calls this first.
+    """
+    if "changeDataFeed" in writer_features(protocol) and is_on(
+        configuration, "delta.enableChangeDataFeed"
+    ):
+        raise UnsupportedError(
+            f"cannot {verb} rows of this table: changeDataFeed is on, and this release writes no "
+            "change data files",
+            next_step="Overwrite the table, or set delta.enableChangeDataFeed to false first",
+            features=("changeDataFeed",),
+        )
 
 
 def protocol_for(schema: Struct, configuration: Mapping[str, str]) -> Protocol:
     """Return the lowest protocol that fits a new table."""
-    if _uses_ntz(schema):
-        return Protocol(
-            3, 7, frozenset(("timestampNtz",)),
-            frozenset(("timestampNtz",)) | ({"appendOnly"} if _append_only(configuration) else set()),
-        )  # fmt: skip
-    return Protocol(1, 2)
+    found = upgraded(Protocol(1, 1), schema, configuration)
+    return _FLOOR if found == Protocol(1, 1) else found
 
 
-def upgraded(protocol: Protocol, schema: Struct) -> Protocol:
-    """Return the lowest protocol that fits a table once it has this schema.
+def upgraded(protocol: Protocol, schema: Struct, configuration: Mapping[str, str]) -> Protocol:
+    """Return the lowest protocol at or above a table's that fits this schema and these properties.
 
-    Features that the old version numbers imply are listed by name, as the protocol wants it.
+    No feature is ever dropped. On the way to table features, those that the old version numbers
+    imply are listed by name: older versions of the table may have used them.
     """
-    if not _uses_ntz(schema) or "timestampNtz" in writer_features(protocol):
+    needed = required(schema, configuration)
+    writers, readers = writer_features(protocol), reader_features(protocol)
+    if "typeWidening-preview" in writers:
+        needed -= {"typeWidening"}
+    if needed <= writers and needed & _READERS <= readers:
         return protocol
-    ntz = frozenset(("timestampNtz",))
-    return Protocol(3, 7, reader_features(protocol) | ntz, writer_features(protocol) | ntz)
+    writers, readers = writers | needed, readers | ((writers | needed) & _READERS)
+    reader = max([protocol.min_reader, *(_LEGACY[name][0] for name in readers & _LEGACY.keys())])
+    if protocol.min_writer < 7 and writers <= _LEGACY.keys():
+        return Protocol(reader, max(protocol.min_writer, *(_LEGACY[name][1] for name in needed)))
+    if reader >= 3 or not readers <= _LEGACY.keys():
+        return Protocol(3, 7, readers, writers)
+    return Protocol(reader, 7, None, writers)
 
 
-def _append_only(configuration: Mapping[str, str]) -> bool:
-    return configuration.get("delta.appendOnly", "").lower() == "true"
-
-
-def _features_in_use(configuration: Mapping[str, str], schema: Struct) -> frozenset[str]:
-    used: set[str] = set()
-    if any(key.startswith("delta.constraints.") for key in configuration):
-        used.add("checkConstraints")
-    if configuration.get("delta.enableChangeDataFeed", "").lower() == "true":
-        used.add("changeDataFeed")
-    if configuration.get("delta.columnMapping.mode", "none") != "none":
-        used.add("columnMapping")
-    for metadata in _all_metadata(schema):
-        if "delta.invariants" in metadata:
-            used.add("invariants")
-        if "delta.generationExpression" in metadata:
-            used.add("generatedColumns")
-        if any(key.startswith("delta.identity.") for key in metadata):
-            used.add("identityColumns")
-    return frozenset(used)
-
-
-def _all_metadata(type_: Type) -> list[Mapping[str, object]]:
-    match type_:
-        case Struct(fields):
-            return [f.metadata for f in fields] + [m for f in fields for m in _all_metadata(f.type)]
-        case Array(element):
-            return _all_metadata(element)
-        case Map(key, value):
-            return _all_metadata(key) + _all_metadata(value)
-        case _:
-            return []
-
-
-def _uses_ntz(type_: Type) -> bool:
-    match type_:
-        case Struct(fields):
-            return any(_uses_ntz(field.type) for field in fields)
-        case Array(element):
-            return _uses_ntz(element)
-        case Map(key, value):
-            return _uses_ntz(key) or _uses_ntz(value)
-        case _:
-            return type_ == Primitive("timestamp_ntz")
-
-
-def _refuse(features: frozenset[str], verb: str) -> None:
-    if features:
-        names = ", ".join(sorted(features))
+def _refuse(features: Iterable[str], verb: str) -> None:
+    if features := tuple(sorted(features)):
+        names = ", ".join(features)
         raise UnsupportedError(
             f"cannot {verb} this table: it uses {names}",
             next_step=f"{verb} it with an engine that supports {names}",
-            features=tuple(sorted(features)),
+            features=features,
         )

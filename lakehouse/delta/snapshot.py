@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -11,14 +11,17 @@ from catalog.errors import CorruptionError, LakehouseError, NotFoundError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta import log
-from lakehouse.delta.adds import check_names, check_paths
-from lakehouse.delta.bulk import Bulk, read_bulk
-from lakehouse.delta.codec import from_lines
+from lakehouse.delta.bulk import read_all
+from lakehouse.delta.entries import in_commit_timestamp, read_commit
+from lakehouse.delta.features import is_on
 from lakehouse.delta.files import FileIndex
+from lakehouse.delta.in_commit import ENABLED
 from lakehouse.delta.layout import Layout
+from lakehouse.delta.paths import check_file_path
 from lakehouse.delta.protocol import check_readable
 from lakehouse.delta.replay import Base, Tail, nothing, read_checkpoint, replay
 from lakehouse.delta.schema import Struct, schema_from_json
+from lakehouse.delta.soundness import check_once
 from lakehouse.duck.engine import Engine
 
 
@@ -40,6 +43,11 @@ class Snapshot:
     transactions: Mapping[str, act.Transaction]
     domains: Mapping[str, act.DomainMetadata]
     checkpoint_version: int | None
+
+    @cached_property
+    def contained(self) -> set[str]:
+        """Return which choices of files (SQL over the index) are known to lie inside the root."""
+        return set()
 
     @property
     def schema(self) -> Struct:
@@ -113,11 +121,13 @@ def load_latest(storage: Storage, engine: Engine) -> Snapshot:
 
 def refresh(snapshot: Snapshot, engine: Engine) -> Snapshot:
     """Return the newest snapshot, reading only the commits after this one."""
-    commits = log.newer_commits(snapshot.storage, snapshot.version)
-    if not commits:
+    listing = log.read_listing(snapshot.storage, start=snapshot.version + 1)
+    commits = listing.commits
+    if listing.latest is None:
         return snapshot
-    expected = range(snapshot.version + 1, snapshot.version + 1 + len(commits))
-    if [commit.version for commit in commits] != list(expected):
+    if [commit.version for commit in commits] != list(
+        range(snapshot.version + 1, listing.latest + 1)
+    ):
         return load_latest(snapshot.storage, engine)
     bodies = [read_commit(snapshot.storage, commit.version) for commit in commits]
     return advance(snapshot, bodies, modified=commits[-1].modified, engine=engine)
@@ -136,7 +146,7 @@ def advance(
     else:
         untyped = snapshot.files.with_layout(_layout(metadata))
         files = untyped.changed(adds=tail.adds, gone=tail.gone, engine=engine)
-    _check_paths(tail)
+    _check_tail(tail, snapshot.files, files)
     return Snapshot(
         storage=snapshot.storage,
         version=snapshot.version + len(commits),
@@ -150,22 +160,8 @@ def advance(
     )
 
 
-def read_commit(storage: Storage, version: int) -> list[act.Action]:
-    """Read one commit's actions."""
-    path = log.commit_path(version)
-    return from_lines(storage.read(path), where=path)
-
-
-def read_commits(
-    storage: Storage, commits: Iterable[log.CommitFile], engine: Engine
-) -> Iterator[list[act.Action] | Bulk]:
-    """Read commits, each line by line or, where it is very large, in bulk."""
-    for commit in commits:
-        yield read_bulk(storage, commit, engine) or read_commit(storage, commit.version)
-
-
 def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -> Snapshot:
-    tail = replay(read_commits(storage, segment.commits, engine))
+    tail = replay(read_all(storage, segment.commits, engine))
     metadata = tail.metadata or base.tail.metadata
     protocol = tail.protocol or base.tail.protocol
     if metadata is None or protocol is None:
@@ -175,17 +171,16 @@ def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -
             next_step=f"Restore {log.commit_path(0)} from a backup",
         )
     check_readable(protocol)
-    _check_paths(tail)
-    check_names(base.files["file"])
-    modified = segment.commits[-1].modified if segment.commits else 0
     old = FileIndex(base.files, _layout(metadata), base.stored)
+    files = old.changed(adds=tail.adds, gone=tail.gone, bulk=tail.bulk, engine=engine)
+    _check_tail(tail, old, files)
     return Snapshot(
         storage=storage,
         version=segment.version,
-        timestamp=_timestamp(tail, metadata, modified),
+        timestamp=_stored_timestamp(storage, segment, tail, metadata),
         protocol=protocol,
         metadata=metadata,
-        files=old.changed(adds=tail.adds, gone=tail.gone, bulk=tail.bulk, engine=engine),
+        files=files,
         transactions={**base.tail.transactions, **tail.transactions},
         domains={**base.tail.domains, **tail.domains},
         checkpoint_version=None if segment.checkpoint is None else segment.checkpoint.version,
@@ -193,16 +188,30 @@ def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -
 
 
 def _layout(metadata: act.Metadata) -> Layout:
-    return Layout(schema_from_json(metadata.schema_string), metadata.partition_columns)
+    layout = Layout(schema_from_json(metadata.schema_string), metadata.partition_columns)
+    _ = layout.partitions  # raises where they are not in the schema
+    return layout
+
+
+def _stored_timestamp(
+    storage: Storage, segment: log.Segment, tail: Tail, metadata: act.Metadata
+) -> int:
+    if tail.in_commit_timestamp is None and is_on(metadata.configuration, ENABLED):
+        # Neither a checkpoint nor a compacted file keeps it.
+        return in_commit_timestamp(storage, segment.version) or segment.modified
+    return _timestamp(tail, metadata, segment.modified)
 
 
 def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:
-    enabled = metadata.configuration.get("delta.enableInCommitTimestamps", "").lower() == "true"
-    if enabled and tail.in_commit_timestamp is not None:
+    if is_on(metadata.configuration, ENABLED) and tail.in_commit_timestamp is not None:
         return tail.in_commit_timestamp
     return modified
 
 
-def _check_paths(tail: Tail) -> None:
-    check_paths(tail.adds)
-    check_names(tail.bulk["file"])
+def _check_tail(tail: Tail, base: FileIndex, files: FileIndex) -> None:
+    """Check the paths of new files, and that none of them is live beside them."""
+    for add in tail.adds:
+        check_file_path(add.path)
+    if any(add.deletion_vector for add in tail.adds) or (tail.adds and base.has_deletion_vectors):
+        names = {add.key[0] for add in tail.adds}
+        check_once(files.find(names).held["file"], where="the log")

@@ -59,7 +59,7 @@ def _source(cursor: Connection, files: FileIndex, *, sample: int | None = None) 
         held = held.take(list(range(0, held.num_rows, max(1, held.num_rows // sample))))
     name = "held_files" if sample is None else "held_sample"
     cursor.register(name, held)
-    typed = [f"{parsed('stats', layout)} AS s"]
+    typed = [f"TRY({parsed('stats', layout)}) AS s"]
     typed += [
         f"{from_text('partition_values')(f)} AS p{i}" for i, f in enumerate(layout.partitions)
     ]

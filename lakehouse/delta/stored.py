@@ -17,10 +17,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from catalog.errors import CorruptionError
 from lakehouse.delta.adds import RAW, VECTOR
 from lakehouse.delta.layout import Layout, Leaf, bound_type, statistics_shape
 from lakehouse.delta.schema import Field
-from lakehouse.delta.typed import bad_partition, columns, from_text, parsed
+from lakehouse.delta.typed import bad_partition, columns, counted, from_text, parsed
 from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.describe import DuckType, type_of
 from lakehouse.duck.engine import Connection, Engine
@@ -30,6 +31,7 @@ _VECTOR_TYPE = (
     'STRUCT("storageType" VARCHAR, "pathOrInlineDv" VARCHAR, "offset" BIGINT, '
     '"sizeInBytes" BIGINT, "cardinality" BIGINT)'
 )
+_IS_ADD = "(add.path IS NOT NULL OR add.size IS NOT NULL)"
 _EXTRA = ("tags", "baseRowId", "defaultRowCommitVersion", "clusteringProvider")
 # Seconds a file: what it takes to read the typed index of a checkpoint into memory.
 _PRICE = 2e-6
@@ -119,7 +121,13 @@ class StoredFiles:
                 cursor.register("wanted_files", pa.table({"file": pa.array(files, pa.string())}))
                 inner = f"(SELECT b.* FROM {inner} AS b SEMI JOIN wanted_files USING (file))"
             query = f"SELECT * FROM {_without(cursor, inner, gone)}"
-            return cursor.sql(query).to_arrow_table().cast(RAW)
+            table = cursor.sql(query).to_arrow_table()
+        try:
+            return table.cast(RAW)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise CorruptionError(
+                f"the checkpoint's add has columns of other types: {error}"
+            ) from error
 
     def raw_sql(self, *more: str) -> str:
         """Return SQL for rows of RAW, and ``more`` columns over the column ``add``."""
@@ -140,16 +148,17 @@ class StoredFiles:
             "extra": extra_sql,
         }
         selected = [*(f"{sql} AS {name}" for name, sql in fields.items()), *more]
-        return f"SELECT {', '.join(selected)} FROM {self._scan()} WHERE add.path IS NOT NULL"
+        return f"SELECT {', '.join(selected)} FROM {self._scan()} WHERE {_IS_ADD}"
 
     def typed(self, layout: Layout) -> str:
         """Return SQL for the typed index, with ``position``."""
         fields = {
+            "path": _field("path"),
             "file": f"url_decode({_field('path')})",
             "size": self._or_null("size", "BIGINT"),
             "modification_time": self._or_null("modificationTime", "BIGINT"),
             "deletion_vector": self._vector(),
-            "rows": self._statistic("numRecords", (), "BIGINT"),
+            "rows": counted(self._statistic("numRecords", (), "BIGINT")),
             "position": "((file_index::UBIGINT << 32) + file_row_number::UBIGINT)",
         }
         typed = columns(layout, self._of_leaf, self._partition)
@@ -158,10 +167,11 @@ class StoredFiles:
         if "s." in selected:
             # Only where a column of the typed statistics will not do: this parses every file's.
             scan = (
-                f"(SELECT add, file_index, file_row_number, {parsed(self._json(), layout)} AS s "
+                f"(SELECT add, file_index, file_row_number, "
+                f"TRY({parsed(self._json(), layout)}) AS s "
                 f"FROM {scan})"
             )
-        return f"SELECT {selected} FROM {scan} WHERE add.path IS NOT NULL"
+        return f"SELECT {selected} FROM {scan} WHERE {_IS_ADD}"
 
     def with_statistics(
         self, cursor: Connection, layout: Layout, gone: Keys, *, every: int | None = None
@@ -174,7 +184,9 @@ class StoredFiles:
         found = [
             (path, type_) for path, type_ in self._parsed.items() if path[0] == wanted[0][0][0]
         ]
-        typed = [_field("stats_parsed") if found == wanted else parsed(self._json(), layout)]
+        typed = [
+            _field("stats_parsed") if found == wanted else f"TRY({parsed(self._json(), layout)})"
+        ]
         typed[0] += " AS s"
         typed += [f"{self._partition(f)} AS p{i}" for i, f in enumerate(layout.partitions)]
         rows = self.raw_sql(*typed)
@@ -277,6 +289,11 @@ def stored_files(cursor: Connection, urls: list[str], engine: Engine) -> StoredF
     types = dict(zip(relation.columns, relation.types, strict=True))
     if "add" not in types:
         return None
+    if types["add"].id != "struct":
+        raise CorruptionError(f"the checkpoint's add is no struct but {types['add']}")
+    fields = {name for name, _ in types["add"].children}
+    if missing := {"path", "partitionValues", "size", "modificationTime"} - fields:
+        raise CorruptionError(f"the checkpoint's add has no {min(missing)}")
     rows = cursor.execute(
         "SELECT sum(num_rows) FROM parquet_file_metadata($urls)", {"urls": urls}
     ).fetchall()

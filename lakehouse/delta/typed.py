@@ -14,9 +14,11 @@ from lakehouse.delta.partition import typed_sql
 from lakehouse.delta.schema import Field, Primitive
 from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.engine import Engine
+from lakehouse.duck.errors import DuckError
 from lakehouse.duck.sql import identifier, literal
 
-PLAIN = ("file", "size", "modification_time", "deletion_vector", "rows")
+PLAIN = ("path", "file", "size", "modification_time", "deletion_vector", "rows")
+_MOST_ROWS = 10**15  # what is beyond is no count, and would overflow in sums
 _TRUNCATED = (Primitive("timestamp"), Primitive("timestamp_ntz"))
 
 Statistic = Callable[[str, Leaf], str]
@@ -60,15 +62,36 @@ def derive(raw: pa.Table, layout: Layout, engine: Engine) -> pa.Table:
     """Compute the typed index of rows of RAW from their JSON statistics."""
     typed = columns(layout, nested("s"), from_text("partition_values"))
     plain = [name for name in PLAIN if name != "rows"]
-    query = (
-        f"SELECT {', '.join([*plain, 's.numRecords AS rows', *typed])} FROM "
-        f"(SELECT *, {parsed('stats', layout)} AS s FROM raw_files)"
-    )
+    selected = ", ".join([*plain, f"{counted('s.numRecords')} AS rows", *typed])
+    query = f"SELECT {selected} FROM (SELECT *, <s> AS s FROM raw_files)"
+    read = parsed("stats", layout)
     with engine.work("read the statistics in the log") as cursor:
         cursor.register("raw_files", raw)
-        table = cursor.sql(query).to_arrow_table()
+        try:
+            table = cursor.sql(query.replace("<s>", read)).to_arrow_table()
+        except DuckError:
+            # Text that is no JSON says nothing; asking for that costs time, so only now.
+            table = cursor.sql(query.replace("<s>", f"TRY({read})")).to_arrow_table()
     _check_partitions(raw, table, layout)
+    check_deleted(table)
     return table
+
+
+def counted(sql: str) -> str:
+    """Return SQL for a number of rows; NULL for what cannot be one."""
+    return f"CASE WHEN {sql} BETWEEN 0 AND {_MOST_ROWS} THEN {sql} END"
+
+
+def check_deleted(typed: pa.Table) -> None:
+    """Raise CorruptionError for a file of which more rows are deleted than it has."""
+    deleted = pc.struct_field(typed["deletion_vector"], "cardinality")
+    wrong = pc.fill_null(pc.greater(deleted, typed["rows"]), False)
+    if pc.any(wrong).as_py():
+        row = typed.select(["file", "rows"]).filter(wrong).slice(0, 1).to_pylist()[0]
+        raise CorruptionError(
+            f"file {row['file']!r} has {row['rows']} rows, and its deletion vector more",
+            next_step="Restore the table to an earlier version",
+        )
 
 
 def nested(statistics: str) -> Statistic:

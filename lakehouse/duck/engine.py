@@ -7,11 +7,13 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from lakehouse.duck.errors import translated
 from lakehouse.duck.sql import literal
@@ -80,6 +82,13 @@ class Engine:
         """Return the cursor and the SQL of a relation that was kept, or None for any other."""
         with self._lock:
             return self._kept.get(relation)
+
+    def rows(self, values: Sequence[Mapping[str, Any]]) -> Relation:
+        """Return dicts as a relation, as if a query had given them."""
+        cursor = self.cursor()
+        relation = cursor.from_arrow(pa.Table.from_pylist([dict(row) for row in values]))
+        self.keep_with(relation, cursor, "")
+        return relation
 
     @contextlib.contextmanager
     def work(self, doing: str, *, reading: bool = False) -> Iterator[Connection]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from lakehouse.duck.engine import Connection
 from lakehouse.duck.sql import identifier, literal
@@ -45,11 +47,13 @@ def write_parquet(
     token: str,
     partition_by: tuple[str, ...] = (),
     file_bytes: int,
+    field_ids: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[WrittenFile]:
     """Write a query's rows below ``folder`` as files named ``part-<token>-<uuid>.parquet``.
 
     Partitioned files stand in folders named ``column=value``.
-    Files are cut at about ``file_bytes``, unless partitioned.
+    Files are cut at about ``file_bytes``, unless partitioned. ``field_ids`` are numbers by column,
+    or nested dicts with the own number as ``__duckdb_field_id``, that the files' schema carries.
     """
     options = [
         "FORMAT parquet",
@@ -58,6 +62,8 @@ def write_parquet(
         f"DICTIONARY_SIZE_LIMIT {_DICTIONARY}",
         f"FILENAME_PATTERN {literal(f'part-{token}-{{uuidv7}}')}",
     ]
+    if field_ids:
+        options.append(f"FIELD_IDS {_ids_sql(field_ids)}")
     if partition_by:
         options.append(f"PARTITION_BY ({', '.join(identifier(c) for c in partition_by)})")
     else:
@@ -77,6 +83,14 @@ def _written(row: tuple[object, ...]) -> WrittenFile:
         columns={_path(key): _statistics(value) for key, value in (statistics or {}).items()},
         partition=dict(partition or {}),
     )
+
+
+def _ids_sql(ids: Mapping[str, Any]) -> str:
+    entries = (
+        f"{identifier(name)}: {_ids_sql(value) if isinstance(value, Mapping) else int(value)}"
+        for name, value in ids.items()
+    )
+    return f"{{{', '.join(entries)}}}"
 
 
 def _path(text: str) -> tuple[str, ...]:

@@ -21,10 +21,12 @@ from lakehouse.delta.log import LOG
 from lakehouse.delta.snapshot import load_latest
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.duck.errors import NameErrors
+from lakehouse.lake.alter_statement import AlterStatement, parse_alter
 from lakehouse.lake.explain import Explain, explain
 from lakehouse.scan.names import At, Reference, references
 from lakehouse.scan.read import Params, Prepared, Scanner
 from lakehouse.scan.report import TableRef
+from lakehouse.table.background import Background
 from lakehouse.table.create import create, to_schema
 from lakehouse.table.handle import Table
 
@@ -89,6 +91,7 @@ class Lake:
         self._catalog = catalog
         self._engine = engine
         self._scanner = Scanner(engine)
+        self._background = Background(engine)
         self._handles: dict[tuple[str, str], Table] = {}
         self._folded: tuple[CatalogState | None, Mapping[str, TableEntry]] = (None, {})
         self._lock = threading.Lock()
@@ -118,8 +121,18 @@ class Lake:
         return self._catalog
 
     def close(self) -> None:
-        """Close the embedded DuckDB and delete its spill files; results not yet read are lost."""
-        self._engine.close()
+        """Close the embedded DuckDB and delete its spill files; results not yet read are lost.
+
+        Waits for what goes on in the background, as `settle` does.
+        """
+        try:
+            self.settle()
+        finally:
+            self._engine.close()
+
+    def settle(self) -> None:
+        """Wait for checkpoints and cleaning in the background, which begin after commits."""
+        self._background.settle()
 
     def interrupt(self) -> None:
         """Stop the queries and writes that run now; call it from another thread.
@@ -144,13 +157,15 @@ class Lake:
         partition_by: str | Sequence[str] = (),
         description: str | None = None,
         properties: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
         if_not_exists: bool = False,
     ) -> Table:
         """Create an empty table, and return it.
 
         ``schema`` is a `pyarrow.Schema`, a dict of column names to DuckDB types (``{"id": "BIGINT
-        NOT NULL", "at": "TIMESTAMPTZ"}``), or rows whose columns are taken. Exactly one of
-        several that create a name at the same time wins; the others get AlreadyExistsError, or
+        NOT NULL", "at": "TIMESTAMPTZ"}``), or rows whose columns are taken. ``properties`` that
+        switch on a feature decide the table's protocol; ``metadata`` is kept in its history.
+        Exactly one of several that create a name at the same time wins; the others get AlreadyExistsError, or
         the winner's table with ``if_not_exists``.
         """
         layer, short = validate_table_name(name)
@@ -173,6 +188,7 @@ class Lake:
                 description=description,
                 name=name,
                 properties=properties,
+                commit_metadata=metadata,
             )
             try:
                 self._catalog.add_table(
@@ -261,12 +277,28 @@ class Lake:
         ``AT (TIMESTAMP => '2024-01-31 12:00')`` reads an earlier state. ``params`` are a sequence
         for ``?`` or ``$1``, or a mapping for ``$name``. Only files that may hold matching rows
         are opened; `explain` shows which.
+
+        ``ALTER TABLE`` changes a table at once, and returns the report of `Table.alter` as a row.
         """
+        statement = parse_alter(query)
+        if statement is not None:
+            return self._engine.rows([self._alter(statement)])
         return self._prepare(query, params).relation()
 
     def explain(self, query: str, params: Params = None) -> Explain:
         """Show which files a query reads of each table and which it skips, and DuckDB's plan."""
         return explain(self._prepare(query, params))
+
+    def _alter(self, statement: AlterStatement) -> dict[str, Any]:
+        if statement.verb == "rename_table":
+            new = statement.arguments["to"]
+            layer = "" if "." in new else statement.table.partition(".")[0] + "."
+            return {
+                "operation": "rename",
+                "name": self.rename_table(statement.table, layer + new).name,
+            }
+        verb = getattr(self.table(statement.table).alter(), statement.verb)
+        return dataclasses.asdict(verb(**statement.arguments))
 
     def _prepare(self, query: str, params: Params) -> Prepared:
         state = self._catalog.state
@@ -329,7 +361,9 @@ class Lake:
         with self._lock:
             if key not in self._handles:
                 place = self._place(entry)
-                self._handles[key] = Table(entry.name, place, self._engine, self._scanner)
+                self._handles[key] = Table(
+                    entry.name, place, self._engine, self._scanner, self._background
+                )
             return self._handles[key]
 
     def _place(self, entry: TableEntry) -> Storage:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import pyarrow as pa
 
-from lakehouse.delta.adds import OUTSIDE, leads_outside, vector_from_row
+from lakehouse.delta.adds import vector_from_row
 from lakehouse.delta.deletion_vector import deleted_rows
 from lakehouse.delta.snapshot import Snapshot
+from lakehouse.delta.soundness import check_files, check_once
+from lakehouse.delta.typed import PLAIN, check_deleted
 from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.sql import literal
-from lakehouse.scan.may import May
+from lakehouse.duck.sql import escaped, literal
+from lakehouse.scan.may import KEEP, May
 from lakehouse.scan.report import Kept, TableRef
 from lakehouse.scan.views import TableView
 
 # A reader takes names as globs: what a file's name holds of one stands for itself.
 _PATTERN = "regexp_replace(file, '([\\[*?])', '[\\1]', 'g')"
+_ALL = "all"
 
 
 def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine: Engine) -> Kept:
@@ -28,8 +30,7 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine:
     if snapshot.files.is_empty:
         bind_nothing(cursor, ref, view, empty)
         return Kept(0, 0, 0)
-    is_stored = snapshot.files.stored is not None
-    root = literal(_escaped(snapshot.storage.url().rstrip("/") + "/"))
+    root = literal(escaped(snapshot.storage.url().rstrip("/") + "/"))
     kept = {
         "files": f"coalesce(list({root} || {_PATTERN} ORDER BY position), [{literal(empty)}])",
         "count": "count(*)",
@@ -42,25 +43,43 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine:
         kept["parts"] = f"coalesce(list({_struct(values)} ORDER BY position), [])"
     if snapshot.files.has_deletion_vectors:
         kept["vectors"] = "list(deletion_vector ORDER BY position)"
-    if is_stored:
-        # Of files left in a checkpoint, only those are checked that are used.
-        kept["outside"] = f"min(file) FILTER (regexp_matches(file, {literal(OUTSIDE)}))"
     fields = ", ".join(f"'{field}': {sql}" for field, sql in kept.items())
-    predicate = where.stored if is_stored else where.exact
     with snapshot.files.on(cursor, engine) as index:
-        cursor.execute(
-            f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM {index} WHERE {predicate})"
-        )
+        chosen = f"{index} WHERE {where.exact}"
+        if snapshot.files.stored is not None:
+            chosen = _choose(cursor, snapshot, f"{index} WHERE {where.stored}")
+        cursor.execute(f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM {chosen})")
+        _check_links(cursor, snapshot, chosen)
     if snapshot.files.has_deletion_vectors:
         _load_vectors(cursor, snapshot, view.key)
-    outside = "kept.outside" if "outside" in kept else "NULL"
     row = cursor.execute(
-        f"SELECT kept.count, kept.bytes, kept.known, kept.rows, {outside} "
+        f"SELECT kept.count, kept.bytes, kept.known, kept.rows "
         f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
     ).fetchall()[0]
-    if row[4] is not None:
-        raise leads_outside(row[4])
     return Kept(row[0], row[1], row[3] if row[2] == row[0] else None)
+
+
+def _choose(cursor: Connection, snapshot: Snapshot, source: str) -> str:
+    """Put the files that are chosen from a checkpoint into a table, and check them: only now."""
+    parts = [f"p{ordinal}" for ordinal in range(len(snapshot.files.layout.partitions))]
+    columns = ", ".join([*PLAIN, "position", *parts])
+    cursor.execute(f"CREATE OR REPLACE TEMP TABLE chosen AS SELECT {columns} FROM {source}")
+    files = cursor.sql("SELECT * FROM chosen").to_arrow_table()
+    check_files(files, where="the checkpoint")
+    check_once(files["file"], where="the checkpoint")
+    check_deleted(files)
+    return "chosen"
+
+
+def _check_links(cursor: Connection, snapshot: Snapshot, chosen: str) -> None:
+    """Refuse files that a symbolic link leads out of the table; once a snapshot and choice."""
+    every = chosen == f"held_index WHERE {KEEP}"
+    if not snapshot.storage.is_local or not snapshot.contained.isdisjoint((chosen, _ALL)):
+        return
+    found = cursor.execute(f"SELECT file FROM {chosen}").fetchall()
+    snapshot.storage.require_inside(name for (name,) in found)
+    if chosen != "chosen":
+        snapshot.contained.add(_ALL if every else chosen)
 
 
 def bind_nothing(cursor: Connection, ref: TableRef, view: TableView, empty: str) -> None:
@@ -93,8 +112,3 @@ def _load_vectors(cursor: Connection, snapshot: Snapshot, key: str) -> None:
 
 def _struct(columns: Sequence[str]) -> str:
     return "{" + ", ".join(f"'{column}': {column}" for column in columns) + "}"
-
-
-def _escaped(path: str) -> str:
-    """Return a path in which a glob's characters stand for themselves."""
-    return re.sub(r"([\[*?])", r"[\1]", path)

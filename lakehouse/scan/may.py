@@ -32,17 +32,19 @@ class May:
         return " AND ".join((f"({self.exact})", *self.needs.values()))
 
 
-KEEP = May("true")
-DROP = May("false")
+KEEP = "true"
+DROP = "false"
+EVERY = May(KEEP)
+NONE = May(DROP)
 
 
 def all_of(parts: Sequence[May]) -> May:
     """Return the predicate of files that all parts keep."""
-    if DROP in parts:
-        return DROP
-    terms = [part for part in parts if part != KEEP]
+    if NONE in parts:
+        return NONE
+    terms = [part for part in parts if part != EVERY]
     if len(terms) < 2:
-        return terms[0] if terms else KEEP
+        return terms[0] if terms else EVERY
     needs: dict[str, str] = {}
     for part in terms:
         for column, sql in part.needs.items():
@@ -52,12 +54,12 @@ def all_of(parts: Sequence[May]) -> May:
 
 def any_of(parts: Sequence[May]) -> May:
     """Return the predicate of files that some part keeps."""
-    if KEEP in parts:
-        return KEEP
-    terms = list(dict.fromkeys(part.exact for part in parts if part != DROP))
+    if EVERY in parts:
+        return EVERY
+    terms = list(dict.fromkeys(part.exact for part in parts if part != NONE))
     if not terms:
-        return DROP
-    parts = [part for part in parts if part != DROP]
+        return NONE
+    parts = [part for part in parts if part != NONE]
     if len(terms) == 1:
         return parts[0]
     shared = [c for c in parts[0].needs if all(c in part.needs for part in parts)]

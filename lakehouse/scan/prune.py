@@ -23,7 +23,7 @@ from sqlglot.tokenizer_core import TokenType
 from lakehouse.delta.layout import Layout, Leaf
 from lakehouse.delta.schema import Decimal, Primitive
 from lakehouse.delta.types import to_duckdb
-from lakehouse.scan.may import DROP, KEEP, May, all_of, any_of, at_least, at_most
+from lakehouse.scan.may import EVERY, NONE, May, all_of, any_of, at_least, at_most
 
 _LONGEST = 200_000
 _COLUMN = re.compile(r"c(\d+)_[0-9a-f]{20}")
@@ -72,19 +72,19 @@ class Pruner:
     def may_match(self, filters: tuple[str, ...]) -> May:
         """Return which files may hold a matching row; the filters all hold for such a row."""
         if any("\n" in name for name in self._awkward):
-            return KEEP  # filters cannot be told apart
+            return EVERY  # filters cannot be told apart
         return all_of([self._filter(text) for text in filters])
 
     def _filter(self, text: str) -> May:
         if len(text) > _LONGEST or any(name in text for name in self._awkward):
-            return KEEP
+            return EVERY
         try:
             parsed = sqlglot.parse_one(text, dialect="duckdb")
             may = self._may(parsed, want=True)
             exact = self._exact_text(text, parsed)
             return may if exact is None else May(exact, may.needs)
         except (SqlglotError, RecursionError):
-            return KEEP
+            return EVERY
 
     @cached_property
     def _awkward(self) -> tuple[str, ...]:
@@ -135,9 +135,9 @@ class Pruner:
         if isinstance(node, exp.Not):
             return self._may(node.this, want=not want)
         if isinstance(node, exp.Boolean):
-            return KEEP if bool(node.this) == want else DROP
+            return EVERY if bool(node.this) == want else NONE
         if isinstance(node, exp.Null):
-            return DROP
+            return NONE
         exact = self._exact_node(node, want=want)
         if exact is not None:
             return exact
@@ -151,7 +151,7 @@ class Pruner:
             low = exp.GTE(this=node.this, expression=node.args["low"])
             high = exp.LTE(this=node.this, expression=node.args["high"])
             return all_of([self._compare(low), self._compare(high)])
-        return KEEP
+        return EVERY
 
     def _exact_node(self, node: exp.Expr, *, want: bool) -> May | None:
         columns = list(node.find_all(exp.Column))
@@ -181,7 +181,7 @@ class Pruner:
             left, right, kind = right, left, _MIRRORED[kind]
         bounds, constant = self._bounds(left), _constant(right)
         if bounds is None or constant is None:
-            return KEEP
+            return EVERY
         low, high = bounds.low, bounds.high
         ranges: Mapping[type[exp.Expr], str] = {
             exp.EQ: f"{low} <= {constant} AND {high} >= {constant}",
@@ -202,7 +202,7 @@ class Pruner:
         bounds = self._bounds(node.this)
         constants = [_constant(item) for item in node.expressions]
         if bounds is None or not constants or None in constants:
-            return KEEP
+            return EVERY
         values = ", ".join(str(constant) for constant in constants)
         inside = f"len(list_filter([{values}], lambda x: x >= {bounds.low} AND x <= {bounds.high}))"
         known = f"{bounds.low} IS NULL OR {bounds.high} IS NULL"
@@ -215,7 +215,7 @@ class Pruner:
     def _is_null(self, node: exp.Is, *, want: bool) -> May:
         leaf = self._leaf(node.this)
         if not isinstance(node.expression, exp.Null) or leaf is None:
-            return KEEP
+            return EVERY
         nulls = f"nulls{leaf.ordinal}"
         return May(f"coalesce({nulls} > 0, true)" if want else f"coalesce({nulls} < rows, true)")
 

@@ -10,10 +10,12 @@ from typing import Any
 from catalog.errors import InputError
 from lakehouse.duck.engine import Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
+from lakehouse.duck.sql import identifier
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.kept import bind
-from lakehouse.scan.may import KEEP, May, any_of
+from lakehouse.scan.may import EVERY, May, any_of
 from lakehouse.scan.plan import Reach, reaches
+from lakehouse.scan.predicate import no_predicate
 from lakehouse.scan.prune import Pruner
 from lakehouse.scan.report import Kept, TableRef, TableScan, report
 from lakehouse.scan.views import TableView, table_view
@@ -99,7 +101,7 @@ class Scanner:
                 if at_once:
                     cursor.execute("ROLLBACK")
                     cursor.execute("BEGIN")
-                wheres = [KEEP] * len(refs)
+                wheres = [EVERY] * len(refs)
                 figures = self._bind_all(cursor, refs, views, wheres)
             cursor.execute(f"USE scan{generation}")
         except DuckError as error:
@@ -111,10 +113,27 @@ class Scanner:
         choices = tuple(zip(refs, wheres, scans, figures, strict=True))
         return Prepared(self._engine, cursor, sql, params, choices)
 
+    def may_match(self, ref: TableRef, predicate: str) -> str:
+        """Return SQL over the file index: true for files that may hold a matching row.
+
+        ``predicate`` is a single expression in SQL. Raises InputError where DuckDB refuses it.
+        """
+        view = self._view(ref)
+        with self._engine.work("plan the predicate") as cursor:
+            generation = self._definitions.generation([ref], [view], ())
+            cursor.execute(f"USE plan{generation}")
+            place = f"{identifier(ref.schema)}.{identifier(ref.name)}"
+            sql = f"SELECT 1 FROM {place} WHERE ({predicate}\n)"
+            (type_,) = cursor.sql(f"SELECT ({predicate}\n) FROM {place}").types
+            if str(type_) != "BOOLEAN":
+                raise no_predicate(predicate, str(type_))
+            reached = self._reached(cursor, sql, None)
+        return self._where(ref, reached.get(f"t{view.key}", [])).exact
+
     def _where(self, ref: TableRef, scans: Sequence[Reach]) -> May:
         """Return the predicate of a table that is scanned several times: any scan may match."""
         if not scans:
-            return KEEP
+            return EVERY
         pruner = Pruner(ref.snapshot.files.layout, self._volatile)
         return any_of([pruner.may_match(scan.filters) for scan in scans])
 
@@ -139,6 +158,7 @@ class Scanner:
             ref.snapshot.properties,
             place=(ref.schema, ref.name),
             has_vectors=files.has_deletion_vectors,
+            numbered=ref.numbered,
         )
 
     def _reached(self, cursor: Connection, sql: str, params: Params) -> dict[str, list[Reach]]:

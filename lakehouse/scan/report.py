@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
-from lakehouse.scan.may import KEEP, May
+from lakehouse.scan.may import EVERY, May
 from lakehouse.scan.plan import Reach
 
 _INDEX_COLUMN = re.compile(r"'(?:[^']|'')*'|\b(?P<kind>min|max|nulls|nan|p)(?P<number>\d+)\b")
@@ -16,12 +16,17 @@ _INDEX_COLUMN = re.compile(r"'(?:[^']|'')*'|\b(?P<kind>min|max|nulls|nan|p)(?P<n
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TableRef:
-    """Name a snapshot in SQL: ``schema.name``, and how reports call it."""
+    """Name a snapshot in SQL: ``schema.name``, and how reports call it.
+
+    ``numbered`` gives the view one more column, `file_column`: the number of a row's file among
+    those that are read.
+    """
 
     schema: str
     name: str
     shown: str
     snapshot: Snapshot
+    numbered: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ def report(
         bytes_kept=kept.bytes,
         rows_total=files.rows(engine),
         rows_kept=kept.rows,
-        predicate=None if where == KEEP else _readable(where.exact, ref),
+        predicate=None if where == EVERY else _readable(where.exact, ref),
         filters=tuple(dict.fromkeys(_named(f, ref) for scan in scans for f in scan.filters)),
         columns=tuple(fields[number].name for number in read) or tuple(f.name for f in fields),
     )

@@ -27,13 +27,31 @@ class TableView:
     view: str
 
 
+def file_column(schema: Struct) -> str:
+    """Return the name of the column that numbers files in a view: none of the table's own.
+
+    >>> file_column(Struct(()))
+    'file_index'
+    """
+    name, taken = "file_index", {field.name.lower() for field in schema}
+    while name in taken:
+        name += "_"
+    return name
+
+
 def table_view(
-    layout: Layout, properties: Mapping[str, str], *, place: tuple[str, str], has_vectors: bool
+    layout: Layout,
+    properties: Mapping[str, str],
+    *,
+    place: tuple[str, str],
+    has_vectors: bool,
+    numbered: bool = False,
 ) -> TableView:
     """Return the definitions of a table's view and stand-in.
 
     ``place`` is the view's schema and name: part of the key, so that two tables of one schema,
-    or two versions of one table, each have variables of their own in a query.
+    or two versions of one table, each have variables of their own in a query. ``numbered`` adds
+    `file_column`, a row's file as its position in ``files``.
 
     The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files`` and,
     where the table is partitioned, structs ``{p0, ...}`` in the same order in ``parts``; and from the table ``temp.main.dv_<key>`` of ``(i, n)``, where it has
@@ -41,11 +59,14 @@ def table_view(
     """
     fields = layout.schema.fields
     by_id = properties.get("delta.columnMapping.mode") == "id"
-    template = _view(layout, by_id=by_id, has_vectors=has_vectors)
+    template = _view(layout, by_id=by_id, has_vectors=has_vectors, numbered=numbered)
     types = [to_duckdb(field.type) for field in fields]
     key = hashlib.sha256(f"{place}\0{template}\0{types}".encode()).hexdigest()[:20]
     columns = ", ".join(f"c{i}_{key} {type_}" for i, type_ in enumerate(types))
     names = ", ".join(f"c{i}_{key} AS {identifier(f.name)}" for i, f in enumerate(fields))
+    if numbered:
+        columns += f", file_{key} UBIGINT"
+        names += f", file_{key} AS {identifier(file_column(layout.schema))}"
     return TableView(
         key=key,
         stand_in=f"({columns})",
@@ -54,7 +75,7 @@ def table_view(
     )
 
 
-def _view(layout: Layout, *, by_id: bool, has_vectors: bool) -> str:
+def _view(layout: Layout, *, by_id: bool, has_vectors: bool, numbered: bool) -> str:
     partitions = {field.name: i for i, field in enumerate(layout.partitions)}
     entries, selected = [], []
     for ordinal, field in enumerate(layout.schema):
@@ -67,6 +88,8 @@ def _view(layout: Layout, *, by_id: bool, has_vectors: bool) -> str:
         entries.append(f"{key}: {{name: 'c{ordinal}', type: {type_}, default_value: NULL}}")
         column = _renamed(_guarded(f"r.c{ordinal}", field.type), field.type)
         selected.append(f"{column} AS {identifier(field.name)}")
+    if numbered:
+        selected.append(f"r.file_index AS {identifier(file_column(layout.schema))}")
     source = (
         f"read_parquet(getvariable('kept_<key>').files, schema = MAP {{{', '.join(entries)}}}, "
         f"hive_partitioning = false) AS r"
@@ -97,7 +120,7 @@ def _guarded(sql: str, type_: Type) -> str:
 
 def _renamed(sql: str, type_: Type) -> str:
     """Return SQL that gives nested fields their logical names, where the files have others."""
-    if not _has_other_names(type_):
+    if not has_other_names(type_):
         return sql
     match type_:
         case Struct(fields):
@@ -117,17 +140,18 @@ def _renamed(sql: str, type_: Type) -> str:
             return sql
 
 
-def _has_other_names(type_: Type) -> bool:
+def has_other_names(type_: Type) -> bool:
+    """Tell whether fields inside of a type have other names in data files."""
     match type_:
         case Struct(fields):
             return any(_is_other(field) for field in fields)
         case Array(element):
-            return _has_other_names(element)
+            return has_other_names(element)
         case Map(key, value):
-            return _has_other_names(key) or _has_other_names(value)
+            return has_other_names(key) or has_other_names(value)
         case _:
             return False
 
 
 def _is_other(field: Field) -> bool:
-    return field.physical_name != field.name or _has_other_names(field.type)
+    return field.physical_name != field.name or has_other_names(field.type)

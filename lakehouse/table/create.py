@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
-from catalog.errors import AlreadyExistsError, InputError, UnsupportedError
+from catalog.errors import AlreadyExistsError, InputError
 from catalog.storage import Storage
 from lakehouse.delta.actions import Metadata
 from lakehouse.delta.commit import first_commit
 from lakehouse.delta.log import commit_path
+from lakehouse.delta.mapping import assigned
+from lakehouse.delta.properties import checked
 from lakehouse.delta.protocol import check_writable, protocol_for
 from lakehouse.delta.schema import Field, Struct
 from lakehouse.delta.types import from_duckdb, schema_from_arrow, schema_from_duckdb
@@ -21,19 +22,6 @@ from lakehouse.duck.engine import Engine, Relation
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.rows import arrow_schema_of, register
 from lakehouse.write.gate import validate_schema
-
-# Properties that switch on a protocol feature which this release does not write.
-_FEATURES: Mapping[str, str] = MappingProxyType(
-    {
-        "delta.enableChangeDataFeed": "changeDataFeed",
-        "delta.enableDeletionVectors": "deletionVectors",
-        "delta.enableInCommitTimestamps": "inCommitTimestamp",
-        "delta.enableRowTracking": "rowTracking",
-        "delta.enableTypeWidening": "typeWidening",
-        "delta.enableIcebergCompatV1": "icebergCompatV1",
-        "delta.enableIcebergCompatV2": "icebergCompatV2",
-    }
-)
 
 
 def to_schema(schema: Any, engine: Engine) -> Struct:
@@ -62,7 +50,8 @@ def create(
     partition_by: tuple[str, ...] = (),
     description: str | None = None,
     name: str | None = None,
-    properties: Mapping[str, str] | None = None,
+    properties: Mapping[str, Any] | None = None,
+    commit_metadata: Mapping[str, Any] | None = None,
 ) -> str:
     """Write version 0 of a table at ``storage``, and return the table's id.
 
@@ -70,7 +59,7 @@ def create(
     already, InputError and UnsupportedError for a schema or properties that cannot be.
     """
     validate_schema(schema, partition_by)
-    configuration = _checked(properties or {})
+    schema, configuration = assigned(schema, checked(properties or {}))
     protocol = protocol_for(schema, configuration)
     check_writable(protocol, configuration, schema)
     metadata = Metadata(
@@ -82,7 +71,16 @@ def create(
         description=description,
         created_time=time.time_ns() // 1_000_000,
     )
-    body = first_commit((protocol, metadata), operation="CREATE TABLE")
+    body = first_commit(
+        (protocol, metadata),
+        operation="CREATE TABLE",
+        parameters={
+            "partitionBy": list(partition_by),
+            "properties": dict(configuration),
+            **({} if description is None else {"description": description}),
+        },
+        metadata=commit_metadata,
+    )
     if not storage.put_if_absent(commit_path(0), body):
         raise AlreadyExistsError(
             f"there is a Delta table at {storage.uri} already",
@@ -109,23 +107,3 @@ def _from_texts(texts: Mapping[str, str], engine: Engine) -> Struct:
                 ) from translate(error, "read the type")
             fields.append(Field(str(name), from_duckdb(type_of(type_), column=name), nullable))
     return Struct(tuple(fields))
-
-
-def _checked(properties: Mapping[str, Any]) -> Mapping[str, str]:
-    for name, value in properties.items():
-        if not isinstance(value, str | int | float | bool):
-            raise InputError(f"property {name!r} must be text, a number or a boolean")
-    texts = {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in properties.items()
-    }
-    wanted = [f for name, f in _FEATURES.items() if texts.get(name, "").lower() == "true"]
-    if texts.get("delta.columnMapping.mode", "none") != "none":
-        wanted.append("columnMapping")
-    if wanted:
-        raise UnsupportedError(
-            f"cannot create a table with {', '.join(wanted)}: this release does not write it",
-            next_step="Leave the property out",
-            features=tuple(wanted),
-        )
-    return MappingProxyType(texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from lakehouse.delta import actions as act
+from lakehouse.delta.commit import Committed
+from lakehouse.delta.leftovers import Leftover
+from lakehouse.write.data_files import NewFiles
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -17,7 +21,7 @@ class WriteReport:
     """Report a write.
 
     ``version`` is the table's version after it; where there was nothing to do it is the version
-    before. ``rows`` were written; sizes are in bytes; ``attempts`` counts puts into the log, more
+    before. ``rows`` were written, ``rows_deleted`` matched a predicate and are gone; sizes are in bytes; ``attempts`` counts puts into the log, more
     than one where others committed at the same time; ``seconds`` is wall time. ``replayed`` says
     that an earlier call with the same idempotency key did the work, which this reports again.
     """
@@ -32,6 +36,7 @@ class WriteReport:
     attempts: int
     seconds: float
     replayed: bool = False
+    rows_deleted: int = 0
 
 
 def write_report(
@@ -43,6 +48,7 @@ def write_report(
     attempts: int = 0,
     seconds: float = 0.0,
     replayed: bool = False,
+    rows_deleted: int = 0,
 ) -> WriteReport:
     """Return the report of a commit from its actions."""
     actions = tuple(actions)
@@ -59,7 +65,57 @@ def write_report(
         attempts=attempts,
         seconds=seconds,
         replayed=replayed,
+        rows_deleted=rows_deleted,
     )
+
+
+def report_of(operation: str, done: Committed, started: float) -> WriteReport:
+    """Return the report of a commit that began at ``started`` (`time.perf_counter`)."""
+    change = done.change
+    return write_report(
+        operation,
+        done.version,
+        change.actions if change else (),
+        rows=change.metrics.get("numOutputRows", 0) if change else 0,
+        rows_deleted=change.metrics.get("numDeletedRows", 0) if change else 0,
+        attempts=done.attempts,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def metrics_of(files: NewFiles) -> dict[str, int]:
+    """Return what history shall say of new files, in Spark's words."""
+    return {
+        "numFiles": len(files.adds),
+        "numOutputRows": files.rows,
+        "numOutputBytes": files.bytes,
+    }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExpireReport:
+    """Report expired log entries: how many files and bytes were deleted, or would be.
+
+    ``oldest_version`` is the oldest that can be read after it, or None where it did not change;
+    ``reason`` then says why.
+    """
+
+    oldest_version: int | None
+    files: int
+    bytes: int
+    paths: tuple[str, ...]
+    dry_run: bool
+    reason: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CollectReport:
+    """Report leftovers of dead writers that were deleted, or would be; ``bytes`` are theirs."""
+
+    files: int
+    bytes: int
+    leftovers: tuple[Leftover, ...]
+    dry_run: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,28 +1,37 @@
-"""Rewrite files without changing a row: what compaction does to a table."""
+"""Write rows of live files anew: what compaction does, and a change of types."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from catalog.errors import LakehouseError
 from lakehouse.delta.commit import Change, commit
 from lakehouse.delta.conflict import Reads
+from lakehouse.delta.schema import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import Source
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
-from lakehouse.table.reports import WriteReport
-from lakehouse.table.writing import metrics_of, removes_of, report_of
+from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
+from lakehouse.table.removal import removes_of
+from lakehouse.table.reports import WriteReport, metrics_of
 from lakehouse.write.data_files import NewFiles, discard_files, write_rows
 from lakehouse.write.gate import gate
 
 
 def rewrite(
-    snapshot: Snapshot, paths: Collection[str], *, engine: Engine, scanner: Scanner
+    snapshot: Snapshot,
+    paths: Collection[str],
+    *,
+    engine: Engine,
+    scanner: Scanner,
+    metadata: Mapping[str, Any] | None = None,
+    key: Key | None = None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Write the rows of live files anew, as few files, in a commit with ``dataChange`` false.
 
@@ -39,26 +48,36 @@ def rewrite(
         if not old or not keys <= current.files.find(wanted).keys():
             return None
         if not written:
-            written.append(_write(current, keys, engine, scanner))
+            written.append(write_anew(current, keys, current.schema, engine, scanner))
         files = written[0]
-        adds = [dataclasses.replace(add, data_change=False) for add in files.adds]
         return Change(
             "OPTIMIZE",
-            (*removes_of(old, data_change=False), *adds),
+            (*removes_of(old, data_change=False), *files.adds),
             reads=Reads(keys),
             metrics={**metrics_of(files), "numRemovedFiles": len(old)},
         )
 
+    if key is not None and is_done(snapshot, key):
+        return snapshot, earlier(snapshot, key, "rewrite")
     # Where commit raises, the files stay: a commit of unknown outcome may have made them live.
-    done = commit(snapshot, plan, engine=engine)
+    done = commit(snapshot, once(plan, key), engine=engine, metadata=metadata)
     if done.change is None and written:
         discard_files(snapshot.storage, written[0])
-    return done.snapshot, report_of("rewrite", done, started)
+    return done.snapshot, answer(done, key, "rewrite", started)
 
 
-def _write(
-    snapshot: Snapshot, keys: frozenset[tuple[str, str]], engine: Engine, scanner: Scanner
+def write_anew(
+    snapshot: Snapshot,
+    keys: frozenset[tuple[str, str]],
+    schema: Struct,
+    engine: Engine,
+    scanner: Scanner,
 ) -> NewFiles:
+    """Write the rows of the files with these keys as new files of a schema that takes them.
+
+    The new files' actions have ``dataChange`` false. Raises LakehouseError where the number of
+    rows is not the same, and leaves no file then.
+    """
     part = dataclasses.replace(snapshot, files=snapshot.files.only(keys))
     expected = part.files.rows(engine)
     sql = "SELECT * FROM lakehouse.rows"
@@ -66,14 +85,14 @@ def _write(
     cursor = prepared.cursor
     try:
         source = Source("lakehouse.rows", columns_of(prepared.relation()), rescannable=True)
-        plan = gate(source.columns, snapshot.schema)
         files = write_rows(
             cursor,
             source,
-            plan,
+            gate(source.columns, schema),
             storage=snapshot.storage,
             partition_columns=snapshot.partition_columns,
             properties=snapshot.properties,
+            enforce=False,
         )
     finally:
         cursor.close()
@@ -83,4 +102,5 @@ def _write(
             f"rewriting {len(keys)} files gave {files.rows} rows instead of {expected}",
             next_step="Report this; nothing was committed",
         )
-    return files
+    adds = tuple(dataclasses.replace(add, data_change=False) for add in files.adds)
+    return dataclasses.replace(files, adds=adds)

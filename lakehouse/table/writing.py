@@ -1,64 +1,39 @@
-"""The writing verbs: append, overwrite, restore. Each plans changes and leaves the rest to commit."""
+"""The writing verbs append and overwrite. Each plans changes and leaves the rest to commit."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
-from catalog.errors import ConflictError, InputError, StorageError
+from catalog.errors import ConflictError, InputError, StorageError, UnsupportedError
 from lakehouse.delta import actions as act
-from lakehouse.delta.commit import Change, Committed, commit
+from lakehouse.delta.commit import Change, commit
 from lakehouse.delta.conflict import Reads
-from lakehouse.delta.protocol import check_writable, upgraded
-from lakehouse.delta.schema import Struct
+from lakehouse.delta.protocol import check_writable
+from lakehouse.delta.schema import Field, Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.types import schema_from_duckdb
-from lakehouse.duck.engine import Connection, Engine
+from lakehouse.dml.removal import Removal, everything
+from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import Rows, Source, query_of, register
-from lakehouse.table.idempotency import Key, earlier, is_done, once
-from lakehouse.table.reports import WriteReport, write_report
-from lakehouse.write.data_files import NewFiles, discard_files, write_rows
-from lakehouse.write.gate import GatePlan, SchemaMode, gate, validate_schema
+from lakehouse.scan.read import Scanner
+from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
+from lakehouse.table.incoming import Incoming
+from lakehouse.table.redefining import redefine
+from lakehouse.table.removal import check_removable, removes_of
+from lakehouse.table.reports import WriteReport, metrics_of
+from lakehouse.write.evolution import SchemaMode
+from lakehouse.write.gate import validate_schema
 
 AppendMode = SchemaMode
-OverwriteMode = Literal["strict", "add", "overwrite"]
-_NOTHING = NewFiles((), 0, 0)
+OverwriteMode = Literal["strict", "add", "widen", "overwrite"]
+MODE = "lakehouse.schemaMode"
+_KEPT = ("comment", "delta.columnMapping.id", "delta.columnMapping.physicalName")
 
 
-@dataclasses.dataclass(slots=True)
-class _Pending:
-    """Hold rows on their way: what was written, and under which plan."""
-
-    cursor: Connection
-    source: Source
-    plan: GatePlan | None = None
-    files: NewFiles = _NOTHING
-
-    def write(self, plan: GatePlan, snapshot: Snapshot) -> NewFiles:
-        """Return data files that fit a plan, writing them unless earlier ones still fit."""
-        if self.plan is not None:
-            if _still_fits(self.plan.schema, plan.schema):
-                return self.files
-            if not self.source.rescannable:
-                raise ConflictError(
-                    "the table's columns changed while a stream was written",
-                    next_step="Open the stream again and retry",
-                )
-            discard_files(snapshot.storage, self.files)
-        if self.source.columns:
-            self.files = write_rows(
-                self.cursor,
-                self.source,
-                plan,
-                storage=snapshot.storage,
-                partition_columns=snapshot.partition_columns,
-                properties=snapshot.properties,
-            )
-        self.plan = plan
-        return self.files
+_Planner = Callable[[Snapshot, Incoming], Change | None]
 
 
 def append(
@@ -66,27 +41,35 @@ def append(
     rows: Rows,
     *,
     engine: Engine,
-    schema_mode: AppendMode,
+    scanner: Scanner,
+    schema_mode: AppendMode | None,
     metadata: Mapping[str, Any] | None,
     key: Key | None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Add rows. Never fails because of somebody else's rows."""
 
-    def plan(current: Snapshot, pending: _Pending) -> Change | None:
-        made = gate(
-            pending.source.columns,
-            current.schema,
-            mode=schema_mode,
-            partition_columns=current.partition_columns,
-        )
-        files = pending.write(made, current)
-        new = _schema_change(current, made.schema)
-        if not files.adds and not new:
+    def plan(current: Snapshot, pending: Incoming) -> Change | None:
+        columns = current.partition_columns
+        mode = _mode(schema_mode, current)
+        if mode == "overwrite":
+            raise InputError(
+                "append cannot replace the table's columns",
+                next_step="Use schema_mode 'add' or 'widen', or overwrite the table",
+            )
+        wanted = pending.schema(current.schema, mode, columns)
+        new = redefine(current, schema=wanted, seed=pending.seed)
+        files = pending.write(pending.gated(new.schema, columns), current)
+        anew: tuple[act.Action, ...] = ()
+        reads = Reads()
+        if new.rewrites:
+            anew, reads = pending.anew(current, new.schema, engine, scanner)
+        if not files.adds and not new.actions:
             return None
         return Change(
             "WRITE",
-            (*new, *files.adds),
-            parameters={"mode": "Append", "partitionBy": list(current.partition_columns)},
+            (*new.actions, *anew, *files.adds),
+            reads=reads,
+            parameters={"mode": "Append", "partitionBy": list(columns)},
             metrics=metrics_of(files),
         )
 
@@ -100,95 +83,67 @@ def overwrite(
     rows: Rows,
     *,
     engine: Engine,
-    schema_mode: OverwriteMode,
+    scanner: Scanner,
+    where: str | None,
+    schema_mode: OverwriteMode | None,
     metadata: Mapping[str, Any] | None,
     key: Key | None,
 ) -> tuple[Snapshot | None, WriteReport]:
-    """Replace all rows, those that others add in the meantime included."""
+    """Replace all rows, or those that match, including what others add in the meantime."""
+    removal = None if where is None else Removal(where, engine=engine, scanner=scanner)
+    if removal is not None and schema_mode == "overwrite":
+        raise _only_whole()
 
-    def plan(current: Snapshot, pending: _Pending) -> Change | None:
-        _check_removable(current)
-        schema = current.schema
-        if schema_mode == "overwrite" and pending.source.columns:
-            schema = schema_from_duckdb(pending.source.columns)
-            validate_schema(schema, current.partition_columns)
-        made = gate(
-            pending.source.columns,
-            schema,
-            mode="add" if schema_mode == "add" else "strict",
-            partition_columns=current.partition_columns,
-        )
-        files = pending.write(made, current)
-        removed = current.files.adds()
-        new = _schema_change(current, made.schema)
-        if not files.adds and not removed and not new:
+    def plan(current: Snapshot, pending: Incoming) -> Change | None:
+        check_removable(current)
+        columns = current.partition_columns
+        mode = _mode(schema_mode, current)
+        if mode == "overwrite":
+            wanted = _replaced(current.schema, pending.source)
+            validate_schema(wanted, columns)
+        else:
+            wanted = pending.schema(current.schema, mode, columns)
+        new = redefine(current, schema=wanted, replaces_rows=removal is None, seed=pending.seed)
+        if removal is not None and new.rewrites:
+            raise _only_whole()
+        removed = everything(current) if removal is None else removal.plan(current)
+        files = pending.write(pending.gated(new.schema, columns), current)
+        if not files.adds and not removed.gone and not new.actions:
             return None
         return Change(
             "WRITE",
-            (*new, *removes_of(removed), *files.adds),
-            reads=Reads(frozenset(add.key for add in removed), everything=True),
-            parameters={"mode": "Overwrite", "partitionBy": list(current.partition_columns)},
-            metrics={
-                **metrics_of(files),
-                "numRemovedFiles": len(removed),
-                "numRemovedBytes": sum(add.size for add in removed),
+            (*new.actions, *removes_of(removed.gone), *removed.kept, *files.adds),
+            reads=removed.reads,
+            parameters={
+                "mode": "Overwrite",
+                "partitionBy": list(columns),
+                **({} if where is None else {"predicate": where}),
             },
+            metrics={**removed.metrics(), **metrics_of(files)},
         )
 
     return _write(
-        snapshot, rows, plan, engine=engine, metadata=metadata, key=key, operation="overwrite"
+        snapshot,
+        rows,
+        plan,
+        engine=engine,
+        metadata=metadata,
+        key=key,
+        operation="overwrite",
+        removal=removal,
     )
-
-
-def restore(
-    snapshot: Snapshot,
-    target: Snapshot,
-    *,
-    engine: Engine,
-    metadata: Mapping[str, Any] | None,
-) -> tuple[Snapshot | None, WriteReport]:
-    """Make an earlier version's rows and schema the newest version again."""
-    started = time.perf_counter()
-
-    def plan(current: Snapshot) -> Change | None:
-        _check_removable(current)
-        now, then = current.files.adds(), target.files.adds()
-        present = {add.key for add in now}
-        wanted = {add.key for add in then}
-        back = [
-            dataclasses.replace(add, data_change=True) for add in then if add.key not in present
-        ]
-        gone = [add for add in now if add.key not in wanted]
-        _check_present(target, back)
-        changed = target.metadata != current.metadata
-        if not back and not gone and not changed:
-            return None
-        return Change(
-            "RESTORE",
-            (*((target.metadata,) if changed else ()), *removes_of(gone), *back),
-            reads=Reads(frozenset(present), everything=True),
-            parameters={"version": target.version},
-            metrics={
-                "numRestoredFiles": len(back),
-                "numRemovedFiles": len(gone),
-                "restoredFilesSize": sum(add.size for add in back),
-                "removedFilesSize": sum(add.size for add in gone),
-            },
-        )
-
-    done = commit(snapshot, plan, engine=engine, metadata=metadata)
-    return done.snapshot, report_of("restore", done, started)
 
 
 def _write(
     snapshot: Snapshot,
     rows: Rows,
-    plan: Any,
+    plan: _Planner,
     *,
     engine: Engine,
     metadata: Mapping[str, Any] | None,
     key: Key | None,
     operation: str,
+    removal: Removal | None = None,
 ) -> tuple[Snapshot | None, WriteReport]:
     started = time.perf_counter()
     if key is not None and is_done(snapshot, key):
@@ -197,7 +152,8 @@ def _write(
     check_writable(snapshot.protocol, snapshot.properties, snapshot.schema)
     with engine.work(f"{operation} rows") as cursor:
         query = query_of(engine, rows)
-        pending = _Pending(*query) if query else _Pending(cursor, register(cursor, rows))
+        pending = Incoming(*query) if query else Incoming(cursor, register(cursor, rows))
+        pending.removal = removal
         try:
             done = commit(
                 snapshot,
@@ -205,84 +161,41 @@ def _write(
                 engine=engine,
                 metadata=metadata,
             )
-        except (InputError, ConflictError, StorageError):
+        except (InputError, ConflictError, StorageError, UnsupportedError):
             # These say for certain that nothing was committed.
-            discard_files(snapshot.storage, pending.files)
+            pending.discard(snapshot)
             raise
     if done.change is None:
-        discard_files(snapshot.storage, pending.files)
-        if key is not None and done.snapshot is not None and is_done(done.snapshot, key):
-            return done.snapshot, earlier(done.snapshot, key, operation)
-    return done.snapshot, report_of(operation, done, started)
+        pending.discard(snapshot)
+    return done.snapshot, answer(done, key, operation, started)
 
 
-def report_of(operation: str, done: Committed, started: float) -> WriteReport:
-    """Return the report of a commit that began at ``started`` (`time.perf_counter`)."""
-    change = done.change
-    return write_report(
-        operation,
-        done.version,
-        change.actions if change else (),
-        rows=change.metrics.get("numOutputRows", 0) if change else 0,
-        attempts=done.attempts,
-        seconds=time.perf_counter() - started,
+def _mode(asked: OverwriteMode | None, snapshot: Snapshot) -> OverwriteMode:
+    """Return the mode that was asked for, or the table's own (``lakehouse.schemaMode``)."""
+    match asked or snapshot.properties.get(MODE, "strict"):
+        case ("strict" | "add" | "widen" | "overwrite") as mode:
+            return mode
+        case other:
+            raise InputError(
+                f"there is no schema mode {other!r}",
+                next_step="Use 'strict', 'add', 'widen' or 'overwrite'",
+            )
+
+
+def _only_whole() -> InputError:
+    return InputError(
+        "columns can be replaced, or change their type, with all rows only",
+        next_step="Leave out where, or alter the table first",
     )
 
 
-def metrics_of(files: NewFiles) -> dict[str, int]:
-    """Return what history shall say of new files, in Spark's words."""
-    return {
-        "numFiles": len(files.adds),
-        "numOutputRows": files.rows,
-        "numOutputBytes": files.bytes,
-    }
-
-
-def removes_of(adds: list[act.AddFile], *, data_change: bool = True) -> list[act.RemoveFile]:
-    """Return the actions that remove files now."""
-    now = time.time_ns() // 1_000_000
-    return [add.removed(deletion_timestamp=now, data_change=data_change) for add in adds]
-
-
-def _schema_change(snapshot: Snapshot, schema: Struct) -> tuple[act.Action, ...]:
-    """Return the actions that give the table another schema, and the protocol that it needs."""
-    if schema == snapshot.schema:
-        return ()
-    protocol = upgraded(snapshot.protocol, schema)
-    check_writable(protocol, snapshot.properties, schema)
-    metadata = dataclasses.replace(snapshot.metadata, schema_string=schema.to_json())
-    return (metadata,) if protocol == snapshot.protocol else (protocol, metadata)
-
-
-def _check_removable(snapshot: Snapshot) -> None:
-    if snapshot.properties.get("delta.appendOnly", "").lower() == "true":
-        raise InputError(
-            "the table is append-only (delta.appendOnly)",
-            next_step="Append, or change the property first",
-        )
-
-
-def _check_present(target: Snapshot, adds: list[act.AddFile]) -> None:
-    def is_missing(add: act.AddFile) -> bool:
-        return target.storage.head(add.key[0]) is None
-
-    with ThreadPoolExecutor(max_workers=16) as pool:
-        missing = [add for add, gone in zip(adds, pool.map(is_missing, adds), strict=True) if gone]
-    if missing:
-        raise StorageError(
-            f"version {target.version} cannot be restored: {len(missing)} of its data files are "
-            f"gone, for example {missing[0].path}",
-            next_step="Restore a later version",
-        )
-
-
-def _still_fits(written: Struct, wanted: Struct) -> bool:
-    """Tell whether files of one schema may stand in a table of another."""
-    for field in wanted:
-        had = written.field(field.name)
-        if had is None:
-            if not field.nullable:
-                return False
-        elif (had.type, had.physical_name) != (field.type, field.physical_name):
-            return False
-    return all(wanted.field(field.name) is not None for field in written)
+def _replaced(schema: Struct, source: Source) -> Struct:
+    """Return the rows' own schema; columns of a known name keep their comment and their id."""
+    if not source.columns:
+        return schema
+    fields = []
+    for field in schema_from_duckdb(source.columns):
+        known = schema.field(field.name)
+        kept = {} if known is None else {k: v for k, v in known.metadata.items() if k in _KEPT}
+        fields.append(Field(field.name, field.type, metadata=MappingProxyType(kept)))
+    return Struct(tuple(fields))

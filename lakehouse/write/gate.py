@@ -11,22 +11,28 @@ from typing import Literal
 
 from catalog.errors import DataError, InputError
 from catalog.names import near_misses
+from lakehouse.delta.features import DEFAULT, GENERATED
 from lakehouse.delta.schema import Array, Field, Map, Primitive, Struct, Type
 from lakehouse.delta.types import from_duckdb, to_duckdb
+from lakehouse.delta.widening import joined
 from lakehouse.duck.describe import Column, DuckType
 from lakehouse.duck.sql import identifier
 from lakehouse.write.fit import always_exact, fits
 
-SchemaMode = Literal["strict", "add"]
+Cure = Literal["widen", "relax"]
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Check:
-    """Name what would be wrong with a row: SQL that is true for it."""
+    """Name what would be wrong with a row: SQL that is true for it.
+
+    ``cure`` says what change of the table would let the row in.
+    """
 
     reason: str
     sql: str
+    cure: Cure | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,19 +57,18 @@ def gate(
     source: tuple[Column, ...],
     schema: Struct,
     *,
-    mode: SchemaMode = "strict",
     partition_columns: tuple[str, ...] = (),
 ) -> GatePlan:
     """Plan the way of incoming columns into a table.
 
     Columns match by name, whatever their order and case. Raises DataError for columns that the
-    table lacks (mode ``strict``), that it requires and the rows lack, or whose type does not fit.
+    table lacks, that it requires and the rows lack, or whose type does not fit.
     """
     if not source:
         return GatePlan(schema, ())  # no columns, no rows
     found = _by_name(source)
     extra = [c for c in source if _match(schema, c.name) is None]
-    if extra and mode == "strict":
+    if extra:
         column = extra[0]
         near = near_misses(column.name, schema.names())
         raise DataError(
@@ -73,18 +78,15 @@ def gate(
             column=column.name,
             near=near,
         )
-    if extra:
-        added = tuple(Field(c.name, from_duckdb(c.type, column=c.name)) for c in extra)
-        schema = Struct((*schema.fields, *added))
     plans = []
     for field in schema:
         column_ = found.get(field.name.lower())
         if column_ is None:
-            plans.append(_missing(field))
+            plans.append(_made_later(field) or _missing(field))
             continue
         plan = _plan(field, column_)
         if field.name in partition_columns:
-            checks = _partition_checks(plan.sql, field.type)
+            checks = partition_checks(plan.sql, field.type)
             plan = dataclasses.replace(plan, checks=(*plan.checks, *checks))
         plans.append(plan)
     return GatePlan(schema, tuple(plans))
@@ -173,15 +175,23 @@ def _missing(field: Field) -> ColumnPlan:
     return ColumnPlan(field, None, f"CAST(NULL AS {to_duckdb(field.type, physical=True)})", ())
 
 
+def _made_later(field: Field) -> ColumnPlan | None:
+    """Return the plan of a column whose values the table's own expressions make."""
+    if GENERATED not in field.metadata and DEFAULT not in field.metadata:
+        return None
+    return ColumnPlan(field, None, f"CAST(NULL AS {to_duckdb(field.type, physical=True)})", ())
+
+
 def _plan(field: Field, column: Column) -> ColumnPlan:
     name = identifier(column.name)
     sql, checks = _convert(name, column.type, field.type, field.name)
     if not field.nullable:
-        checks = (Check("is NULL in a NOT NULL column", f"{name} IS NULL"), *checks)
+        checks = (Check("is NULL in a NOT NULL column", f"{name} IS NULL", "relax"), *checks)
     return ColumnPlan(field, column.name, sql, checks)
 
 
-def _partition_checks(sql: str, type_: Type) -> tuple[Check, ...]:
+def partition_checks(sql: str, type_: Type) -> tuple[Check, ...]:
+    """Return the checks of values that partition folders cannot hold."""
     match type_:
         case Primitive("string"):
             empty = (
@@ -224,7 +234,8 @@ def _convert(sql: str, source: DuckType, target: Type, path: str) -> tuple[str, 
     if not fits(source, target):
         raise DataError(
             f"column {path!r} is {wanted} and the rows have {source.text}",
-            next_step="Convert the rows yourself, for example with CAST in SQL",
+            next_step="Convert the rows yourself, for example with CAST in SQL"
+            + _WIDEN_HINT * (_joins(source, target)),
             column=path,
         )
     cast = f"CAST({sql} AS {wanted})"
@@ -235,7 +246,17 @@ def _convert(sql: str, source: DuckType, target: Type, path: str) -> tuple[str, 
         f"{sql} IS NOT NULL AND ({tried} IS NULL OR "
         f"TRY_CAST({tried} AS {source.text}) IS DISTINCT FROM {sql})"
     )
-    return cast, (Check(f"does not fit {wanted}", changes),)
+    return cast, (Check(f"does not fit {wanted}", changes, "widen"),)
+
+
+_WIDEN_HINT = ", or pass schema_mode='widen'"
+
+
+def _joins(source: DuckType, target: Type) -> bool:
+    try:
+        return joined(target, from_duckdb(source, column="")) is not None
+    except InputError:
+        return False
 
 
 def _convert_struct(
@@ -246,7 +267,7 @@ def _convert_struct(
     if unknown:
         raise DataError(
             f"column {path!r} has no field {', '.join(map(repr, unknown))}",
-            next_step="Leave the field out",
+            next_step="Pass schema_mode='add' to add it, or leave the field out",
             column=path,
         )
     parts, checks, same = [], [], len(found) == len(target.fields)
@@ -261,7 +282,7 @@ def _convert_struct(
         if not field.nullable:
             null = Check("is NULL in a NOT NULL field", f"{inner_sql} IS NULL")
             inner = (null, *inner)
-        checks += [Check(c.reason, f"{sql} IS NOT NULL AND ({c.sql})") for c in inner]
+        checks += [dataclasses.replace(c, sql=f"{sql} IS NOT NULL AND ({c.sql})") for c in inner]
         parts.append(f"{identifier(field.physical_name)} := {made}")
         in_place = source.children[index].name == field.physical_name if same else False
         same = same and in_place and made == inner_sql
@@ -289,4 +310,5 @@ def _convert_map(
 
 
 def _any(check: Check, lists: str) -> Check:
-    return Check(check.reason, f"coalesce(len(list_filter({lists}, lambda x: {check.sql})), 0) > 0")
+    found = f"coalesce(len(list_filter({lists}, lambda x: {check.sql})), 0) > 0"
+    return dataclasses.replace(check, sql=found)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lakehouse.delta.layout import Layout
 from lakehouse.delta.schema import Field, Primitive, Struct
-from lakehouse.scan.may import DROP, KEEP
+from lakehouse.scan.may import EVERY, NONE
 from lakehouse.scan.prune import Pruner, split_filters
 from tests.types.engines import effort
 
@@ -115,12 +115,12 @@ def test_no_file_with_a_matching_row_is_dropped(connection, texts, file):
     ids=lambda text: text[:30],
 )  # fmt: skip
 def test_what_is_not_understood_keeps_the_file(text):
-    assert PRUNER.may_match((text,)) == KEEP
+    assert PRUNER.may_match((text,)) == EVERY
 
 
 def test_rules_that_are_simple():
-    assert PRUNER.may_match(()) == KEEP
-    assert PRUNER.may_match(("false",)) == DROP
+    assert PRUNER.may_match(()) == EVERY
+    assert PRUNER.may_match(("false",)) == NONE
     assert PRUNER.may_match((f"(c2_{KEY} = 3)",)).exact == "coalesce(((p0 = 3)), false)"
     assert "min0" in PRUNER.may_match((f"(c0_{KEY} = 3)",)).needs
     # The name stands in a string here.

@@ -78,7 +78,6 @@ def test_forty_columns_index_the_first_32(lake):
         ({"delta.dataSkippingNumIndexedCols": 3}, 3),
         ({"delta.dataSkippingNumIndexedCols": 0}, 0),
         ({"delta.dataSkippingNumIndexedCols": -1}, 40),
-        ({"delta.dataSkippingNumIndexedCols": "many"}, 32),
     ):
         table = new_table(lake, schema, properties=properties)
         table.append(rows_)

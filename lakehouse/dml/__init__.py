@@ -1,0 +1,1 @@
+"""Changing rows by predicate: which files are touched, and what is left of them."""

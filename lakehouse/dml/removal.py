@@ -1,0 +1,176 @@
+"""Remove the rows that a predicate is true for, by copy-on-write.
+
+Three kinds of files are told apart: those in which no row matches stay; those in which all do
+are removed unread, where partition values or statistics prove it; of the rest, which are counted
+first, only those with a match are copied without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from catalog.errors import InputError, LakehouseError, UnsupportedError
+from catalog.storage import Storage
+from lakehouse.delta import actions as act
+from lakehouse.delta.adds import raw_table
+from lakehouse.delta.conflict import Key, MayMatch, Reads
+from lakehouse.delta.files import FileIndex
+from lakehouse.delta.protocol import check_change_files
+from lakehouse.delta.snapshot import Snapshot
+from lakehouse.dml.parts import copy_rows, count_matches, count_rows, part, reference
+from lakehouse.duck.engine import Engine
+from lakehouse.scan.matching import Answer, Question, answers, question
+from lakehouse.scan.predicate import Predicate, parse_predicate
+from lakehouse.scan.read import Scanner
+from lakehouse.scan.views import file_column, has_other_names
+from lakehouse.write.data_files import NewFiles, discard_files
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Removed:
+    """Hold a planned removal: files that go, files with the rows that stay, what was read.
+
+    ``rows_deleted`` is None where nobody counted.
+    """
+
+    gone: tuple[act.AddFile, ...]
+    kept: tuple[act.AddFile, ...]
+    rows_deleted: int | None
+    rows_kept: int
+    reads: Reads
+
+    def metrics(self) -> dict[str, int]:
+        """Return what history shall say of it, in Spark's words."""
+        files = {
+            "numRemovedFiles": len(self.gone),
+            "numRemovedBytes": sum(add.size for add in self.gone),
+        }
+        if self.rows_deleted is None:
+            return files
+        return files | {
+            "numAddedFiles": len(self.kept),
+            "numAddedBytes": sum(add.size for add in self.kept),
+            "numDeletedRows": self.rows_deleted,
+            "numCopiedRows": self.rows_kept,
+        }
+
+
+def everything(snapshot: Snapshot) -> Removed:
+    """Return the removal of all rows, those included that are not there yet."""
+    gone = tuple(snapshot.files.adds())
+    return Removed(gone, (), None, 0, Reads(frozenset(a.key for a in gone), everything=True))
+
+
+class Removal:
+    """Plan the removal of the rows that match, on one snapshot after another.
+
+    Files never change, so that what was found in one, and copied of it, holds on a fresher
+    snapshot too; what does not fit it any more is deleted from the storage.
+    """
+
+    def __init__(self, where: str, *, engine: Engine, scanner: Scanner) -> None:
+        self._where = where
+        self._engine = engine
+        self._scanner = scanner
+        self._predicate: Predicate | None = None
+        self._table: act.Metadata | None = None
+        self._storage: Storage | None = None
+        self._matches: dict[Key, int] = {}
+        self._copies: list[tuple[frozenset[Key], NewFiles]] = []
+
+    def predicate(self, snapshot: Snapshot) -> Predicate:
+        """Return the predicate, checked against a snapshot's columns."""
+        if self._predicate is None:
+            columns = tuple(snapshot.schema.names())
+            self._predicate = parse_predicate(self._where, columns=columns, engine=self._engine)
+        hidden = file_column(snapshot.schema)
+        if hidden in self._predicate.names:
+            raise InputError(f"the table has no column {hidden!r}")
+        return self._predicate
+
+    def rule(self, snapshot: Snapshot) -> str:
+        """Return the predicate as a rule for rows to be written."""
+        predicate = self.predicate(snapshot)
+        for field in snapshot.schema:
+            if field.name.lower() in predicate.names and has_other_names(field.type):
+                raise UnsupportedError(
+                    f"a predicate on {field.name!r}, whose fields were renamed, cannot check new rows",
+                    next_step="Delete the rows and append the new ones",
+                    features=("columnMapping",),
+                )
+        return predicate.sql
+
+    def plan(self, snapshot: Snapshot) -> Removed:
+        """Find what goes of a snapshot, and write the rows that stay of the touched files."""
+        predicate = self.predicate(snapshot)
+        if snapshot.metadata != self._table:
+            self.discard()
+            self._matches.clear()
+            self._table = snapshot.metadata
+        asked = question(reference(snapshot), predicate, self._scanner)
+        found = [a for a in answers(snapshot.files, asked, self._engine) if a.rows != 0]
+        matches = self._count(snapshot, predicate, found)
+        rows = {answer.key: answer.rows for answer in found}
+        partly = frozenset(key for key, count in matches.items() if count != rows[key])
+        if partly:
+            check_change_files(snapshot.protocol, snapshot.properties, "delete some")
+        copies = self._copy(snapshot, predicate, partly)
+        return Removed(
+            gone=tuple(snapshot.files.only(matches.keys()).adds()),
+            kept=tuple(add for files in copies for add in files.adds),
+            rows_deleted=sum(matches.values()),
+            rows_kept=sum(files.rows for files in copies),
+            reads=Reads(frozenset(matches), matching=self._matching(snapshot, asked)),
+        )
+
+    def discard(self) -> None:
+        """Delete the files that were written, for none of them is in a commit."""
+        while self._copies:
+            _, files = self._copies.pop()
+            assert self._storage is not None
+            discard_files(self._storage, files)
+
+    def _count(
+        self, snapshot: Snapshot, predicate: Predicate, found: list[Answer]
+    ) -> dict[Key, int]:
+        """Return how many rows match in each file with such a row, reading what is not known."""
+        proven = {a.key: a.rows for a in found if a.all and a.rows is not None}
+        unknown = [a.key for a in found if a.key not in proven and a.key not in self._matches]
+        if unknown:
+            files = part(snapshot, unknown)
+            keys = [add.key for add in files.files.adds()]
+            counted = count_matches(files, predicate.sql, self._scanner)
+            self._matches |= {key: counted.get(i, 0) for i, key in enumerate(keys)}
+        matches = {a.key: proven.get(a.key, self._matches.get(a.key, 0)) for a in found}
+        return {key: count for key, count in matches.items() if count}
+
+    def _copy(
+        self, snapshot: Snapshot, predicate: Predicate, keys: frozenset[Key]
+    ) -> list[NewFiles]:
+        """Return files with what stays of ``keys``, those of earlier plans among them."""
+        self._storage = snapshot.storage
+        for done in [copy for copy in self._copies if not copy[0] <= keys]:
+            self._copies.remove(done)
+            discard_files(snapshot.storage, done[1])
+        rest = keys.difference(*(copied for copied, _ in self._copies))
+        if rest:
+            files = part(snapshot, rest)
+            expected = count_rows(files, self._engine, self._scanner)
+            expected -= sum(self._matches[key] for key in rest)
+            kept = copy_rows(files, self._scanner, where=f"({predicate.sql}\n) IS NOT TRUE")
+            self._copies.append((rest, kept))
+            if kept.rows != expected:
+                raise LakehouseError(
+                    f"copying {len(rest)} files kept {kept.rows} rows instead of {expected}",
+                    next_step="Report this; nothing was committed",
+                )
+        return [files for _, files in self._copies]
+
+    def _matching(self, snapshot: Snapshot, asked: Question) -> MayMatch:
+        layout, engine = snapshot.files.layout, self._engine
+
+        def matching(adds: tuple[act.AddFile, ...]) -> list[Key]:
+            index = FileIndex(raw_table(adds), layout)
+            return [answer.key for answer in answers(index, asked, engine) if answer.rows != 0]
+
+        return matching

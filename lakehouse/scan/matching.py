@@ -1,0 +1,109 @@
+"""Ask a file index which files a predicate may, or must, match: no data file is opened."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from catalog.errors import LakehouseError
+from lakehouse.delta.actions import DeletionVector
+from lakehouse.delta.adds import vector_from_row
+from lakehouse.delta.conflict import Key
+from lakehouse.delta.files import FileIndex
+from lakehouse.delta.layout import Layout
+from lakehouse.duck.engine import Engine
+from lakehouse.duck.errors import DuckError
+from lakehouse.scan.may import DROP, KEEP
+from lakehouse.scan.predicate import Predicate
+from lakehouse.scan.read import Scanner
+from lakehouse.scan.report import TableRef
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Question:
+    """Hold SQL over a file index, for one predicate and one schema.
+
+    ``may`` is true for files that may hold a row which the predicate is true for, ``all`` for
+    files of which it is true for every row.
+    """
+
+    may: str
+    all: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """Say of one file that may match: its live rows (None: unknown), and whether all match."""
+
+    key: Key
+    rows: int | None
+    all: bool
+
+
+def question(ref: TableRef, predicate: Predicate, scanner: Scanner) -> Question:
+    """Return what to ask the file indexes of a table about a predicate."""
+    if predicate.constant is not None:
+        return Question(KEEP, KEEP) if predicate.constant else Question(DROP, DROP)
+    may = scanner.may_match(ref, predicate.sql)
+    proofs = []
+    # All match where no row is left: none for which the predicate is false or NULL.
+    rest = scanner.may_match(ref, f"({predicate.sql}\n) IS NOT TRUE")
+    if rest != KEEP:
+        proofs.append(f"NOT ({rest})")
+    never_null = _never_null(ref.snapshot.files.layout, predicate)
+    false = KEEP if never_null is None else scanner.may_match(ref, f"NOT ({predicate.sql}\n)")
+    if false != KEEP:
+        proofs.append(f"(NOT ({false}) AND {never_null})")
+    return Question(may, " OR ".join(proofs) or DROP)
+
+
+def answers(files: FileIndex, asked: Question, engine: Engine) -> list[Answer]:
+    """Return the files that may match, in their order.
+
+    Where DuckDB cannot evaluate the question, nothing is known of any file.
+    """
+    if files.is_empty:
+        return []
+    with (
+        engine.work("choose the files of a predicate") as cursor,
+        files.on(cursor, engine) as index,
+    ):
+        for may, every in ((asked.may, asked.all), (asked.may, DROP), (KEEP, DROP)):
+            sql = (
+                "SELECT file, deletion_vector, "
+                "rows - coalesce(deletion_vector.cardinality, 0) AS live, "
+                f"coalesce(({every}), false) AS every FROM {index} WHERE {may} ORDER BY position"
+            )
+            try:
+                found = cursor.sql(sql).to_arrow_table()
+            except DuckError:
+                continue
+            return [
+                Answer(
+                    (row["file"], _id(vector_from_row(row["deletion_vector"]))),
+                    row["live"],
+                    row["every"],
+                )
+                for row in found.to_pylist()
+            ]
+    raise LakehouseError("the file index cannot be read", next_step="Report this")
+
+
+def _id(vector: DeletionVector | None) -> str:
+    return "" if vector is None else vector.id
+
+
+def _never_null(layout: Layout, predicate: Predicate) -> str | None:
+    """Return SQL over the index: true for files in which the predicate is NULL for no row."""
+    if predicate.null_with is None:
+        return None
+    terms = []
+    partitions = {f.name.lower(): i for i, f in enumerate(layout.partitions)}
+    leaves = {leaf.path[0].name.lower(): leaf for leaf in layout.leaves if len(leaf.path) == 1}
+    for name in sorted(predicate.null_with):
+        if name in partitions:
+            terms.append(f"p{partitions[name]} IS NOT NULL")
+        elif name in leaves:
+            terms.append(f"coalesce(nulls{leaves[name].ordinal} = 0, false)")
+        else:
+            return None
+    return " AND ".join(terms) or KEEP

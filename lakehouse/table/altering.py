@@ -1,0 +1,91 @@
+"""Commit a change of what a table is, and write its rows anew where they must be."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lakehouse.delta.commit import Change, commit
+from lakehouse.delta.conflict import Reads
+from lakehouse.delta.snapshot import Snapshot
+from lakehouse.duck.engine import Engine
+from lakehouse.scan.read import Scanner
+from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
+from lakehouse.table.redefining import Definition
+from lakehouse.table.removal import removes_of
+from lakehouse.table.reports import WriteReport
+from lakehouse.table.rewriting import write_anew
+from lakehouse.write.data_files import NewFiles, discard_files
+
+Planner = Callable[[Snapshot], Definition]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Target:
+    """Say what is altered: how to see the newest version, and what to do with a newer one."""
+
+    snapshot: Callable[[], Snapshot]
+    remember: Callable[[Snapshot | None], None]
+    engine: Engine
+    scanner: Scanner
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Alteration:
+    """Hold a change: its name in history, its plan, and whether it depends on the rows."""
+
+    operation: str
+    plan: Planner
+    parameters: Mapping[str, Any]
+    reads_rows: bool = False
+
+
+def alter(
+    target: Target,
+    alteration: Alteration,
+    *,
+    metadata: Mapping[str, Any] | None,
+    key: Key | None,
+) -> WriteReport:
+    """Commit an alteration; where the plan asks for nothing, nothing is committed."""
+    started = time.perf_counter()
+    snapshot = target.snapshot()
+    if key is not None and is_done(snapshot, key):
+        return earlier(snapshot, key, "alter")
+    written: list[NewFiles] = []
+
+    def plan(current: Snapshot) -> Change | None:
+        while written:
+            discard_files(current.storage, written.pop())
+        new = alteration.plan(current)
+        if not new.actions:
+            return None
+        if not new.rewrites:
+            reads = Reads(everything=alteration.reads_rows)
+            return _change(alteration, new, reads)
+        keys = frozenset(add.key for add in current.files.adds())
+        written.append(write_anew(current, keys, new.schema, target.engine, target.scanner))
+        return _rewriting_change(alteration, new, current, written[0])
+
+    done = commit(snapshot, once(plan, key), engine=target.engine, metadata=metadata)
+    target.remember(done.snapshot)
+    return answer(done, key, "alter", started)
+
+
+def _change(alteration: Alteration, new: Definition, reads: Reads) -> Change:
+    return Change(alteration.operation, new.actions, reads=reads, parameters=alteration.parameters)
+
+
+def _rewriting_change(
+    alteration: Alteration, new: Definition, current: Snapshot, files: NewFiles
+) -> Change:
+    old = current.files.adds()
+    return Change(
+        alteration.operation,
+        (*new.actions, *removes_of(old, data_change=False), *files.adds),
+        reads=Reads(frozenset(add.key for add in old), everything=True),
+        parameters=alteration.parameters,
+        metrics={"numAddedFiles": len(files.adds), "numRemovedFiles": len(old)},
+    )
