@@ -238,7 +238,7 @@ def test_now_is_the_time_that_files_get_and_leaves_nothing(storage: Storage) -> 
 
 
 def test_list_after_any_path_is_the_rest_of_the_list(storage: Storage) -> None:
-    names = ["a", "a-b/x", "a.b", "a/b", "a/b-c", "a/b/c", "a0", "b/x", "b0/y/z"]
+    names = ["a", "a-b/x", "a.b", "a/b-c", "a/b.c", "a/b/c", "a0", "b/x", "b0/y/z"]
     for name in names[1:]:
         storage.put(name, b"")
     found = paths(storage)
