@@ -59,7 +59,7 @@ def _places(value, path=()):
 def _swap_value(draw, lines):
     number = draw(st.integers(0, len(lines) - 1))
     try:
-        action = json.loads(lines[number])
+        action: Any = json.loads(lines[number])
     except ValueError:
         return  # an earlier mutation was here
     if not isinstance(action, dict) or not _places(action):
@@ -70,7 +70,7 @@ def _swap_value(draw, lines):
         with contextlib.suppress(ValueError):
             inner["schemaString"] = json.loads(schema)
     where = draw(st.sampled_from(_places(action)))
-    parent = action
+    parent: Any = action
     for key in where[:-1]:
         parent = parent[key]
     if isinstance(parent, dict) and draw(st.booleans()):
@@ -78,7 +78,7 @@ def _swap_value(draw, lines):
         parent[draw(st.sampled_from([str(where[-1]), "x", "path", "add", "type"]))] = value
     else:
         parent[where[-1]] = copy.copy(draw(VALUES))
-    if isinstance(inner, dict) and isinstance(inner.get("schemaString"), dict):
+    if schema is not None and isinstance(inner.get("schemaString"), dict):
         inner["schemaString"] = json.dumps(inner["schemaString"])
     lines[number] = json.dumps(action).encode()
 

@@ -198,7 +198,7 @@ def test_each_damage_is_found_and_by_one_rule_only(damage):
 
 
 def test_every_rule_has_its_damage():
-    on_disk = {"versions", "unreadable", "checkpoint", "hint", "files"}
+    on_disk = {"versions", "unreadable", "checkpoint", "compaction", "hint", "files"}
     assert on_disk | {rule for rule, _ in DAMAGE.values()} == set(get_args(Rule))
 
 
@@ -300,6 +300,39 @@ def test_a_checkpoint_that_cannot_be_read(table):
 def test_a_hint_at_nothing(table):
     log(table, "_last_checkpoint").write_text('{"version": 7}')
     assert [f.rule for f in lint(table.uri)] == ["hint"]
+
+
+def compact(table, change=lambda actions: actions):
+    """Write the compaction file of versions 1 to 5, as another engine would."""
+    commits = [
+        from_lines((Path(table.uri) / commit_path(version)).read_bytes(), where="test")
+        for version in range(1, 6)
+    ]
+    net = [a for actions in commits for a in actions if isinstance(a, act.AddFile)]
+    net += [a for a in commits[-1] if isinstance(a, act.Transaction)]
+    log(table, f"{1:020d}.{5:020d}.compacted.json").write_bytes(to_lines(change(net)))
+
+
+def test_a_compacted_log_stands_for_its_commits(table):
+    compact(table)
+    assert lint(table.uri) == []
+    for version in range(1, 6):
+        log(table, f"{version:020d}.json").unlink()
+    assert lint(table.uri) == []
+
+
+@pytest.mark.parametrize(
+    ("says", "change"),
+    [
+        ("lacks 1 live files", lambda actions: actions[1:]),
+        ("removes other files", lambda actions: [*actions, remove(A)]),
+        ("app transactions", lambda actions: [_promoted(action) for action in actions]),
+    ],
+)
+def test_a_compacted_log_that_says_something_else(table, says, change):
+    compact(table, change)
+    (finding,) = lint(table.uri)
+    assert (finding.rule, finding.version, says in finding.message) == ("compaction", 5, True)
 
 
 def test_findings_say_where():
