@@ -62,9 +62,31 @@ test-spark: $(SPARK)/.project ## let Spark judge our tables, read its own with u
 	$(SPARK)/bin/python -m tests.spark.start
 	$(SPARK)/bin/python -m pytest -n 2 --dist worksteal tests/spark $(ARGS)
 
+PROVE := $(BIN)/python -m lakehouse.testing
+
+.PHONY: prove
+prove: stress kills lost-answers ## prove it: all of the proofs, with their figures
+
+.PHONY: stress
+stress: setup ## 6 processes on one table for a minute, then the same on a store that fails (ARGS=--seed=7)
+	$(PROVE) stress $(ARGS)
+	$(PROVE) stress --faulty $(ARGS)
+
+.PHONY: kills
+kills: setup ## kill -9 a writer 200 times, and look each time
+	$(PROVE) kills $(ARGS)
+
+.PHONY: lost-answers
+lost-answers: setup ## lose the answer to every third commit
+	$(PROVE) lost-answers $(ARGS)
+
 .PHONY: bench
 bench: setup ## measure against delta-rs and raw DuckDB
 	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-commits
+bench-commits: setup ## measure commits: latency, and many writers, against delta-rs
+	$(BIN)/python -m benchmarks commits $(ARGS)
 
 .PHONY: format
 format: setup ## format the code and mend what the linter can

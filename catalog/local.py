@@ -11,17 +11,18 @@ import os
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-from catalog.backend import TEMPORARY_PREFIX, StoredObject
-from catalog.errors import LakehouseError, OutcomeUnknownError, StorageError
+from catalog.backend import TEMPORARY_PREFIX, StoredObject, too_large
+from catalog.errors import CorruptionError, LakehouseError, OutcomeUnknownError, StorageError
 from catalog.location import join
 
 _NO_HARD_LINKS = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 )
+_SYNCS = 8  # at once
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 _NEXT_STEPS = {
     errno.EACCES: ("permission denied", "Check the owner and the mode of the folder"),
@@ -45,13 +46,20 @@ class LocalBackend:
     root: str
     anchor: str
     durable: bool = True
+    # Roots that are known to be on disk, name and all: what is above need not be synced again.
+    placed: set[tuple[str, int]] = field(default_factory=set, repr=False, compare=False)
 
     def url(self, path: str) -> str:
         return join(self.root, path)
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, at_most: int | None) -> bytes:
+        self.require_inside([path])
         try:
-            return Path(self.url(path)).read_bytes()
+            with open(self.url(path), "rb") as file:
+                status = os.fstat(file.fileno())
+                if at_most is not None and status.st_size > at_most:
+                    raise too_large(self.url(path), status.st_size, at_most)
+                return file.read()
         except OSError as error:
             raise _translate(error, "read", self.url(path)) from error
 
@@ -68,6 +76,8 @@ class LocalBackend:
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         target = self.url(path)
+        if os.path.lexists(target):  # a race lost by far: spare the disk
+            return False
         temporary = self._write_temporary(target, data)
         try:
             os.link(temporary, target)
@@ -85,8 +95,10 @@ class LocalBackend:
         self._acknowledge(target)
         return True
 
-    def list(self, prefix: str, start_after: str | None) -> Iterator[StoredObject]:
-        return self._walk(prefix, start_after)
+    def list(
+        self, prefix: str, start_after: str | None, *, temporary: bool = False
+    ) -> Iterator[StoredObject]:
+        return self._walk(prefix, start_after, temporary=temporary)
 
     def head(self, path: str) -> StoredObject | None:
         try:
@@ -98,7 +110,10 @@ class LocalBackend:
         return None if stat.S_ISDIR(status.st_mode) else _describe(path, status)
 
     def delete(self, paths: Iterable[str]) -> None:
-        for path in paths:
+        found = list(paths)
+        # The files themselves may be links: it is the link that goes.
+        self.require_inside({os.path.dirname(path) for path in found} - {""})
+        for path in found:
             try:
                 os.unlink(self.url(path))
             except _ABSENT:
@@ -109,26 +124,58 @@ class LocalBackend:
     def sync(self, paths: Iterable[str]) -> None:
         if not self.durable:
             return
-        folders: set[str] = set()
-        for path in paths:
-            target = self.url(path)
-            try:
-                _sync(target)
-            except OSError as error:
-                raise _translate(error, "sync", target) from error
+        files = [self.url(path) for path in paths]
+        folders: dict[str, None] = {}
+        for file in files:
+            folder = os.path.dirname(file)
+            folders[folder] = None
             # Up to the opened folder: another library may have made any of those in between.
-            folder = os.path.dirname(target)
-            while folder not in folders and len(folder) >= len(self.anchor):
-                folders.add(folder)
+            while len(folder) > len(self.anchor) and not self._is_placed(folder):
                 folder = os.path.dirname(folder)
-        for folder in sorted(folders, key=len, reverse=True):
-            try:
-                _sync(folder)
-            except OSError as error:
-                raise _translate(error, "sync", folder) from error
+                folders[folder] = None
+        targets = [*files, *folders]
+        # At once and in any order: the disk then writes for several of them together.
+        with ThreadPoolExecutor(min(len(targets), _SYNCS) or 1) as pool:
+            for _ in pool.map(_sync_or_raise, targets):
+                pass
+        if files:
+            self.placed.add(_identity(self.root))
+
+    def require_inside(self, paths: Iterable[str]) -> None:
+        checked = {""}
+        for path in paths:
+            part = path
+            while part not in checked:
+                try:
+                    mode = os.lstat(self.url(part)).st_mode
+                except (OSError, ValueError):
+                    mode = stat.S_IFREG  # whatever is wrong with it, it leads nowhere
+                if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                    self._follow(part, path, mode)
+                if part is not path:
+                    checked.add(part)
+                part = part[: max(0, part.rfind("/"))]
+
+    def _follow(self, part: str, path: str, mode: int) -> None:
+        real, root = os.path.realpath(self.url(part)), os.path.realpath(self.root)
+        inside = real == root or real.startswith(root.rstrip("/") + "/")
+        plain = os.path.isfile(real) or os.path.isdir(real) or not os.path.lexists(real)
+        if stat.S_ISLNK(mode) and inside and plain:
+            return
+        problem = "leads to a device or a pipe, which is not to be read"
+        if not inside:
+            problem = f"leads out of {self.root} by a symbolic link"
+        raise CorruptionError(
+            f"{self.url(path)} {problem}",
+            next_step="Do not trust these files; put plain copies in the place of the links",
+            path=self.url(path),
+        )
 
     def child(self, relative: str) -> "LocalBackend":
         return replace(self, root=join(self.root, relative))
+
+    def _is_placed(self, folder: str) -> bool:
+        return folder == self.root and _identity(folder) in self.placed
 
     def _write_temporary(self, target: str, data: bytes) -> str:
         folder = os.path.dirname(target)
@@ -197,13 +244,15 @@ class LocalBackend:
         except OSError as error:
             raise _unknown(error, target) from error
 
-    def _walk(self, folder: str, start_after: str | None) -> Iterator[StoredObject]:
+    def _walk(
+        self, folder: str, start_after: str | None, *, temporary: bool
+    ) -> Iterator[StoredObject]:
         try:
             with os.scandir(self.url(folder)) as entries:
                 found = [
                     (entry, is_folder)
                     for entry in entries
-                    if not entry.name.startswith(TEMPORARY_PREFIX)
+                    if (temporary or not entry.name.startswith(TEMPORARY_PREFIX))
                     and (
                         (is_folder := entry.is_dir(follow_symlinks=False))
                         or start_after is None
@@ -221,7 +270,7 @@ class LocalBackend:
             if is_folder:
                 inside = path + "/"
                 if not start_after or start_after < inside or start_after.startswith(inside):
-                    yield from self._walk(path, start_after)
+                    yield from self._walk(path, start_after, temporary=temporary)
             else:
                 try:
                     # Links to folders are not followed: they may lead out, or in a circle.
@@ -243,6 +292,20 @@ def _sync(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_or_raise(path: str) -> None:
+    try:
+        _sync(path)
+    except OSError as error:
+        raise _translate(error, "sync", path) from error
+
+
+def _identity(folder: str) -> tuple[str, int]:
+    try:
+        return folder, os.stat(folder).st_ino
+    except OSError as error:
+        raise _translate(error, "look at", folder) from error
 
 
 def _discard(path: str) -> None:

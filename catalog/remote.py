@@ -14,7 +14,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import MemoryStore, ObjectStore, from_url
 
-from catalog.backend import TEMPORARY_PREFIX, StoredObject
+from catalog.backend import TEMPORARY_PREFIX, StoredObject, too_large
 from catalog.errors import InputError, LakehouseError, OutcomeUnknownError, StorageError
 from catalog.location import Location, join
 
@@ -45,9 +45,12 @@ class RemoteBackend:
     def url(self, path: str) -> str:
         return join(self.location.uri, path)
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, at_most: int | None) -> bytes:
         try:
-            return obstore.get(self.store, self._key(path)).bytes().to_bytes()
+            found = obstore.get(self.store, self._key(path))
+            if at_most is not None and found.meta["size"] > at_most:
+                raise too_large(self.url(path), found.meta["size"], at_most)
+            return found.bytes().to_bytes()
         except _FOREIGN as error:
             raise self._translate(error, "read", path) from self._cleaned(error)
 
@@ -66,7 +69,9 @@ class RemoteBackend:
             raise self._judge(error, path) from self._cleaned(error)
         return True
 
-    def list(self, prefix: str, start_after: str | None) -> Iterator[StoredObject]:
+    def list(
+        self, prefix: str, start_after: str | None, *, temporary: bool = False
+    ) -> Iterator[StoredObject]:
         skip = len(self.location.path) + 1 if self.location.path else 0
         offset = self._key(start_after) if start_after else None
         found = []
@@ -79,7 +84,8 @@ class RemoteBackend:
                     path = item["path"][skip:]
                     name = path.rpartition("/")[2]
                     # Some servers ignore the offset: filter again.
-                    if not name.startswith(TEMPORARY_PREFIX) and path > (start_after or ""):
+                    hidden = name.startswith(TEMPORARY_PREFIX) and not temporary
+                    if not hidden and path > (start_after or ""):
                         found.append(StoredObject(path, item["size"], item["last_modified"]))
         except _FOREIGN as error:
             raise self._translate(error, "list", prefix) from self._cleaned(error)
@@ -109,6 +115,9 @@ class RemoteBackend:
 
     def sync(self, paths: Iterable[str]) -> None:
         """Do nothing: object storage acknowledges only what is durable."""
+
+    def require_inside(self, paths: Iterable[str]) -> None:
+        """Do nothing: object storage has no links."""
 
     def child(self, relative: str) -> "RemoteBackend":
         return replace(self, location=self.location.child(relative))

@@ -8,15 +8,16 @@ import contextlib
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from catalog.backend import Backend, StoredObject
+from catalog.backend import TEMPORARY_PREFIX, Backend, StoredObject
 from catalog.errors import InputError, StorageError
 from catalog.local import LocalBackend
 from catalog.location import Location, check_relative, join, parse
-from catalog.remote import open_remote
+from catalog.remote import RemoteBackend, open_remote
 
 __all__ = ["Options", "Storage", "StoredObject", "open_storage"]
 
@@ -75,7 +76,7 @@ class Storage:
     @property
     def local_path(self) -> Path | None:
         """Return the absolute folder on local disk, or None elsewhere."""
-        return Path(self._backend.root) if isinstance(self._backend, LocalBackend) else None
+        return Path(self._backend.url("")) if self._opened.scheme == "file" else None
 
     def child(self, relative: str) -> "Storage":
         """Return the storage of a folder below this one; it need not exist yet."""
@@ -84,18 +85,26 @@ class Storage:
         uri = self._opened.child(below).uri
         return Storage(uri, self.options, self._backend.child(path), self._opened, below)
 
+    def wrapped(self, wrap: Callable[[Backend], Backend]) -> "Storage":
+        """Return this storage with its backend inside another, such as one that fails on purpose."""
+        return replace(self, _backend=wrap(self._backend))
+
     def url(self, path: str = "") -> str:
         """Return what DuckDB and deltalake open: an absolute path, or a URI with a scheme."""
         return self._backend.url(check_relative(path, allow_empty=True))
 
-    def read(self, path: str) -> bytes:
-        """Return a file's content; raise StorageError with `missing=True` if it is not there."""
-        return self._backend.read(check_relative(path))
+    def read(self, path: str, *, at_most: int | None = None) -> bytes:
+        """Return a file's content; raise StorageError with `missing=True` if it is not there.
 
-    def read_or_none(self, path: str) -> bytes | None:
+        Raise CorruptionError, without reading it, for a file of more than `at_most` bytes, and
+        for one that a symbolic link leads out of this folder.
+        """
+        return self._backend.read(check_relative(path), at_most)
+
+    def read_or_none(self, path: str, *, at_most: int | None = None) -> bytes | None:
         """Return a file's content, or None if it is not there."""
         try:
-            return self.read(path)
+            return self.read(path, at_most=at_most)
         except StorageError as error:
             if error.missing:
                 return None
@@ -114,13 +123,19 @@ class Storage:
         """
         return self._backend.put_if_absent(check_relative(path), data)
 
-    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[StoredObject]:
+    def list(
+        self, prefix: str = "", *, start_after: str | None = None, temporary: bool = False
+    ) -> Iterator[StoredObject]:
         """Yield the files in a folder and below it, sorted by path.
 
         `start_after` is a path like the results' own, which need not exist. A missing folder
-        is empty, temporary files are left out, symbolic links to folders are not followed.
+        is empty, symbolic links to folders are not followed. Temporary files, which belong to
+        writers at work or are what dead ones left, are left out unless `temporary`.
         """
-        return self._backend.list(check_relative(prefix, allow_empty=True), start_after)
+        folder = check_relative(prefix, allow_empty=True)
+        if temporary:
+            return self._backend.list(folder, start_after, temporary=True)
+        return self._backend.list(folder, start_after)
 
     def head(self, path: str) -> StoredObject | None:
         """Describe a file, or return None if it is not there."""
@@ -129,6 +144,34 @@ class Storage:
     def delete(self, paths: Iterable[str]) -> None:
         """Delete files; those that are missing do not matter."""
         self._backend.delete([check_relative(path) for path in paths])
+
+    def now(self) -> datetime:
+        """Return the storage's own time: write a temporary file, look at it and delete it.
+
+        Files carry the storage's time, so ages must be counted from it, whatever clock is here.
+        """
+        path = f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+        try:
+            self.put(path, b"")
+            found = self.head(path)
+        finally:
+            self.delete([path])
+        if found is None:
+            raise StorageError(
+                f"cannot tell the time at {self.url()}: a file just written is not there",
+                next_step="Check whether something else deletes files there",
+            )
+        return found.modified
+
+    def require_inside(self, paths: Iterable[str]) -> None:
+        """Raise CorruptionError where a symbolic link leads a path out of this folder.
+
+        Links that stay inside are fine, and so is one in the place of the folder itself. It
+        takes a few microseconds a path on local disk, and nothing elsewhere. Files may change
+        after they were looked at: this is for folders that came from elsewhere, not a defence
+        against somebody who writes to the disk at the same time.
+        """
+        self._backend.require_inside(map(check_relative, paths))
 
     def remove_empty_folders(self) -> None:
         """Remove this folder, and folders below it, where they hold nothing (local disk only).
@@ -149,6 +192,8 @@ class Storage:
 
     def __reduce__(self) -> tuple[Callable[..., "Storage"], tuple[object, ...]]:
         options = dict(self.options)
+        if not isinstance(self._backend, LocalBackend | RemoteBackend):
+            raise TypeError("a wrapped storage cannot be pickled: open it where it is needed")
         if isinstance(self._backend, LocalBackend):
             options["durable"] = self._backend.durable
         return _reopen, (self._opened.uri, self._below, options)

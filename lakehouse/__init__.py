@@ -20,23 +20,27 @@ from catalog.errors import (
     StorageError,
     UnsupportedError,
 )
+from lakehouse.delta.leftovers import Leftover
 from lakehouse.lake.explain import Explain
 from lakehouse.lake.lake import DropReport, Lake, TableInfo, connect
 from lakehouse.scan.report import TableScan
 from lakehouse.table.handle import Table
-from lakehouse.table.reports import Commit, TableDetail, WriteReport
+from lakehouse.table.reports import CollectReport, Commit, ExpireReport, TableDetail, WriteReport
 
 __all__ = [
     "AlreadyExistsError",
+    "CollectReport",
     "Commit",
     "ConflictError",
     "CorruptionError",
     "DataError",
     "DropReport",
+    "ExpireReport",
     "Explain",
     "InputError",
     "Lake",
     "LakehouseError",
+    "Leftover",
     "NotFoundError",
     "OutcomeUnknownError",
     "StorageError",

@@ -19,15 +19,16 @@ import pyarrow as pa
 from catalog.errors import CorruptionError
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import to_json
+from lakehouse.delta.entries import read_entries
 from lakehouse.delta.files import statistics_shape
 from lakehouse.delta.log import LAST_CHECKPOINT, LOG, read_listing, segment
 from lakehouse.delta.partition import typed_sql
 from lakehouse.delta.replay import checkpoint_tombstones, replay
-from lakehouse.delta.snapshot import Snapshot, read_commit
+from lakehouse.delta.snapshot import Snapshot
+from lakehouse.delta.transactions import unexpired
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal
 
-DEFAULT_INTERVAL = 10
 _WEEK = 7 * 24 * 3600 * 1000
 _UNITS = {"week": _WEEK, "day": _WEEK // 7, "hour": 3_600_000, "minute": 60_000, "second": 1000}
 
@@ -60,13 +61,6 @@ _EXTRA = {
     "tags": _TEXTS, "baseRowId": "BIGINT", "defaultRowCommitVersion": "BIGINT",
     "clusteringProvider": "VARCHAR",
 }  # fmt: skip
-
-
-def is_due(snapshot: Snapshot) -> bool:
-    """Tell whether the commit of this snapshot calls for a checkpoint (every tenth, by default)."""
-    text = snapshot.properties.get("delta.checkpointInterval", "")
-    interval = int(text) if text.isdigit() and int(text) > 0 else DEFAULT_INTERVAL
-    return snapshot.version > 0 and snapshot.version % interval == 0
 
 
 def write_checkpoint(snapshot: Snapshot, engine: Engine, *, now: int | None = None) -> int:
@@ -121,7 +115,7 @@ def _other_actions(snapshot: Snapshot, engine: Engine, now: int) -> list[act.Act
     return [
         snapshot.protocol,
         snapshot.metadata,
-        *snapshot.transactions.values(),
+        *unexpired(snapshot.transactions, snapshot.properties, now=now).values(),
         *domains,
         *alive,
     ]
@@ -130,7 +124,7 @@ def _other_actions(snapshot: Snapshot, engine: Engine, now: int) -> list[act.Act
 def _tombstones(snapshot: Snapshot, engine: Engine) -> list[act.RemoveFile]:
     listing = read_listing(snapshot.storage, start=snapshot.checkpoint_version or 0)
     parts = segment(listing, snapshot.version)
-    tail = replay(read_commit(snapshot.storage, commit.version) for commit in parts.commits)
+    tail = replay(read_entries(snapshot.storage, parts.commits))
     older: list[act.RemoveFile] = []
     if parts.checkpoint is not None:
         older = checkpoint_tombstones(snapshot.storage, parts.checkpoint, engine)
@@ -185,7 +179,8 @@ def _add_sql(snapshot: Snapshot) -> str:
 
 
 def _parsed(column: str, shape: dict[str, Any]) -> str:
-    return f"from_json({column}, {literal(json.dumps(shape))})"
+    # What is no JSON is unknown: statistics are the writer's, and no reason to fail.
+    return f"TRY(from_json({column}, {literal(json.dumps(shape))}))"
 
 
 def _verify(cursor: Connection, snapshot: Snapshot, file: str) -> None:

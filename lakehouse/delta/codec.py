@@ -1,7 +1,8 @@
 """Delta actions as JSON lines, and back.
 
 Source: Delta protocol, "Actions". What a later protocol adds is kept: unknown actions as
-OtherAction, unknown fields in ``extra``.
+OtherAction, unknown fields in ``extra``. What is known must have the protocol's type: a number is
+no text and no fraction, and nothing is read in two ways.
 """
 
 from __future__ import annotations
@@ -25,6 +26,18 @@ from lakehouse.delta.actions import (
     RemoveFile,
     Transaction,
 )
+from lakehouse.delta.paths import decode_path
+from lakehouse.delta.strict_json import (
+    count,
+    document,
+    flag,
+    mapping,
+    moment,
+    sequence,
+    shown,
+    text,
+    whole,
+)
 
 _ADD_FIELDS = frozenset(
     ("path", "partitionValues", "size", "modificationTime", "dataChange", "stats", "deletionVector")
@@ -32,6 +45,13 @@ _ADD_FIELDS = frozenset(
 _REMOVE_FIELDS = frozenset(
     ("path", "deletionTimestamp", "dataChange", "partitionValues", "size", "deletionVector")
 )
+
+
+# Half a gigabyte is a commit of a million files.
+LARGEST_COMMIT = 4 << 30
+# A pebibyte: no storage holds such a file, and sums of sizes stay within 64 bits for longer.
+LARGEST_FILE = 1 << 50
+_INT = 2**31 - 1
 
 
 def encode_path(path: str) -> str:
@@ -137,49 +157,52 @@ def to_json(action: Action) -> dict[str, Any]:
 def from_lines(body: bytes, *, where: str) -> list[Action]:
     """Parse the body of a commit file; ``where`` names it in errors.
 
-    Raises CorruptionError, with the line, for text that is not an action of the protocol's form.
+    Blank lines and either line ending are fine. Raises CorruptionError, with the line, for text
+    that is not an action of the protocol's form, and for a file without any.
     """
     actions: list[Action] = []
     for number, line in enumerate(body.splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            actions.append(from_json(json.loads(line)))
+            actions.append(from_json(document(line)))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise CorruptionError(
-                f"{where}, line {number} is not a valid action: {type(error).__name__}: {error}",
-                next_step="Restore this log file from a backup; run lakehouse doctor on the table",
-                file=where,
-                line=number,
+            problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise _damaged(
+                f"{where}, line {number} is not a valid action: {problem}", where, number
             ) from error
+    if not actions:
+        # Every writer states at least who it is: an empty file is a write that was cut off.
+        raise _damaged(f"{where} is empty", where, 0)
     return actions
 
 
-def from_json(value: Mapping[str, Any]) -> Action:
+def from_json(value: Any) -> Action:
     """Return the action in one line's JSON; raises KeyError, TypeError or ValueError."""
-    if len(value) != 1:
-        present = [key for key, inner in value.items() if inner is not None]
-        if len(present) != 1:
-            raise ValueError(f"one action expected, found {sorted(value)}")
-        value = {present[0]: value[present[0]]}
-    kind, inner = next(iter(value.items()))
+    if not isinstance(value, Mapping):
+        raise TypeError(f"an object expected, found {shown(value)}")
+    present = [key for key, inner in value.items() if inner is not None]
+    if len(present) != 1:
+        raise ValueError(f"one action expected, found {shown(sorted(present))}")
+    kind, inner = present[0], value[present[0]]
     if not isinstance(inner, Mapping):
         raise TypeError(f"{kind} is not an object")
     parser = _PARSERS.get(kind)
     return OtherAction(kind, inner) if parser is None else parser(inner)
 
 
-def vector_from_json(value: Mapping[str, Any] | None) -> DeletionVector | None:
+def vector_from_json(value: Any) -> DeletionVector | None:
     """Return a deletion vector descriptor, or None."""
     if value is None:
         return None
+    value = mapping(value, "deletionVector")
     offset = value.get("offset")
     return DeletionVector(
-        storage_type=_text(value["storageType"]),
-        path_or_inline=_text(value["pathOrInlineDv"]),
-        size_in_bytes=_count(value["sizeInBytes"]),
-        cardinality=_count(value["cardinality"]),
-        offset=None if offset is None else _count(offset),
+        storage_type=text(value["storageType"]),
+        path_or_inline=text(value["pathOrInlineDv"]),
+        size_in_bytes=count(value["sizeInBytes"], largest=_INT),
+        cardinality=count(value["cardinality"]),
+        offset=None if offset is None else count(offset, largest=_INT),
     )
 
 
@@ -197,15 +220,24 @@ def _vector_json(vector: DeletionVector | None) -> dict[str, Any]:
     }
 
 
+def _damaged(message: str, where: str, line: int) -> CorruptionError:
+    return CorruptionError(
+        message,
+        next_step="Restore this log file from a backup; run lakehouse doctor on the table",
+        file=where,
+        line=line,
+    )
+
+
 def _add(value: Mapping[str, Any]) -> AddFile:
     stats = value.get("stats")
     return AddFile(
-        path=_text(value["path"]),
+        path=_path(value["path"]),
         partition_values=_partition_values(value["partitionValues"]),
-        size=_count(value["size"]),
-        modification_time=int(value["modificationTime"]),
-        data_change=bool(value.get("dataChange", True)),
-        stats=None if stats is None else _text(stats),
+        size=count(value["size"], largest=LARGEST_FILE),
+        modification_time=whole(value["modificationTime"]),
+        data_change=flag(value.get("dataChange"), otherwise=True),
+        stats=None if stats is None else text(stats),
         deletion_vector=vector_from_json(value.get("deletionVector")),
         extra=_extra(value, _ADD_FIELDS),
     )
@@ -215,70 +247,109 @@ def _remove(value: Mapping[str, Any]) -> RemoveFile:
     deleted, size = value.get("deletionTimestamp"), value.get("size")
     values = value.get("partitionValues")
     return RemoveFile(
-        path=_text(value["path"]),
-        deletion_timestamp=None if deleted is None else int(deleted),
-        data_change=bool(value.get("dataChange", True)),
+        path=_path(value["path"]),
+        deletion_timestamp=None if deleted is None else whole(deleted),
+        data_change=flag(value.get("dataChange"), otherwise=True),
         partition_values=None if values is None else _partition_values(values),
-        size=None if size is None else _count(size),
+        size=None if size is None else count(size),
         deletion_vector=vector_from_json(value.get("deletionVector")),
         extra=_extra(value, _REMOVE_FIELDS),
     )
 
 
+def _change_file(value: Mapping[str, Any]) -> OtherAction:
+    _path(value["path"])
+    return OtherAction("cdc", value)
+
+
 def _metadata(value: Mapping[str, Any]) -> Metadata:
-    format_ = value.get("format") or {"provider": "parquet", "options": {}}
+    format_ = mapping(value.get("format") or {"provider": "parquet", "options": {}}, "format")
     if format_.get("provider", "parquet") != "parquet":
-        raise ValueError(f"data format {format_.get('provider')!r} is not parquet")
+        raise ValueError(f"data format {shown(format_.get('provider'))} is not parquet")
+    columns = tuple(text(name) for name in sequence(value.get("partitionColumns")))
+    if len(set(columns)) != len(columns):
+        raise ValueError(f"a partition column is listed twice: {shown(columns)}")
+    configuration = mapping(value.get("configuration") or {}, "configuration")
+    name, description = value.get("name"), value.get("description")
+    created = value.get("createdTime")
     return Metadata(
-        id=_text(value["id"]),
-        schema_string=_text(value["schemaString"]),
-        partition_columns=tuple(_text(name) for name in value.get("partitionColumns") or ()),
+        id=text(value["id"]),
+        schema_string=text(value["schemaString"]),
+        partition_columns=columns,
         configuration=MappingProxyType(
-            {_text(k): _text(v) for k, v in (value.get("configuration") or {}).items()}
+            {text(k): text(v) for k, v in configuration.items() if v is not None}
         ),
-        name=value.get("name"),
-        description=value.get("description"),
-        created_time=value.get("createdTime"),
+        name=None if name is None else text(name),
+        description=None if description is None else text(description),
+        created_time=None if created is None else moment(created),
         format=MappingProxyType(dict(format_)),
     )
 
 
 def _protocol(value: Mapping[str, Any]) -> Protocol:
-    reader, writer = value.get("readerFeatures"), value.get("writerFeatures")
-    return Protocol(
-        min_reader=_count(value["minReaderVersion"]),
-        min_writer=_count(value["minWriterVersion"]),
-        reader_features=None if reader is None else frozenset(map(_text, reader)),
-        writer_features=None if writer is None else frozenset(map(_text, writer)),
+    found = Protocol(
+        min_reader=count(value["minReaderVersion"], largest=_INT),
+        min_writer=count(value["minWriterVersion"], largest=_INT),
+        reader_features=_features(value.get("readerFeatures")),
+        writer_features=_features(value.get("writerFeatures")),
     )
+    # Without the list nobody knows what a reader must know; with one too many, neither.
+    for version, features, first, field in (
+        (found.min_reader, found.reader_features, 3, "readerFeatures"),
+        (found.min_writer, found.writer_features, 7, "writerFeatures"),
+    ):
+        if version == first and features is None:
+            raise ValueError(f"version {version} needs {field}, and there are none")
+        if version < first and features:
+            raise ValueError(f"version {version} cannot have {field}: {sorted(features)}")
+    return found
+
+
+def _features(value: Any) -> frozenset[str] | None:
+    return None if value is None else frozenset(map(text, sequence(value)))
 
 
 def _transaction(value: Mapping[str, Any]) -> Transaction:
-    return Transaction(_text(value["appId"]), int(value["version"]), value.get("lastUpdated"))
+    updated = value.get("lastUpdated")
+    return Transaction(
+        text(value["appId"]), whole(value["version"]), None if updated is None else whole(updated)
+    )
 
 
 def _domain(value: Mapping[str, Any]) -> DomainMetadata:
     return DomainMetadata(
-        _text(value["domain"]), _text(value["configuration"]), bool(value.get("removed", False))
+        text(value["domain"]),
+        text(value["configuration"]),
+        flag(value.get("removed"), otherwise=False),
     )
+
+
+def _info(value: Mapping[str, Any]) -> CommitInfo:
+    if value.get("inCommitTimestamp") is not None:
+        moment(value["inCommitTimestamp"])
+    return CommitInfo(value)
 
 
 _PARSERS: Mapping[str, Any] = MappingProxyType(
     {
         "add": _add,
         "remove": _remove,
+        "cdc": _change_file,
         "metaData": _metadata,
         "protocol": _protocol,
         "txn": _transaction,
         "domainMetadata": _domain,
-        "commitInfo": CommitInfo,
+        "commitInfo": _info,
     }
 )
 
 
-def _partition_values(values: Mapping[str, Any]) -> Mapping[str, str | None]:
+def _partition_values(values: Any) -> Mapping[str, str | None]:
     return MappingProxyType(
-        {_text(name): None if value is None else _text(value) for name, value in values.items()}
+        {
+            text(name): None if value is None else text(value)
+            for name, value in mapping(values, "partitionValues").items()
+        }
     )
 
 
@@ -286,14 +357,8 @@ def _extra(value: Mapping[str, Any], known: frozenset[str]) -> Mapping[str, Any]
     return MappingProxyType({k: v for k, v in value.items() if k not in known and v is not None})
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"text expected, found {value!r}")
-    return value
-
-
-def _count(value: Any) -> int:
-    number = int(value)
-    if number < 0 or isinstance(value, bool):
-        raise ValueError(f"a count expected, found {value!r}")
-    return number
+def _path(value: Any) -> str:
+    if not text(value):
+        raise ValueError("path is empty")
+    decode_path(value)
+    return str(value)

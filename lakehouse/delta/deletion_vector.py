@@ -16,9 +16,14 @@ from pyroaring import BitMap64
 from catalog.errors import CorruptionError, UnsupportedError
 from catalog.storage import Storage
 from lakehouse.delta.actions import DeletionVector
+from lakehouse.delta.paths import check_vector_prefix
 
 _MAGIC = 1681511377
 _UUID_LENGTH = 20
+# One file may hold the vectors of many data files. A few bytes can stand for many rows: neither
+# may take memory without bound.
+_LARGEST = 1 << 30
+_MOST_ROWS = 1 << 28
 
 
 def relative_path(vector: DeletionVector) -> str:
@@ -33,9 +38,7 @@ def relative_path(vector: DeletionVector) -> str:
         name = uuid.UUID(bytes=_z85_decode(encoded))
     except ValueError as error:
         raise CorruptionError(f"deletion vector path {text!r} is not valid") from error
-    if prefix and not prefix.isalnum():
-        raise CorruptionError(f"deletion vector prefix {prefix!r} is not valid")
-    folder = f"{prefix}/" if prefix else ""
+    folder = f"{check_vector_prefix(prefix)}/" if prefix else ""
     return f"{folder}deletion_vector_{name}.bin"
 
 
@@ -64,7 +67,7 @@ def deleted_rows(storage: Storage, vector: DeletionVector) -> pa.Array:
 
 def _stored(storage: Storage, vector: DeletionVector) -> bytes:
     path = relative_path(vector)
-    data = storage.read(path)
+    data = storage.read(path, at_most=_LARGEST)
     start = vector.offset or 0
     (size,) = struct.unpack_from(">i", data, start) if len(data) >= start + 4 else (-1,)
     body = data[start + 4 : start + 4 + size]
@@ -79,6 +82,11 @@ def _stored(storage: Storage, vector: DeletionVector) -> bytes:
 def _rows(body: bytes, vector: DeletionVector) -> pa.Array:
     if len(body) < 4 or struct.unpack_from("<i", body)[0] != _MAGIC:
         raise CorruptionError("a deletion vector has the wrong magic number")
+    if vector.cardinality > _MOST_ROWS:
+        raise CorruptionError(
+            f"a deletion vector says that it holds {vector.cardinality:,} rows; at most "
+            f"{_MOST_ROWS:,} are read"
+        )
     try:
         bitmap = BitMap64.deserialize(body[4:])
     except ValueError as error:

@@ -25,6 +25,7 @@ from lakehouse.delta.partition import typed_sql
 from lakehouse.delta.schema import Decimal, Field, Primitive, Struct, Type, leaves
 from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.engine import VERSION, Engine
+from lakehouse.duck.errors import DuckError
 from lakehouse.duck.sql import identifier, literal
 
 _VECTOR = pa.struct(
@@ -50,6 +51,7 @@ RAW = pa.schema(
 )
 _UNBOUNDED = ("binary", "boolean")
 _DECIMAL_EXACT = 15
+_MOST_ROWS = 10**15  # what is beyond is no count, and would overflow in sums
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,8 +89,18 @@ class Layout:
     def partitions(self) -> tuple[Field, ...]:
         """Return the partition columns' fields, in partitioning order."""
         found = [self.schema.field(name) for name in self.partition_columns]
-        if None in found:
-            raise CorruptionError("a partition column is not in the table's schema")
+        for name, field in zip(self.partition_columns, found, strict=True):
+            if field is None:
+                raise CorruptionError(
+                    f"partition column {name!r} is not in the table's schema",
+                    next_step="Restore the table to an earlier version",
+                )
+            if not isinstance(field.type, Primitive | Decimal):
+                raise CorruptionError(
+                    f"partition column {name!r} has type {to_duckdb(field.type)}, which is no "
+                    f"partition's",
+                    next_step="Restore the table to an earlier version",
+                )
         return tuple(field for field in found if field is not None)
 
     @cached_property
@@ -141,7 +153,7 @@ class FileIndex:
         """Return the files' row counts without parsing their statistics, where that is safe."""
         if self._typed or self.layout.schema.mentions("numRecords"):
             return None
-        found = pc.extract_regex(self.raw["stats"], r'"numRecords":\s*(?P<rows>\d+)')
+        found = pc.extract_regex(self.raw["stats"], r'"numRecords":\s*(?P<rows>[0-9]{1,15})\s*[,}]')
         return pc.struct_field(found, "rows").cast(pa.int64())
 
     def typed(self, engine: Engine) -> pa.Table:
@@ -277,22 +289,43 @@ def _derive(raw: pa.Table, layout: Layout, engine: Engine) -> pa.Table:
     """Compute the typed columns of the index with DuckDB."""
     # A reader takes names as globs: what a file's name holds of one stands for itself.
     pattern = "regexp_replace(file, '([\\[*?])', '[\\1]', 'g') AS pattern"
-    columns = ["raw.*", pattern, "s.numRecords AS rows"]
+    columns = [
+        "raw.*",
+        pattern,
+        f"CASE WHEN s.numRecords BETWEEN 0 AND {_MOST_ROWS} THEN s.numRecords END AS rows",
+    ]
     for ordinal, field in enumerate(layout.partitions):
         text = f"partition_values[{literal(field.physical_name)}]"
         columns.append(f"{typed_sql(text, field.type)} AS p{ordinal}")
     for leaf in layout.leaves:
         columns += _leaf_columns(leaf)
     shape = json.dumps(statistics_shape(layout))
+    from_json = f"from_json(stats, {literal(shape)})"
     query = (
-        f"SELECT {', '.join(columns)} FROM "
-        f"(SELECT *, from_json(stats, {literal(shape)}) AS s FROM raw_files) AS raw"
+        f"SELECT {', '.join(columns)} FROM (SELECT *, {from_json} AS s FROM raw_files) AS raw"
     ).replace("raw.*", "raw.* EXCLUDE (s)")
     with engine.work("read the statistics in the log") as cursor:
         cursor.register("raw_files", raw)
-        typed = cursor.sql(query).to_arrow_table()
+        try:
+            typed = cursor.sql(query).to_arrow_table()
+        except DuckError:
+            # Text that is no JSON says nothing; asking for that costs time, so only now.
+            query = query.replace(from_json, f"TRY({from_json})")
+            typed = cursor.sql(query).to_arrow_table()
     _check_partitions(typed, layout)
+    _check_deleted(typed)
     return typed
+
+
+def _check_deleted(typed: pa.Table) -> None:
+    deleted = pc.struct_field(typed["deletion_vector"], "cardinality")
+    wrong = pc.fill_null(pc.greater(deleted, typed["rows"]), False)
+    if pc.any(wrong).as_py():
+        row = typed.select(["path", "rows"]).filter(wrong).slice(0, 1).to_pylist()[0]
+        raise CorruptionError(
+            f"file {row['path']!r} has {row['rows']} rows, and its deletion vector more",
+            next_step="Restore the table to an earlier version",
+        )
 
 
 def _leaf_columns(leaf: Leaf) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from catalog.errors import UnsupportedError
 from lakehouse.delta.actions import Protocol
-from lakehouse.delta.features import FEATURES, INVARIANTS, fields_of, is_on, required
+from lakehouse.delta.features import FEATURES, is_on, required
 from lakehouse.delta.schema import Struct
 
 READ_FEATURES = frozenset(name for name, feature in FEATURES.items() if feature.reads)
@@ -65,8 +65,6 @@ def check_writable(protocol: Protocol, configuration: Mapping[str, str], schema:
         for name in writer_features(protocol) - WRITE_FEATURES
         if name in used or name not in FEATURES or not FEATURES[name].idle
     }
-    if any(INVARIANTS in field.metadata for field in fields_of(schema)):
-        refused.add("invariants")
     _refuse(refused, "write")
 
 

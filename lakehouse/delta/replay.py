@@ -7,24 +7,25 @@ or a domain wins; a file is identified by its path and its deletion vector.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 
 from catalog.errors import CorruptionError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
-from lakehouse.delta.codec import from_json, from_lines
+from lakehouse.delta.codec import LARGEST_COMMIT, from_json, from_lines
 from lakehouse.delta.files import RAW, raw_table
 from lakehouse.delta.log import LOG, Checkpoint
+from lakehouse.delta.paths import check_sidecar
+from lakehouse.delta.soundness import check_files, check_once, check_state
+from lakehouse.delta.strict_json import document
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.sql import literal
+from lakehouse.duck.sql import escaped, literal
 
-_OTHERS = ("metaData", "protocol", "txn", "domainMetadata", "sidecar")
+_OTHERS = ("metaData", "protocol", "txn", "domainMetadata", "sidecar", "checkpointMetadata")
 _ADD_EXTRA = ("tags", "baseRowId", "defaultRowCommitVersion", "clusteringProvider")
 
 
@@ -62,8 +63,7 @@ def nothing() -> Base:
 def replay(commits: Iterable[list[act.Action]]) -> Tail:
     """Fold commits, oldest first, into their net effect.
 
-    Raises CorruptionError where one commit says two things about one file, or where metadata or
-    protocol occur twice in one commit.
+    Each commit must have passed `check_commit`.
     """
     files: dict[tuple[str, str], act.AddFile | act.RemoveFile] = {}
     metadata: act.Metadata | None = None
@@ -72,7 +72,6 @@ def replay(commits: Iterable[list[act.Action]]) -> Tail:
     domains: dict[str, act.DomainMetadata] = {}
     timestamp: int | None = None
     for commit in commits:
-        _check(commit)
         timestamp = None
         # Removes first: one commit may remove a file and add it again with another vector.
         for action in commit:
@@ -107,41 +106,33 @@ def replay(commits: Iterable[list[act.Action]]) -> Tail:
     )
 
 
-def _check(commit: list[act.Action]) -> None:
-    added: set[tuple[str, str]] = set()
-    removed: set[tuple[str, str]] = set()
-    for action in commit:
-        if isinstance(action, act.AddFile):
-            if action.key in added:
-                raise CorruptionError(f"a commit adds {action.path!r} twice")
-            added.add(action.key)
-        elif isinstance(action, act.RemoveFile):
-            removed.add(action.key)
-    if both := added & removed:
-        raise CorruptionError(f"a commit adds and removes {min(both)[0]!r}")
-    for kind in (act.Metadata, act.Protocol):
-        if sum(isinstance(action, kind) for action in commit) > 1:
-            raise CorruptionError(f"a commit holds two {kind.__name__.lower()} actions")
-
-
 def read_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) -> Base:
-    """Read the state at a checkpoint: classic, in parts, or v2 with its sidecars."""
+    """Read the state at a checkpoint: classic, in parts, or v2 with its sidecars.
+
+    Raises CorruptionError where it cannot be read, contradicts itself, or cannot be trusted.
+    """
+    where = checkpoint.paths[0]
     doing = f"read the checkpoint of version {checkpoint.version}"
+    storage.require_inside(checkpoint.paths)
     with engine.work(doing, reading=True) as cursor:
-        if checkpoint.paths[0].endswith(".json"):
-            body = storage.read(checkpoint.paths[0])
+        if where.endswith(".json"):
+            body = storage.read(where, at_most=LARGEST_COMMIT)
             listed = from_lines(body, where=checkpoint.paths[0])
             others: list[act.Action] = [
                 a for a in listed if not isinstance(a, act.AddFile | act.RemoveFile)
             ]
             files = raw_table(a for a in listed if isinstance(a, act.AddFile))
         else:
-            urls = [storage.url(path) for path in checkpoint.paths]
+            urls = _patterns(storage, checkpoint.paths)
             others = _actions(cursor, urls, _OTHERS)
             files = _add_rows(cursor, urls)
-        sidecars = [storage.url(path) for path in _sidecars(others)]
+        check_state(others, version=checkpoint.version, where=where)
+        sidecars = _patterns(storage, _sidecars(others))
         if sidecars:
             files = pa.concat_tables([files, _add_rows(cursor, sidecars)])
+        check_files(files, where=where)
+        if _repeats(cursor, files):
+            check_once(files["file"], where=where)
     return Base(files, replay([[a] for a in others]))
 
 
@@ -150,32 +141,54 @@ def checkpoint_tombstones(
 ) -> list[act.RemoveFile]:
     """Return the tombstones that a checkpoint keeps."""
     doing = f"read the checkpoint of version {checkpoint.version}"
+    storage.require_inside(checkpoint.paths)
     with engine.work(doing, reading=True) as cursor:
         if checkpoint.paths[0].endswith(".json"):
-            listed = from_lines(storage.read(checkpoint.paths[0]), where=checkpoint.paths[0])
+            body = storage.read(checkpoint.paths[0], at_most=LARGEST_COMMIT)
+            listed = from_lines(body, where=checkpoint.paths[0])
             paths: list[str] = []
         else:
-            paths = [storage.url(path) for path in checkpoint.paths]
+            paths = _patterns(storage, checkpoint.paths)
             listed = _actions(cursor, paths, ("remove", "sidecar"))
-        sidecars = [storage.url(path) for path in _sidecars(listed)]
+        sidecars = _patterns(storage, _sidecars(listed))
         if sidecars:
             listed = [*listed, *_actions(cursor, sidecars, ("remove",))]
     return [action for action in listed if isinstance(action, act.RemoveFile)]
 
 
+def sidecars_of(storage: Storage, checkpoint: Checkpoint, engine: Engine) -> list[str]:
+    """Return the paths of the sidecar files that a checkpoint names."""
+    if checkpoint.paths[0].endswith(".json"):
+        listed = from_lines(storage.read(checkpoint.paths[0]), where=checkpoint.paths[0])
+    else:
+        doing = f"read the checkpoint of version {checkpoint.version}"
+        with engine.work(doing, reading=True) as cursor:
+            urls = [storage.url(path) for path in checkpoint.paths]
+            listed = _actions(cursor, urls, ("sidecar",))
+    return _sidecars(listed)
+
+
 def _sidecars(listed: list[act.Action]) -> list[str]:
     return [
-        _sidecar_path(str(action.values["path"]))
+        f"{LOG}/_sidecars/{check_sidecar(action.values.get('path'))}"
         for action in listed
         if isinstance(action, act.OtherAction) and action.kind == "sidecar"
     ]
 
 
-def _sidecar_path(path: str) -> str:
-    name = unquote(path)
-    if "/" in name or name.startswith("."):
-        raise CorruptionError(f"sidecar path {path!r} points outside the log's _sidecars folder")
-    return f"{LOG}/_sidecars/{name}"
+def _patterns(storage: Storage, paths: Iterable[str]) -> list[str]:
+    """Return what DuckDB opens for these very files: it takes names as globs."""
+    found = list(paths)
+    storage.require_inside(found)
+    return [escaped(storage.url(path)) for path in found]
+
+
+def _repeats(cursor: Connection, files: pa.Table) -> bool:
+    """Tell whether a file may be there twice; hashes may agree by chance."""
+    cursor.register("listed", files.select(["file"]))
+    rows = cursor.execute("SELECT count(DISTINCT hash(file)) < count(*) FROM listed").fetchall()
+    cursor.unregister("listed")
+    return bool(rows[0][0])
 
 
 def _columns(cursor: Connection, urls: list[str]) -> dict[str, Any]:
@@ -202,8 +215,8 @@ def _actions(cursor: Connection, urls: list[str], kinds: tuple[str, ...]) -> lis
         for kind, text in zip(present, row, strict=True):
             if text is not None and text != "null":
                 try:
-                    found.append(from_json({kind: json.loads(text)}))
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    found.append(from_json({kind: document(text.encode())}))
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                     raise CorruptionError(f"the checkpoint's {kind} is damaged: {error}") from error
     return found
 
@@ -212,14 +225,18 @@ def _add_rows(cursor: Connection, urls: list[str]) -> pa.Table:
     columns = _columns(cursor, urls)
     if "add" not in columns:
         return RAW.empty_table()
+    if columns["add"].id != "struct":
+        raise CorruptionError(f"the checkpoint's add is no struct but {columns['add']}")
     fields = {name for name, _ in columns["add"].children}
+    if missing := {"path", "partitionValues", "size", "modificationTime"} - fields:
+        raise CorruptionError(f"the checkpoint's add has no {min(missing)}")
 
     def field(name: str, otherwise: str = "NULL") -> str:
         return f'add."{name}"' if name in fields else otherwise
 
     stats = field("stats")
     if "stats_parsed" in fields:
-        stats = f"coalesce({stats}, to_json({field('stats_parsed')}))"
+        stats = f"coalesce({stats}, CAST(to_json({field('stats_parsed')}) AS VARCHAR))"
     extra = [name for name in _ADD_EXTRA if name in fields]
     extra_sql = "NULL"
     if extra:
@@ -249,7 +266,12 @@ def _add_rows(cursor: Connection, urls: list[str]) -> pa.Table:
         f"{field('modificationTime')} AS modification_time, {stats} AS stats, "
         f"{vector_sql} AS deletion_vector, {extra_sql} AS extra "
         f"FROM read_parquet($urls, union_by_name = true, hive_partitioning = false) "
-        f"WHERE add.path IS NOT NULL",
+        f"WHERE add.path IS NOT NULL OR add.size IS NOT NULL",
         params={"urls": urls},
     ).to_arrow_table()
-    return table.cast(RAW)
+    try:
+        return table.cast(RAW)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise CorruptionError(
+            f"the checkpoint's add has columns of other types: {error}"
+        ) from error

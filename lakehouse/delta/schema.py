@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from catalog.errors import CorruptionError, UnsupportedError
+from lakehouse.delta.strict_json import document, flag, mapping, whole
 
 PRIMITIVES = (
     "string", "long", "integer", "short", "byte", "float", "double", "boolean", "binary",
@@ -66,7 +67,7 @@ class Field:
     @property
     def physical_name(self) -> str:
         """Return the name in data files and statistics (differs under column mapping)."""
-        return str(self.metadata.get(_PHYSICAL_NAME, self.name))
+        return str(self.metadata.get(_PHYSICAL_NAME) or self.name)
 
     @property
     def field_id(self) -> int | None:
@@ -115,8 +116,9 @@ def schema_from_json(text: str) -> Struct:
     by name, for a type that we do not read.
     """
     try:
-        value = json.loads(text)
-        parsed = _from_value(value)
+        parsed = _from_value(document(text.encode()))
+        if isinstance(parsed, Struct):
+            _check_fields(parsed)
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
         raise CorruptionError(
             f"the table's schema cannot be parsed: {error}",
@@ -125,6 +127,42 @@ def schema_from_json(text: str) -> Struct:
     if not isinstance(parsed, Struct):
         raise CorruptionError("the table's schema is not a struct")
     return parsed
+
+
+def _check_fields(schema: Struct) -> None:
+    """Raise ValueError where two columns, or two of a struct's fields, cannot be told apart."""
+    ids: set[int] = set()
+    for struct in _structs(schema):
+        for what, names in (
+            ("named", [field.name.lower() for field in struct]),
+            ("stored as", [field.physical_name for field in struct]),
+        ):
+            if "" in names:
+                raise ValueError("a column has no name")
+            if len(set(names)) != len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise ValueError(f"two columns are {what} {twice!r}")
+        for field in struct:
+            if "\0" in field.name + field.physical_name:
+                raise ValueError(f"the name {field.name!r} holds NUL")
+            if field.field_id is not None and field.field_id in ids:
+                raise ValueError(f"two columns have the id {field.field_id}")
+            ids.update(() if field.field_id is None else (field.field_id,))
+
+
+def _structs(type_: Type) -> Iterator[Struct]:
+    match type_:
+        case Struct(fields):
+            yield type_
+            for field in fields:
+                yield from _structs(field.type)
+        case Array(element):
+            yield from _structs(element)
+        case Map(key, value):
+            yield from _structs(key)
+            yield from _structs(value)
+        case _:
+            return
 
 
 def leaves(
@@ -140,6 +178,22 @@ def leaves(
             yield from leaves(field.type, path)
         else:
             yield path, field.type
+
+
+def fields_of(type_: Type) -> Iterator[Field]:
+    """Yield every field of a type, at any depth."""
+    match type_:
+        case Struct(fields):
+            for field in fields:
+                yield field
+                yield from fields_of(field.type)
+        case Array(element):
+            yield from fields_of(element)
+        case Map(key, value):
+            yield from fields_of(key)
+            yield from fields_of(value)
+        case _:
+            pass
 
 
 def _to_value(type_: Type) -> Any:
@@ -179,28 +233,39 @@ def _to_value(type_: Type) -> Any:
 def _from_value(value: Any) -> Type:
     if isinstance(value, str):
         return _from_name(value)
-    kind = value["type"]
+    kind = mapping(value, "a type")["type"]
     if kind == "struct":
         return Struct(
             tuple(
                 Field(
                     name=_text(field["name"]),
                     type=_from_value(field["type"]),
-                    nullable=bool(field.get("nullable", True)),
-                    metadata=MappingProxyType(dict(field.get("metadata") or {})),
+                    nullable=flag(field.get("nullable"), otherwise=True),
+                    metadata=_metadata(field.get("metadata")),
                 )
                 for field in value["fields"]
             )
         )
     if kind == "array":
-        return Array(_from_value(value["elementType"]), bool(value.get("containsNull", True)))
+        return Array(
+            _from_value(value["elementType"]), flag(value.get("containsNull"), otherwise=True)
+        )
     if kind == "map":
         return Map(
             _from_value(value["keyType"]),
             _from_value(value["valueType"]),
-            bool(value.get("valueContainsNull", True)),
+            flag(value.get("valueContainsNull"), otherwise=True),
         )
     raise UnsupportedError(f"column type {kind!r} is not supported")
+
+
+def _metadata(value: Any) -> Mapping[str, Any]:
+    found = mapping({} if value is None else value, "a field's metadata")
+    if found.get(_PHYSICAL_NAME) is not None:
+        _text(found[_PHYSICAL_NAME])
+    if found.get(_FIELD_ID) is not None:
+        whole(found[_FIELD_ID])
+    return MappingProxyType(dict(found))
 
 
 def _from_name(name: str) -> Type:

@@ -7,25 +7,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from catalog.errors import CorruptionError, LakehouseError, NotFoundError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta import log
-from lakehouse.delta.codec import from_lines
+from lakehouse.delta.entries import in_commit_timestamp, read_commit, read_entries
 from lakehouse.delta.features import is_on
 from lakehouse.delta.files import FileIndex, Layout
-from lakehouse.delta.in_commit import ENABLED, time_of
+from lakehouse.delta.in_commit import ENABLED
+from lakehouse.delta.paths import check_file_path
 from lakehouse.delta.protocol import check_readable
 from lakehouse.delta.replay import Base, Tail, nothing, read_checkpoint, replay
 from lakehouse.delta.schema import Struct, schema_from_json
+from lakehouse.delta.soundness import check_once
 from lakehouse.duck.engine import Engine
-
-# Absolute paths and other schemes are legal in the protocol (shallow clones), but reach outside
-# of the table's root: whoever can write the log could make us read or delete any file.
-_OUTSIDE = r"^(/|\\|[A-Za-z][A-Za-z0-9+.-]*:)|(^|/)\.\.(/|$)|[\x00-\x1f]|^$"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +41,11 @@ class Snapshot:
     transactions: Mapping[str, act.Transaction]
     domains: Mapping[str, act.DomainMetadata]
     checkpoint_version: int | None
+
+    @cached_property
+    def contained(self) -> set[str]:
+        """Return which choices of files (SQL over the index) are known to lie inside the root."""
+        return set()
 
     @property
     def schema(self) -> Struct:
@@ -98,7 +98,7 @@ def load(
                 continue
             raise first_error or error from error
         if segment.checkpoint is None:
-            return _build(storage, engine, segment, nothing(), listing)
+            return _build(storage, engine, segment, nothing())
         try:
             base = read_checkpoint(storage, segment.checkpoint, engine)
             if base.tail.metadata is None or base.tail.protocol is None:
@@ -109,7 +109,7 @@ def load(
             first_error = first_error or error
             unusable.add(segment.checkpoint.paths)
             continue
-        return _build(storage, engine, segment, base, listing)
+        return _build(storage, engine, segment, base)
 
 
 def load_latest(storage: Storage, engine: Engine) -> Snapshot:
@@ -119,11 +119,13 @@ def load_latest(storage: Storage, engine: Engine) -> Snapshot:
 
 def refresh(snapshot: Snapshot, engine: Engine) -> Snapshot:
     """Return the newest snapshot, reading only the commits after this one."""
-    commits = log.newer_commits(snapshot.storage, snapshot.version)
-    if not commits:
+    listing = log.read_listing(snapshot.storage, start=snapshot.version + 1)
+    commits = listing.commits
+    if listing.latest is None:
         return snapshot
-    expected = range(snapshot.version + 1, snapshot.version + 1 + len(commits))
-    if [commit.version for commit in commits] != list(expected):
+    if [commit.version for commit in commits] != list(
+        range(snapshot.version + 1, listing.latest + 1)
+    ):
         return load_latest(snapshot.storage, engine)
     bodies = [read_commit(snapshot.storage, commit.version) for commit in commits]
     return advance(snapshot, bodies, modified=commits[-1].modified, engine=engine)
@@ -142,7 +144,7 @@ def advance(
     else:
         untyped = FileIndex(snapshot.files.raw, _layout(metadata))
         files = untyped.changed(adds=tail.adds, gone=tail.gone, engine=engine)
-    _check_paths(tail)
+    _check_tail(tail, snapshot.files, files)
     return Snapshot(
         storage=snapshot.storage,
         version=snapshot.version + len(commits),
@@ -156,16 +158,8 @@ def advance(
     )
 
 
-def read_commit(storage: Storage, version: int) -> list[act.Action]:
-    """Read one commit's actions."""
-    path = log.commit_path(version)
-    return from_lines(storage.read(path), where=path)
-
-
-def _build(
-    storage: Storage, engine: Engine, segment: log.Segment, base: Base, listing: log.Listing
-) -> Snapshot:
-    tail = replay(read_commit(storage, commit.version) for commit in segment.commits)
+def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -> Snapshot:
+    tail = replay(read_entries(storage, segment.commits))
     metadata = tail.metadata or base.tail.metadata
     protocol = tail.protocol or base.tail.protocol
     if metadata is None or protocol is None:
@@ -175,18 +169,17 @@ def _build(
             next_step=f"Restore {log.commit_path(0)} from a backup",
         )
     check_readable(protocol)
-    _check_paths(tail)
-    _check_names(base.files["file"])
-    tail = tail if segment.commits else _with_time(tail, storage, segment, metadata)
-    modified = next((c.modified for c in listing.commits if c.version == segment.version), 0)
+    tail = _with_time(tail, storage, segment, metadata)
     old = FileIndex(base.files, _layout(metadata))
+    files = old.changed(adds=tail.adds, gone=tail.gone, engine=engine)
+    _check_tail(tail, old, files)
     return Snapshot(
         storage=storage,
         version=segment.version,
-        timestamp=_timestamp(tail, metadata, modified),
+        timestamp=_timestamp(tail, metadata, segment.modified),
         protocol=protocol,
         metadata=metadata,
-        files=old.changed(adds=tail.adds, gone=tail.gone, engine=engine),
+        files=files,
         transactions={**base.tail.transactions, **tail.transactions},
         domains={**base.tail.domains, **tail.domains},
         checkpoint_version=None if segment.checkpoint is None else segment.checkpoint.version,
@@ -194,7 +187,9 @@ def _build(
 
 
 def _layout(metadata: act.Metadata) -> Layout:
-    return Layout(schema_from_json(metadata.schema_string), metadata.partition_columns)
+    layout = Layout(schema_from_json(metadata.schema_string), metadata.partition_columns)
+    _ = layout.partitions  # raises where they are not in the schema
+    return layout
 
 
 def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:
@@ -204,25 +199,16 @@ def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:
 
 
 def _with_time(tail: Tail, storage: Storage, segment: log.Segment, metadata: act.Metadata) -> Tail:
-    """Return the tail with the commit's own time, which a checkpoint of it does not keep."""
-    if not is_on(metadata.configuration, ENABLED):
+    """Return the tail with the commit's own time: a checkpoint or a compacted file has none."""
+    if tail.in_commit_timestamp is not None or not is_on(metadata.configuration, ENABLED):
         return tail
-    path = log.commit_path(segment.version)
-    body = storage.read_or_none(path)
-    if body is None:
-        return tail
-    return dataclasses.replace(tail, in_commit_timestamp=time_of(from_lines(body, where=path)))
+    own = in_commit_timestamp(storage, segment.version)
+    return dataclasses.replace(tail, in_commit_timestamp=own)
 
 
-def _check_paths(tail: Tail) -> None:
-    _check_names(pa.chunked_array([pa.array([add.key[0] for add in tail.adds], pa.string())]))
-
-
-def _check_names(files: pa.ChunkedArray) -> None:
-    outside = pc.match_substring_regex(files, _OUTSIDE)
-    if pc.any(outside).as_py():
-        name = files.filter(outside)[0].as_py()
-        raise CorruptionError(
-            f"the log names data file {name!r}, which is not inside the table's folder",
-            next_step="Do not trust this log; tables with shallow clones are not supported",
-        )
+def _check_tail(tail: Tail, base: FileIndex, files: FileIndex) -> None:
+    """Check the paths of new files, and that none of them is live beside them."""
+    for add in tail.adds:
+        check_file_path(add.path)
+    if any(add.deletion_vector for add in tail.adds) or (tail.adds and base.has_deletion_vectors):
+        check_once(files.raw["file"], where="the log")

@@ -9,41 +9,55 @@ from __future__ import annotations
 
 import dataclasses
 
-from catalog.errors import InputError, LakehouseError, UnsupportedError
+from catalog.errors import LakehouseError, UnsupportedError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.conflict import Key, MayMatch, Reads
 from lakehouse.delta.files import FileIndex, raw_table
+from lakehouse.delta.protocol import check_change_files
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.parts import copy_rows, count_matches, count_rows, part, reference
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.matching import Answer, Question, answers, question
 from lakehouse.scan.predicate import Predicate, parse_predicate
 from lakehouse.scan.read import Scanner
-from lakehouse.scan.views import file_column
+from lakehouse.scan.views import has_other_names
 from lakehouse.write.data_files import NewFiles, discard_files
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Removed:
-    """Hold a planned removal: files that go, files with the rows that stay, what was read."""
+    """Hold a planned removal: files that go, files with the rows that stay, what was read.
+
+    ``rows_deleted`` is None where nobody counted.
+    """
 
     gone: tuple[act.AddFile, ...]
     kept: tuple[act.AddFile, ...]
-    rows_deleted: int
+    rows_deleted: int | None
     rows_kept: int
     reads: Reads
 
     def metrics(self) -> dict[str, int]:
         """Return what history shall say of it, in Spark's words."""
-        return {
+        files = {
             "numRemovedFiles": len(self.gone),
             "numRemovedBytes": sum(add.size for add in self.gone),
+        }
+        if self.rows_deleted is None:
+            return files
+        return files | {
             "numAddedFiles": len(self.kept),
             "numAddedBytes": sum(add.size for add in self.kept),
             "numDeletedRows": self.rows_deleted,
             "numCopiedRows": self.rows_kept,
         }
+
+
+def everything(snapshot: Snapshot) -> Removed:
+    """Return the removal of all rows, those included that are not there yet."""
+    gone = tuple(snapshot.files.adds())
+    return Removed(gone, (), None, 0, Reads(frozenset(a.key for a in gone), everything=True))
 
 
 class Removal:
@@ -64,14 +78,23 @@ class Removal:
         self._copies: list[tuple[frozenset[Key], NewFiles]] = []
 
     def predicate(self, snapshot: Snapshot) -> Predicate:
-        """Return the predicate, checked against a snapshot's columns."""
+        """Return the predicate, checked; the current time in it is that of the first call."""
         if self._predicate is None:
             columns = tuple(snapshot.schema.names())
             self._predicate = parse_predicate(self._where, columns=columns, engine=self._engine)
-        hidden = file_column(snapshot.schema)
-        if hidden in self._predicate.names:
-            raise InputError(f"the table has no column {hidden!r}")
         return self._predicate
+
+    def rule(self, snapshot: Snapshot) -> str:
+        """Return the predicate as a rule for rows to be written."""
+        predicate = self.predicate(snapshot)
+        for field in snapshot.schema:
+            if field.name.lower() in predicate.names and has_other_names(field.type):
+                raise UnsupportedError(
+                    f"a predicate on {field.name!r}, whose fields were renamed, cannot check new rows",
+                    next_step="Delete the rows and append the new ones",
+                    features=("columnMapping",),
+                )
+        return predicate.sql
 
     def plan(self, snapshot: Snapshot) -> Removed:
         """Find what goes of a snapshot, and write the rows that stay of the touched files."""
@@ -86,7 +109,7 @@ class Removal:
         rows = {answer.key: answer.rows for answer in found}
         partly = frozenset(key for key, count in matches.items() if count != rows[key])
         if partly:
-            _check_change_feed(snapshot)
+            check_change_files(snapshot.protocol, snapshot.properties, "delete some")
         copies = self._copy(snapshot, predicate, partly)
         return Removed(
             gone=tuple(snapshot.files.only(matches.keys()).adds()),
@@ -133,6 +156,7 @@ class Removal:
             kept = copy_rows(files, self._scanner, where=f"({predicate.sql}\n) IS NOT TRUE")
             self._copies.append((rest, kept))
             if kept.rows != expected:
+                self.discard()
                 raise LakehouseError(
                     f"copying {len(rest)} files kept {kept.rows} rows instead of {expected}",
                     next_step="Report this; nothing was committed",
@@ -147,13 +171,3 @@ class Removal:
             return [answer.key for answer in answers(index, asked, engine) if answer.rows != 0]
 
         return matching
-
-
-def _check_change_feed(snapshot: Snapshot) -> None:
-    if snapshot.properties.get("delta.enableChangeDataFeed", "").lower() == "true":
-        raise UnsupportedError(
-            "cannot delete some rows of a file of this table: changeDataFeed is on, and this "
-            "release writes no change data files",
-            next_step="Set delta.enableChangeDataFeed to false first, or delete whole partitions",
-            features=("changeDataFeed",),
-        )

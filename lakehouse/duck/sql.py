@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def identifier(name: str) -> str:
     """Quote a name.
@@ -19,3 +21,12 @@ def literal(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def escaped(path: str) -> str:
+    """Return a path in which a glob's characters stand for themselves.
+
+    >>> escaped("/lake/a[1]*.parquet")
+    '/lake/a[[]1][*].parquet'
+    """
+    return re.sub(r"([\[*?])", r"[\1]", path)

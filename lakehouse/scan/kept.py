@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -12,9 +11,12 @@ from lakehouse.delta.files import vector_from_row
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.sql import literal
+from lakehouse.duck.sql import escaped, literal
+from lakehouse.scan.prune import KEEP
 from lakehouse.scan.report import Kept, TableRef
 from lakehouse.scan.views import TableView
+
+_REMEMBERED = 1000  # texts of predicates; they may be long
 
 
 def bind(cursor: Connection, ref: TableRef, view: TableView, where: str, engine: Engine) -> Kept:
@@ -24,7 +26,7 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: str, engine:
     if not len(snapshot.files):
         bind_nothing(cursor, ref, view, empty)
         return Kept(0, 0, 0)
-    root = literal(_escaped(snapshot.storage.url().rstrip("/") + "/"))
+    root = literal(escaped(snapshot.storage.url().rstrip("/") + "/"))
     kept = {
         "files": f"coalesce(list({root} || pattern ORDER BY position), [{literal(empty)}])",
         "count": "count(*)",
@@ -42,6 +44,7 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: str, engine:
     cursor.execute(
         f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM file_index WHERE {where})"
     )
+    _check_links(cursor, snapshot, where)
     cursor.unregister("file_index")
     if snapshot.files.has_deletion_vectors:
         _load_vectors(cursor, snapshot, view.key)
@@ -50,6 +53,17 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: str, engine:
         f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
     ).fetchall()[0]
     return Kept(row[0], row[1], row[3] if row[2] == row[0] else None)
+
+
+def _check_links(cursor: Connection, snapshot: Snapshot, where: str) -> None:
+    """Refuse files that a symbolic link leads out of the table; once a snapshot and choice."""
+    if not snapshot.storage.is_local or not snapshot.contained.isdisjoint((where, KEEP)):
+        return
+    found = cursor.execute(f"SELECT file FROM file_index WHERE {where}").fetchall()
+    snapshot.storage.require_inside(name for (name,) in found)
+    if len(snapshot.contained) >= _REMEMBERED:
+        snapshot.contained.clear()
+    snapshot.contained.add(where)
 
 
 def bind_nothing(cursor: Connection, ref: TableRef, view: TableView, empty: str) -> None:
@@ -82,8 +96,3 @@ def _load_vectors(cursor: Connection, snapshot: Snapshot, key: str) -> None:
 
 def _struct(columns: Sequence[str]) -> str:
     return "{" + ", ".join(f"'{column}': {column}" for column in columns) + "}"
-
-
-def _escaped(path: str) -> str:
-    """Return a path in which a glob's characters stand for themselves."""
-    return re.sub(r"([\[*?])", r"[\1]", path)

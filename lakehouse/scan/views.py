@@ -120,7 +120,7 @@ def _guarded(sql: str, type_: Type) -> str:
 
 def _renamed(sql: str, type_: Type) -> str:
     """Return SQL that gives nested fields their logical names, where the files have others."""
-    if not _has_other_names(type_):
+    if not has_other_names(type_):
         return sql
     match type_:
         case Struct(fields):
@@ -140,17 +140,18 @@ def _renamed(sql: str, type_: Type) -> str:
             return sql
 
 
-def _has_other_names(type_: Type) -> bool:
+def has_other_names(type_: Type) -> bool:
+    """Tell whether fields inside of a type have other names in data files."""
     match type_:
         case Struct(fields):
             return any(_is_other(field) for field in fields)
         case Array(element):
-            return _has_other_names(element)
+            return has_other_names(element)
         case Map(key, value):
-            return _has_other_names(key) or _has_other_names(value)
+            return has_other_names(key) or has_other_names(value)
         case _:
             return False
 
 
 def _is_other(field: Field) -> bool:
-    return field.physical_name != field.name or _has_other_names(field.type)
+    return field.physical_name != field.name or has_other_names(field.type)

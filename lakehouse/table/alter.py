@@ -17,6 +17,7 @@ from lakehouse.delta.schema import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.widening import is_widening
 from lakehouse.table.altering import Alteration, Planner, Target, alter
+from lakehouse.table.constraining import added, dropped
 from lakehouse.table.create import to_schema
 from lakehouse.table.idempotency import Key
 from lakehouse.table.nulls import check_no_nulls
@@ -239,6 +240,27 @@ class Alter:
             return redefine(current, configuration=settings)
 
         return self._commit("UNSET TBLPROPERTIES", plan, {"properties": list(gone)})
+
+    def add_constraint(self, name: str, sql: str) -> WriteReport:
+        """Let only rows in for which ``sql`` is true, such as ``amount > 0``, in every engine.
+
+        The rows that are there are checked first: DataError with count and samples where one
+        breaks it. NULL breaks it, too; write ``amount IS NULL OR amount > 0`` to allow it.
+        """
+        return self._commit(
+            "ADD CONSTRAINT",
+            lambda current: added(current, name, sql, scanner=self._target.scanner),
+            {"name": name, "expr": sql},
+            reads_rows=True,
+        )
+
+    def drop_constraint(self, name: str, *, if_exists: bool = False) -> WriteReport:
+        """Drop a constraint."""
+        return self._commit(
+            "DROP CONSTRAINT",
+            lambda current: dropped(current, name, if_exists=if_exists),
+            {"name": name},
+        )
 
     def _nullable(self, path: Path, *, nullable: bool) -> WriteReport:
         def plan(current: Snapshot) -> Definition:

@@ -12,10 +12,10 @@ from lakehouse.delta.conflict import Reads
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
-from lakehouse.table.idempotency import Key, earlier, is_done, once
+from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.redefining import Definition
 from lakehouse.table.removal import removes_of
-from lakehouse.table.reports import WriteReport, report_of
+from lakehouse.table.reports import WriteReport
 from lakehouse.table.rewriting import write_anew
 from lakehouse.write.data_files import NewFiles, discard_files
 
@@ -70,11 +70,8 @@ def alter(
         return _rewriting_change(alteration, new, current, written[0])
 
     done = commit(snapshot, once(plan, key), engine=target.engine, metadata=metadata)
-    after = done.snapshot
-    target.remember(after)
-    if done.change is None and key is not None and after is not None and is_done(after, key):
-        return earlier(after, key, "alter")
-    return report_of("alter", done, started)
+    target.remember(done.snapshot)
+    return answer(done, key, "alter", started)
 
 
 def _change(alteration: Alteration, new: Definition, reads: Reads) -> Change:

@@ -11,7 +11,6 @@ from catalog.errors import AlreadyExistsError, InputError
 from catalog.storage import Storage
 from lakehouse.delta.actions import Metadata
 from lakehouse.delta.commit import first_commit
-from lakehouse.delta.log import commit_path
 from lakehouse.delta.mapping import assigned
 from lakehouse.delta.properties import checked
 from lakehouse.delta.protocol import check_writable, protocol_for
@@ -50,7 +49,8 @@ def create(
     partition_by: tuple[str, ...] = (),
     description: str | None = None,
     name: str | None = None,
-    properties: Mapping[str, str] | None = None,
+    properties: Mapping[str, Any] | None = None,
+    commit_metadata: Mapping[str, Any] | None = None,
 ) -> str:
     """Write version 0 of a table at ``storage``, and return the table's id.
 
@@ -70,8 +70,17 @@ def create(
         description=description,
         created_time=time.time_ns() // 1_000_000,
     )
-    body = first_commit((protocol, metadata), operation="CREATE TABLE")
-    if not storage.put_if_absent(commit_path(0), body):
+    if not first_commit(
+        storage,
+        (protocol, metadata),
+        operation="CREATE TABLE",
+        parameters={
+            "partitionBy": list(partition_by),
+            "properties": dict(configuration),
+            **({} if description is None else {"description": description}),
+        },
+        metadata=commit_metadata,
+    ):
         raise AlreadyExistsError(
             f"there is a Delta table at {storage.uri} already",
             next_step="Register it with register_table",

@@ -6,16 +6,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from catalog.errors import ConflictError, InputError, StorageError, UnsupportedError
+from catalog.errors import LakehouseError, OutcomeUnknownError
 from lakehouse.delta.commit import Change, commit
 from lakehouse.delta.protocol import check_writable
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.removal import Removal
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
-from lakehouse.table.idempotency import Key, earlier, is_done, once
+from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.removal import check_removable, removes_of
-from lakehouse.table.reports import WriteReport, report_of
+from lakehouse.table.reports import WriteReport
 
 
 def delete(
@@ -54,12 +54,11 @@ def delete(
 
     try:
         done = commit(snapshot, once(plan, key), engine=engine, metadata=metadata)
-    except (InputError, ConflictError, StorageError, UnsupportedError):
-        # These say for certain that nothing was committed.
+    except OutcomeUnknownError:
+        raise  # the files may be live
+    except LakehouseError:
         removal.discard()
         raise
     if done.change is None:
         removal.discard()
-        if key is not None and done.snapshot is not None and is_done(done.snapshot, key):
-            return done.snapshot, earlier(done.snapshot, key, "delete")
-    return done.snapshot, report_of("delete", done, started)
+    return done.snapshot, answer(done, key, "delete", started)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 
-from catalog.errors import InputError, LakehouseError
-from catalog.names import near_misses
+from catalog.errors import InputError
 from catalog.storage import Storage
-from lakehouse.delta.checkpoint import is_due, write_checkpoint
-from lakehouse.delta.protocol import reader_features, writer_features
+from lakehouse.delta.checkpoint import write_checkpoint
+from lakehouse.delta.leftovers import Leftover
 from lakehouse.delta.snapshot import Snapshot, load, load_latest, refresh
 from lakehouse.delta.types import schema_to_arrow
 from lakehouse.duck.engine import Engine, Relation
@@ -23,9 +21,11 @@ from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
 from lakehouse.table import (
+    cleaning,
     deleting,
     listing,
     restoring,
+    retention,
     rewriting,
     second_opinion,
     timeline,
@@ -33,10 +33,11 @@ from lakehouse.table import (
 )
 from lakehouse.table.alter import Alter
 from lakehouse.table.altering import Target
+from lakehouse.table.background import Background
 from lakehouse.table.idempotency import parse_key
-from lakehouse.table.reports import Commit, TableDetail, WriteReport
+from lakehouse.table.reports import CollectReport, Commit, ExpireReport, TableDetail, WriteReport
 
-_log = logging.getLogger("lakehouse")
+WEEK = timedelta(days=7)
 
 
 class Table:
@@ -46,11 +47,19 @@ class Table:
     told otherwise. A handle may be shared between threads.
     """
 
-    def __init__(self, name: str, storage: Storage, engine: Engine, scanner: Scanner) -> None:
+    def __init__(
+        self,
+        name: str,
+        storage: Storage,
+        engine: Engine,
+        scanner: Scanner,
+        background: Background,
+    ) -> None:
         self._name = name
         self._storage = storage
         self._engine = engine
         self._scanner = scanner
+        self._background = background
         self._latest: Snapshot | None = None
         self._lock = threading.Lock()
 
@@ -102,47 +111,53 @@ class Table:
         become NULL. ``schema_mode`` says how the table may change to take them: ``"strict"``
         not at all, ``"add"`` by columns and struct fields that it lacks, ``"widen"`` also by
         wider types and by letting columns be NULL; default is the table's property
-        ``lakehouse.schemaMode``, or strict. ``metadata`` is kept in the table's history. ``idempotency_key`` is a job's name and a number that grows,
-        such as ``("daily-load", 17)``: a second call with it, or with a smaller number, writes
-        nothing and reports the first, so that a job may be tried again after any error.
+        ``lakehouse.schemaMode``, or strict. ``metadata`` is kept in the table's history.
+        ``idempotency_key`` is a job's name and a number that grows, such as ``("daily-load",
+        17)``: a second call with it, or with a smaller number, writes nothing and reports the
+        first, so that a job may be tried again after any error.
 
         Raises DataError, with column, count and samples, for rows whose values would change or
         that break a constraint; the table is then as it was.
         """
-        after, report = writing.append(
-            self.snapshot(),
-            rows,
-            engine=self._engine,
-            scanner=self._scanner,
-            schema_mode=schema_mode,
-            metadata=metadata,
-            key=parse_key(idempotency_key),
+        return self._done(
+            writing.append(
+                self.snapshot(),
+                rows,
+                engine=self._engine,
+                scanner=self._scanner,
+                schema_mode=schema_mode,
+                metadata=metadata,
+                key=parse_key(idempotency_key),
+            )
         )
-        self._remember(after)
-        return report
 
     def overwrite(
         self,
         rows: Rows,
         *,
+        where: str | None = None,
         schema_mode: writing.OverwriteMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
     ) -> WriteReport:
-        """Replace all rows in one commit; earlier versions stay readable.
+        """Replace all rows, or those for which ``where`` is true, in one commit.
 
         Takes what `append` takes; ``schema_mode="overwrite"`` replaces the columns as well.
+        Earlier versions stay readable. With ``where``, a predicate as in `delete`, it must be
+        true for every new row too: DataError, with count and samples, where it is not.
         """
-        after, report = writing.overwrite(
-            self.snapshot(),
-            rows,
-            engine=self._engine,
-            schema_mode=schema_mode,
-            metadata=metadata,
-            key=parse_key(idempotency_key),
+        return self._done(
+            writing.overwrite(
+                self.snapshot(),
+                rows,
+                engine=self._engine,
+                scanner=self._scanner,
+                where=where,
+                schema_mode=schema_mode,
+                metadata=metadata,
+                key=parse_key(idempotency_key),
+            )
         )
-        self._remember(after)
-        return report
 
     def alter(
         self,
@@ -188,16 +203,16 @@ class Table:
         >>> table.read().fetchall()
         [(2,), (None,)]
         """
-        after, report = deleting.delete(
-            self.snapshot(),
-            where,
-            engine=self._engine,
-            scanner=self._scanner,
-            metadata=metadata,
-            key=parse_key(idempotency_key),
+        return self._done(
+            deleting.delete(
+                self.snapshot(),
+                where,
+                engine=self._engine,
+                scanner=self._scanner,
+                metadata=metadata,
+                key=parse_key(idempotency_key),
+            )
         )
-        self._remember(after)
-        return report
 
     def restore(
         self,
@@ -205,31 +220,49 @@ class Table:
         *,
         timestamp: datetime | str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        idempotency_key: tuple[str, int] | None = None,
     ) -> WriteReport:
         """Make an earlier version the newest again, in a commit of its own.
 
-        Raises StorageError where data files of that version are gone.
+        ``metadata`` and ``idempotency_key`` are as in `append`. Raises StorageError where data
+        files of that version are gone.
         """
         if (version is None) == (timestamp is None):
             raise InputError("restore needs a version or a timestamp, and not both")
         target = self.snapshot(version=version, timestamp=timestamp)
-        after, report = restoring.restore(
-            self.snapshot(), target, engine=self._engine, metadata=metadata
+        return self._done(
+            restoring.restore(
+                self.snapshot(),
+                target,
+                engine=self._engine,
+                metadata=metadata,
+                key=parse_key(idempotency_key),
+            )
         )
-        self._remember(after)
-        return report
 
-    def rewrite(self, paths: Collection[str]) -> WriteReport:
+    def rewrite(
+        self,
+        paths: Collection[str],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        idempotency_key: tuple[str, int] | None = None,
+    ) -> WriteReport:
         """Write the rows of live files anew, as few files, without changing any row.
 
         ``paths`` are those of `files`. Readers and writers go on meanwhile; where one of the
-        files is gone by then, nothing is done.
+        files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
+        `append`.
         """
-        after, report = rewriting.rewrite(
-            self.snapshot(), paths, engine=self._engine, scanner=self._scanner
+        return self._done(
+            rewriting.rewrite(
+                self.snapshot(),
+                paths,
+                engine=self._engine,
+                scanner=self._scanner,
+                metadata=metadata,
+                key=parse_key(idempotency_key),
+            )
         )
-        self._remember(after)
-        return report
 
     def read(
         self,
@@ -245,7 +278,7 @@ class Table:
         Raises NotFoundError for a column or version that does not exist.
         """
         snapshot = self.snapshot(version=version, timestamp=timestamp)
-        selected = "*" if columns is None else self._columns(columns, snapshot)
+        selected = "*" if columns is None else listing.select(columns, snapshot, self._name)
         sql = f"SELECT {selected} FROM lakehouse.{identifier(self._name)}"
         if where is not None:
             sql += f" WHERE ({where}\n)"
@@ -259,9 +292,43 @@ class Table:
     def checkpoint(self) -> int:
         """Write a checkpoint of the newest version; return its bytes.
 
-        Every tenth commit writes one by itself (``delta.checkpointInterval``).
+        Commits have one written in the background: every tenth, and more seldom where the table
+        is large and commits are small, unless ``delta.checkpointInterval`` says when.
         """
         return write_checkpoint(self.snapshot(), self._engine)
+
+    def expire_log(
+        self, *, keep_versions: Collection[int] = (), dry_run: bool = False
+    ) -> ExpireReport:
+        """Delete log entries older than ``delta.logRetentionDuration`` (30 days).
+
+        They go only where a checkpoint, read before, makes up for them; ``keep_versions`` and all
+        versions after the oldest of them stay readable. Happens by itself after checkpoints,
+        unless ``delta.enableExpiredLogCleanup`` is false. ``dry_run`` deletes nothing.
+        """
+        return retention.expire_log(
+            self.snapshot(), engine=self._engine, keep_versions=keep_versions, dry_run=dry_run
+        )
+
+    def leftovers(self, *, older_than: timedelta = WEEK) -> tuple[Leftover, ...]:
+        """Return the files in the table's folder that dead writers left: path, size, age, why.
+
+        These are data, change data and deletion vector files that no version in the log names,
+        and temporary files.
+        """
+        return cleaning.find(self.snapshot(), engine=self._engine, older_than=older_than)
+
+    def collect_leftovers(
+        self, *, older_than: timedelta = WEEK, dry_run: bool = False
+    ) -> CollectReport:
+        """Delete the `leftovers`.
+
+        A file younger than ``older_than`` may belong to a writer that is still at work: choose
+        more than the longest write takes.
+        """
+        return cleaning.collect(
+            self.snapshot(), engine=self._engine, older_than=older_than, dry_run=dry_run
+        )
 
     def files(
         self, *, version: int | None = None, timestamp: datetime | str | None = None
@@ -272,27 +339,7 @@ class Table:
 
     def detail(self) -> TableDetail:
         """Describe the table as it is now."""
-        snapshot = self.snapshot()
-        created = snapshot.metadata.created_time
-        features = reader_features(snapshot.protocol) | writer_features(snapshot.protocol)
-        return TableDetail(
-            name=self._name,
-            uri=self.uri,
-            id=snapshot.metadata.id,
-            version=snapshot.version,
-            description=snapshot.metadata.description,
-            schema=schema_to_arrow(snapshot.schema),
-            partition_by=snapshot.partition_columns,
-            files=len(snapshot.files),
-            bytes=snapshot.files.bytes,
-            rows=snapshot.files.rows(self._engine),
-            properties=dict(snapshot.properties),
-            min_reader=snapshot.protocol.min_reader,
-            min_writer=snapshot.protocol.min_writer,
-            features=tuple(sorted(features)),
-            created=None if created is None else datetime.fromtimestamp(created / 1000, UTC),
-            modified=snapshot.time,
-        )
+        return listing.detail(self._name, self.snapshot(), self._engine)
 
     def to_deltalake(self, *, version: int | None = None) -> second_opinion.DeltaTable:
         """Return a handle of deltalake (delta-rs) on the same table, to read with.
@@ -326,26 +373,15 @@ class Table:
                 self._latest = refresh(self._latest, self._engine)
             return self._latest
 
+    def _done(self, outcome: tuple[Snapshot | None, WriteReport]) -> WriteReport:
+        after, report = outcome
+        self._remember(after)
+        return report
+
     def _remember(self, snapshot: Snapshot | None) -> None:
         with self._lock:
             known = self._latest
             if snapshot is not None and (known is None or known.version < snapshot.version):
                 self._latest = snapshot
-        if snapshot is not None and is_due(snapshot):
-            self._checkpoint(snapshot)
-
-    def _checkpoint(self, snapshot: Snapshot) -> None:
-        # A commit that stands must not fail for want of a checkpoint, which only saves time.
-        try:
-            write_checkpoint(snapshot, self._engine)
-        except LakehouseError as error:
-            _log.warning("no checkpoint of %s version %d: %s", self._name, snapshot.version, error)
-
-    def _columns(self, columns: Sequence[str], snapshot: Snapshot) -> str:
-        if isinstance(columns, str):
-            columns = [columns]
-        names = {name.lower(): name for name in snapshot.schema.names()}
-        for column in columns:
-            if column.lower() not in names:
-                raise listing.no_column(column, near_misses(column, names.values()), self._name)
-        return ", ".join(identifier(names[column.lower()]) for column in columns) or "NULL"
+        if snapshot is not None:
+            self._background.committed(self._name, snapshot)

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from catalog.errors import InputError
 from lakehouse.delta import actions as act
-from lakehouse.delta.commit import Change, Plan
+from lakehouse.delta.commit import Change, Committed, Plan, commit, milliseconds
+from lakehouse.delta.entries import read_commit
 from lakehouse.delta.log import read_listing
-from lakehouse.delta.snapshot import Snapshot, read_commit
-from lakehouse.table.reports import WriteReport, write_report
+from lakehouse.delta.snapshot import Snapshot
+from lakehouse.delta.transactions import unexpired
+from lakehouse.duck.engine import Engine
+from lakehouse.table.reports import WriteReport, report_of, write_report
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,9 +49,41 @@ def parse_key(key: tuple[str, int] | None) -> Key | None:
 
 
 def is_done(snapshot: Snapshot, key: Key) -> bool:
-    """Tell whether the write was committed before, or one with a greater number."""
-    seen = snapshot.transactions.get(key.application)
-    return seen is not None and seen.version >= key.number
+    """Tell whether the write was committed before, or one with a greater number.
+
+    What is older than the table's ``delta.setTransactionRetentionDuration`` is forgotten.
+    """
+    seen = unexpired(snapshot.transactions, snapshot.properties, now=milliseconds())
+    mark = seen.get(key.application)
+    return mark is not None and mark.version >= key.number
+
+
+def written_once(
+    snapshot: Snapshot,
+    plan: Plan,
+    *,
+    key: Key | None,
+    operation: str,
+    engine: Engine,
+    metadata: Mapping[str, Any] | None = None,
+) -> tuple[Snapshot | None, WriteReport]:
+    """Commit what a plan makes, unless the key was written already; report either.
+
+    All that a verb needs which leaves no files behind when its plan comes to nothing.
+    """
+    started = time.perf_counter()
+    if key is not None and is_done(snapshot, key):
+        return snapshot, earlier(snapshot, key, operation)
+    done = commit(snapshot, once(plan, key), engine=engine, metadata=metadata)
+    return done.snapshot, answer(done, key, operation, started)
+
+
+def answer(done: Committed, key: Key | None, operation: str, started: float) -> WriteReport:
+    """Return the report of a commit, or of the earlier one where another call wrote the key."""
+    after = done.snapshot
+    if done.change is None and key is not None and after is not None and is_done(after, key):
+        return earlier(after, key, operation)
+    return report_of(operation, done, started)
 
 
 def once(plan: Plan, key: Key | None) -> Plan:
@@ -61,7 +97,7 @@ def once(plan: Plan, key: Key | None) -> Plan:
         change = plan(snapshot)
         if change is None:
             return None
-        mark = act.Transaction(key.application, key.number, time.time_ns() // 1_000_000)
+        mark = act.Transaction(key.application, key.number, milliseconds())
         return dataclasses.replace(change, actions=(*change.actions, mark))
 
     return keyed
@@ -72,13 +108,13 @@ def earlier(snapshot: Snapshot, key: Key, operation: str) -> WriteReport:
 
     Where the log does not hold it any more, the report has the snapshot's version and no figures.
     """
-    for commit in reversed(read_listing(snapshot.storage).commits):
-        if commit.version > snapshot.version:
+    for file in reversed(read_listing(snapshot.storage).commits):
+        if file.version > snapshot.version:
             continue
-        actions = read_commit(snapshot.storage, commit.version)
+        actions = read_commit(snapshot.storage, file.version)
         marks = [a for a in actions if isinstance(a, act.Transaction)]
         if any((m.app_id, m.version) == (key.application, key.number) for m in marks):
-            return _report(commit.version, actions, operation)
+            return _report(file.version, actions, operation)
     return write_report(operation, snapshot.version, (), rows=0, replayed=True)
 
 

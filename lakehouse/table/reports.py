@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Committed
+from lakehouse.delta.leftovers import Leftover
 from lakehouse.write.data_files import NewFiles
 
 
@@ -89,6 +90,32 @@ def metrics_of(files: NewFiles) -> dict[str, int]:
         "numOutputRows": files.rows,
         "numOutputBytes": files.bytes,
     }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExpireReport:
+    """Report expired log entries: how many files and bytes were deleted, or would be.
+
+    ``oldest_version`` is the oldest that can be read after it, or None where it did not change;
+    ``reason`` then says why.
+    """
+
+    oldest_version: int | None
+    files: int
+    bytes: int
+    paths: tuple[str, ...]
+    dry_run: bool
+    reason: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CollectReport:
+    """Report leftovers of dead writers that were deleted, or would be; ``bytes`` are theirs."""
+
+    files: int
+    bytes: int
+    leftovers: tuple[Leftover, ...]
+    dry_run: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
@@ -11,14 +10,15 @@ from typing import Any
 
 from catalog.errors import StorageError
 from lakehouse.delta import actions as act
-from lakehouse.delta.commit import Change, commit
+from lakehouse.delta.commit import Change
 from lakehouse.delta.conflict import Reads
 from lakehouse.delta.in_commit import kept
 from lakehouse.delta.mapping import MAX_ID, is_mapped
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
+from lakehouse.table.idempotency import Key, written_once
 from lakehouse.table.removal import check_removable, removes_of
-from lakehouse.table.reports import WriteReport, report_of
+from lakehouse.table.reports import WriteReport
 
 
 def restore(
@@ -27,9 +27,9 @@ def restore(
     *,
     engine: Engine,
     metadata: Mapping[str, Any] | None,
+    key: Key | None = None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Make an earlier version's rows, schema and properties the newest version again."""
-    started = time.perf_counter()
 
     def plan(current: Snapshot) -> Change | None:
         check_removable(current)
@@ -58,8 +58,9 @@ def restore(
             },
         )
 
-    done = commit(snapshot, plan, engine=engine, metadata=metadata)
-    return done.snapshot, report_of("restore", done, started)
+    return written_once(
+        snapshot, plan, key=key, operation="restore", engine=engine, metadata=metadata
+    )
 
 
 def _metadata(current: Snapshot, target: Snapshot) -> act.Metadata:
@@ -73,6 +74,8 @@ def _metadata(current: Snapshot, target: Snapshot) -> act.Metadata:
 
 
 def _check_present(target: Snapshot, adds: list[act.AddFile]) -> None:
+    target.storage.require_inside(add.key[0] for add in adds)
+
     def is_missing(add: act.AddFile) -> bool:
         return target.storage.head(add.key[0]) is None
 

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from catalog.errors import LakehouseError
 from lakehouse.delta.commit import Change, commit
+from lakehouse.delta.conflict import Key as FileKey
 from lakehouse.delta.conflict import Reads
 from lakehouse.delta.schema import Struct
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.duck.describe import columns_of
+from lakehouse.dml.parts import copy_rows, count_rows, part
 from lakehouse.duck.engine import Engine
-from lakehouse.duck.rows import Source
 from lakehouse.scan.read import Scanner
-from lakehouse.scan.report import TableRef
+from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.removal import removes_of
-from lakehouse.table.reports import WriteReport, metrics_of, report_of
-from lakehouse.write.data_files import NewFiles, discard_files, write_rows
-from lakehouse.write.gate import gate
+from lakehouse.table.reports import WriteReport, metrics_of
+from lakehouse.write.data_files import NewFiles, discard_files
 
 
 def rewrite(
-    snapshot: Snapshot, paths: Collection[str], *, engine: Engine, scanner: Scanner
+    snapshot: Snapshot,
+    paths: Collection[str],
+    *,
+    engine: Engine,
+    scanner: Scanner,
+    metadata: Mapping[str, Any] | None = None,
+    key: Key | None = None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Write the rows of live files anew, as few files, in a commit with ``dataChange`` false.
 
@@ -49,16 +55,18 @@ def rewrite(
             metrics={**metrics_of(files), "numRemovedFiles": len(old)},
         )
 
+    if key is not None and is_done(snapshot, key):
+        return snapshot, earlier(snapshot, key, "rewrite")
     # Where commit raises, the files stay: a commit of unknown outcome may have made them live.
-    done = commit(snapshot, plan, engine=engine)
+    done = commit(snapshot, once(plan, key), engine=engine, metadata=metadata)
     if done.change is None and written:
         discard_files(snapshot.storage, written[0])
-    return done.snapshot, report_of("rewrite", done, started)
+    return done.snapshot, answer(done, key, "rewrite", started)
 
 
 def write_anew(
     snapshot: Snapshot,
-    keys: frozenset[tuple[str, str]],
+    keys: frozenset[FileKey],
     schema: Struct,
     engine: Engine,
     scanner: Scanner,
@@ -68,24 +76,10 @@ def write_anew(
     The new files' actions have ``dataChange`` false. Raises LakehouseError where the number of
     rows is not the same, and leaves no file then.
     """
-    part = dataclasses.replace(snapshot, files=snapshot.files.only(keys))
-    expected = part.files.rows(engine)
-    sql = "SELECT * FROM lakehouse.rows"
-    prepared = scanner.prepare(sql, [TableRef("lakehouse", "rows", "rows", part)])
-    cursor = prepared.cursor
-    try:
-        source = Source("lakehouse.rows", columns_of(prepared.relation()), rescannable=True)
-        files = write_rows(
-            cursor,
-            source,
-            gate(source.columns, schema),
-            storage=snapshot.storage,
-            partition_columns=snapshot.partition_columns,
-            properties=snapshot.properties,
-        )
-    finally:
-        cursor.close()
-    if expected is not None and files.rows != expected:
+    old = part(snapshot, keys)
+    expected = count_rows(old, engine, scanner)
+    files = copy_rows(old, scanner, schema=schema)
+    if files.rows != expected:
         discard_files(snapshot.storage, files)
         raise LakehouseError(
             f"rewriting {len(keys)} files gave {files.rows} rows instead of {expected}",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from catalog.errors import InputError, NotFoundError
 from catalog.storage import Storage
-from lakehouse.delta.actions import CommitInfo
-from lakehouse.delta.codec import from_lines
+from lakehouse.delta.entries import in_commit_timestamp, provenance
 from lakehouse.delta.in_commit import newest_at
-from lakehouse.delta.log import CommitFile, commit_path, read_listing
+from lakehouse.delta.log import CommitFile, monotone_times, read_listing
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.table.reports import Commit
 
@@ -43,8 +42,7 @@ def version_at(snapshot: Snapshot, moment: datetime | str) -> int:
         return monotone_times(by_version[version] for version in versions)
 
     def own(version: int) -> int:
-        value = _info(snapshot.storage, version).get("inCommitTimestamp")
-        return value if isinstance(value, int) else by_version[version].modified
+        return in_commit_timestamp(snapshot.storage, version) or by_version[version].modified
 
     found = newest_at(
         millis,
@@ -61,17 +59,6 @@ def version_at(snapshot: Snapshot, moment: datetime | str) -> int:
             next_step="Ask for a later time",
         )
     return found
-
-
-def monotone_times(commits: Iterable[CommitFile]) -> list[int]:
-    """Return the commits' times in milliseconds, each later than the one before.
-
-    File times can tie or go back; versions cannot (protocol, "In-Commit Timestamps").
-    """
-    times: list[int] = []
-    for commit in commits:
-        times.append(max(commit.modified, times[-1] + 1) if times else commit.modified)
-    return times
 
 
 def parse_time(moment: datetime | str) -> datetime:
@@ -94,7 +81,7 @@ def parse_time(moment: datetime | str) -> datetime:
 
 
 def _commit(storage: Storage, file: CommitFile, millis: int) -> Commit:
-    values = _info(storage, file.version)
+    values = provenance(storage, file.version)
     stamp = values.get("inCommitTimestamp")
     user_metadata = values.get("userMetadata")
     return Commit(
@@ -107,16 +94,6 @@ def _commit(storage: Storage, file: CommitFile, millis: int) -> Commit:
         user=values.get("userName"),
         metadata=_decoded(user_metadata),
     )
-
-
-def _info(storage: Storage, version: int) -> dict[str, Any]:
-    path = commit_path(version)
-    # Only this one line is parsed: a commit may add a hundred thousand files.
-    lines = [line for line in storage.read(path).splitlines() if b'"commitInfo"' in line[:20]]
-    for action in from_lines(b"\n".join(lines), where=path):
-        if isinstance(action, CommitInfo):
-            return dict(action.values)
-    return {}
 
 
 def _mapping(value: Any) -> dict[str, Any]:

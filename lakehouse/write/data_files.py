@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import re
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
-from catalog.errors import DataError, LakehouseError
+from catalog.errors import CorruptionError, StorageError
 from catalog.storage import Storage
 from lakehouse.delta.actions import AddFile
 from lakehouse.delta.codec import encode_path
@@ -17,16 +17,16 @@ from lakehouse.delta.files import Layout
 from lakehouse.delta.mapping import field_ids
 from lakehouse.delta.partition import to_log
 from lakehouse.duck.engine import Connection
-from lakehouse.duck.errors import DuckError, translate
+from lakehouse.duck.errors import DuckError
 from lakehouse.duck.parquet import WrittenFile, write_parquet
 from lakehouse.duck.rows import Source
-from lakehouse.duck.sql import identifier, literal
-from lakehouse.write.gate import Check, ColumnPlan, GatePlan
+from lakehouse.write.gate import GatePlan
+from lakehouse.write.inside import inside, outside
+from lakehouse.write.query import Query, check_rules, rejected
+from lakehouse.write.rules import NO_RULES, rules_of
 from lakehouse.write.statistics import check_finite, statistics
 
 TARGET_FILE_BYTES = 128 << 20
-_FAILED = re.compile(r"lakehouse-check:(\d+):(\d+):(.*)", re.DOTALL)
-_SAMPLES = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,47 +46,80 @@ def write_rows(
     storage: Storage,
     partition_columns: tuple[str, ...],
     properties: Mapping[str, str],
+    within: str | None = None,
+    enforce: bool = True,
 ) -> NewFiles:
     """Write all rows of a source as data files, and make them durable.
 
-    Raises DataError, with column, count and samples, for rows that a check rejects. After any
-    error no file of this call is left behind.
+    ``within`` is a predicate over the table's columns that must be true for every row. The table's
+    constraints, invariants and generated columns hold for the rows, too, unless ``enforce`` is
+    False: for rows of the table itself, unchanged. Raises DataError, with column or constraint,
+    count and samples, for rows that are rejected, and UnsupportedError, before any work, for a
+    rule that cannot be evaluated. After any error no file of this call is left behind.
     """
     layout = Layout(plan.schema, partition_columns)
+    query = _query(cursor, source, plan, layout, properties, enforce=enforce)
     if storage.local_path is not None:
         storage.local_path.mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex[:16]
     try:
-        return _write(cursor, source, plan, layout, storage, token=token, properties=properties)
+        return _write(
+            cursor, query, layout, storage, token=token, properties=properties, within=within
+        )
     except DuckError as error:
         discard(storage, token)
-        raise _rejected(error, cursor, source, plan) from error
+        stray = outside(error, cursor, source, plan, within) if within else None
+        raise stray or rejected(error, cursor, source, query) from error
     except BaseException:
         discard(storage, token)
         raise
 
 
-def _write(
+def _query(
     cursor: Connection,
     source: Source,
     plan: GatePlan,
+    layout: Layout,
+    properties: Mapping[str, str],
+    *,
+    enforce: bool,
+) -> Query:
+    missing = {column.field.name for column in plan.columns if column.source is None}
+    rules = NO_RULES
+    if enforce:
+        rules = rules_of(
+            plan.schema,
+            properties,
+            missing=missing,
+            partition_columns=layout.partition_columns,
+        )
+    query = Query(source.name, plan, rules)
+    check_rules(cursor, query)
+    return query
+
+
+def _write(
+    cursor: Connection,
+    query: Query,
     layout: Layout,
     storage: Storage,
     *,
     token: str,
     properties: Mapping[str, str],
+    within: str | None,
 ) -> NewFiles:
     root = storage.url()
     folders = tuple(field.physical_name for field in layout.partitions)
     written = write_parquet(
         cursor,
-        f"SELECT {', '.join(_select(plan))} FROM {source.name}",
+        query.checked() if within is None else inside(query.checked(), query.plan, within),
         root,
         token=token,
         partition_by=folders,
         file_bytes=_target(properties),
-        field_ids=field_ids(plan.schema, without=folders),
+        field_ids=field_ids(layout.schema, without=folders),
     )
+    _check_inside(storage, written, root)
     for file in written:
         check_finite(file, layout)
     kept = [file for file in written if file.rows]
@@ -96,80 +129,28 @@ def _write(
     return NewFiles(adds, sum(file.rows for file in kept), sum(file.size for file in kept))
 
 
+def _check_inside(storage: Storage, written: list[WrittenFile], root: str) -> None:
+    # DuckDB writes through a folder that is a link: what lies outside is taken back by its name.
+    try:
+        storage.require_inside(_relative(file, root) for file in written)
+    except CorruptionError:
+        for file in written:
+            Path(file.name).unlink(missing_ok=True)
+        raise
+
+
 def discard(storage: Storage, token: str) -> None:
     """Delete the data files that were written under a token and that no commit names."""
     marked = f"part-{token}-"
-    storage.delete([item.path for item in storage.list() if marked in item.path])
+    # What cannot be deleted now is a leftover, found by its age; it must not hide the error.
+    with contextlib.suppress(StorageError):
+        storage.delete([item.path for item in storage.list() if marked in item.path])
 
 
 def discard_files(storage: Storage, files: NewFiles) -> None:
-    """Delete files that were written for a commit that will not be."""
-    storage.delete([add.key[0] for add in files.adds])
-
-
-def _select(plan: GatePlan) -> list[str]:
-    columns = []
-    for number, column in enumerate(plan.columns):
-        sql = column.sql
-        if column.checks:
-            cases = " ".join(
-                f"WHEN {check.sql} THEN error({_message(number, index, column)})"
-                for index, check in enumerate(column.checks)
-            )
-            sql = f"CASE {cases} ELSE {sql} END"
-        columns.append(f"{sql} AS {identifier(column.field.physical_name)}")
-    return columns
-
-
-def _message(number: int, index: int, column: ColumnPlan) -> str:
-    marker = literal(f"lakehouse-check:{number}:{index}:")
-    return f"{marker} || coalesce({_shown(column)}, 'NULL')"
-
-
-def _shown(column: ColumnPlan) -> str:
-    assert column.source is not None
-    return f"left(CAST({identifier(column.source)} AS VARCHAR), 100)"
-
-
-def _rejected(
-    error: DuckError, cursor: Connection, source: Source, plan: GatePlan
-) -> LakehouseError:
-    match = _FAILED.search(str(error))
-    if match is None and "name too long" in str(error).lower():
-        # Files could stand outside of such a folder, but Polars takes the values from the path.
-        return DataError(
-            "a partition value is too long to name a folder (255 bytes, percent-encoded)",
-            next_step="Partition by a shorter column, such as a code; nothing was written",
-        )
-    if match is None:
-        return translate(error, "write the rows")
-    column = plan.columns[int(match[1])]
-    check = column.checks[int(match[2])]
-    count: int | None = None
-    samples: tuple[Any, ...] = (match[3],)
-    if source.rescannable:
-        count, found = _diagnose(cursor, source, column, check)
-        samples = tuple(found) or samples
-    many = "at least 1 row" if count is None else f"{count} row{'s' if count != 1 else ''}"
-    return DataError(
-        f"column {column.field.name!r} {check.reason} in {many}; "
-        f"for example {', '.join(map(str, samples[:3]))}",
-        next_step="Correct these rows, or convert the column yourself; nothing was written",
-        column=column.field.name,
-        count=count,
-        samples=samples,
-    )
-
-
-def _diagnose(
-    cursor: Connection, source: Source, column: ColumnPlan, check: Check
-) -> tuple[int, list[Any]]:
-    row = cursor.execute(
-        f"SELECT count(*), list(shown)[:{_SAMPLES}] FROM "
-        f"(SELECT coalesce({_shown(column)}, 'NULL') AS shown FROM {source.name} WHERE {check.sql})"
-    ).fetchone()
-    assert row is not None
-    return int(row[0]), list(row[1] or ())
+    """Delete files that were written for a commit that will not be, as far as storage lets us."""
+    with contextlib.suppress(StorageError):
+        storage.delete([add.key[0] for add in files.adds])
 
 
 def _add(file: WrittenFile, layout: Layout, root: str, properties: Mapping[str, str]) -> AddFile:

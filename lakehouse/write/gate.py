@@ -11,6 +11,7 @@ from typing import Literal
 
 from catalog.errors import DataError, InputError
 from catalog.names import near_misses
+from lakehouse.delta.features import DEFAULT, GENERATED
 from lakehouse.delta.schema import Array, Field, Map, Primitive, Struct, Type
 from lakehouse.delta.types import from_duckdb, to_duckdb
 from lakehouse.delta.widening import joined
@@ -81,11 +82,11 @@ def gate(
     for field in schema:
         column_ = found.get(field.name.lower())
         if column_ is None:
-            plans.append(_missing(field))
+            plans.append(_made_later(field) or _missing(field))
             continue
         plan = _plan(field, column_)
         if field.name in partition_columns:
-            checks = _partition_checks(plan.sql, field.type)
+            checks = partition_checks(plan.sql, field.type)
             plan = dataclasses.replace(plan, checks=(*plan.checks, *checks))
         plans.append(plan)
     return GatePlan(schema, tuple(plans))
@@ -174,6 +175,13 @@ def _missing(field: Field) -> ColumnPlan:
     return ColumnPlan(field, None, f"CAST(NULL AS {to_duckdb(field.type, physical=True)})", ())
 
 
+def _made_later(field: Field) -> ColumnPlan | None:
+    """Return the plan of a column whose values the table's own expressions make."""
+    if GENERATED not in field.metadata and DEFAULT not in field.metadata:
+        return None
+    return ColumnPlan(field, None, f"CAST(NULL AS {to_duckdb(field.type, physical=True)})", ())
+
+
 def _plan(field: Field, column: Column) -> ColumnPlan:
     name = identifier(column.name)
     sql, checks = _convert(name, column.type, field.type, field.name)
@@ -182,7 +190,8 @@ def _plan(field: Field, column: Column) -> ColumnPlan:
     return ColumnPlan(field, column.name, sql, checks)
 
 
-def _partition_checks(sql: str, type_: Type) -> tuple[Check, ...]:
+def partition_checks(sql: str, type_: Type) -> tuple[Check, ...]:
+    """Return the checks of values that partition folders cannot hold."""
     match type_:
         case Primitive("string"):
             empty = (

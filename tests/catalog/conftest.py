@@ -48,14 +48,16 @@ class FaultyBackend:
     def url(self, path: str) -> str:
         return self.inner.url(path)
 
-    def read(self, path: str) -> bytes:
-        return self.inner.read(path)
+    def read(self, path: str, at_most: int | None) -> bytes:
+        return self.inner.read(path, at_most)
 
     def put(self, path: str, data: bytes) -> None:
         self.inner.put(path, data)
 
-    def list(self, prefix: str, start_after: str | None) -> Iterator[StoredObject]:
-        return self.inner.list(prefix, start_after)
+    def list(
+        self, prefix: str, start_after: str | None, *, temporary: bool = False
+    ) -> Iterator[StoredObject]:
+        return self.inner.list(prefix, start_after, temporary=temporary)
 
     def head(self, path: str) -> StoredObject | None:
         return self.inner.head(path)
@@ -65,6 +67,9 @@ class FaultyBackend:
 
     def sync(self, paths: Iterable[str]) -> None:
         self.inner.sync(paths)
+
+    def require_inside(self, paths: Iterable[str]) -> None:
+        self.inner.require_inside(paths)
 
 
 @pytest.fixture

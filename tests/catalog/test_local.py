@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from catalog.errors import InputError, LakehouseError, OutcomeUnknownError, StorageError
+from catalog.errors import (
+    CorruptionError,
+    InputError,
+    LakehouseError,
+    OutcomeUnknownError,
+    StorageError,
+)
 from catalog.storage import Storage, open_storage
 
 Write = Callable[[Storage, str, bytes], object]
@@ -89,9 +95,14 @@ def test_sync_covers_files_and_every_folder_up_to_the_lake(
     folder.mkdir(parents=True)
     (folder / "x.parquet").write_bytes(b"x")
     (folder / "y.parquet").write_bytes(b"y")
-    lake.child("bronze/t").sync(["p=1/x.parquet", "p=1/y.parquet"])
-    expected = [folder / "x.parquet", folder / "y.parquet", folder, *list(folder.parents)[:3]]
-    assert synced == [inode(path) for path in expected]
+    table = lake.child("bronze/t")
+    table.sync(["p=1/x.parquet", "p=1/y.parquet"])
+    files = [folder / "x.parquet", folder / "y.parquet"]
+    assert sorted(synced) == sorted(map(inode, [*files, folder, *list(folder.parents)[:3]]))
+    # What is above the table's folder stays as it is; below, folders come and go.
+    synced.clear()
+    lake.child("bronze/t").sync(["p=1/x.parquet"])
+    assert sorted(synced) == sorted(map(inode, [files[0], folder, folder.parent]))
     with pytest.raises(StorageError, match="no such file"):
         lake.sync(["gone.parquet"])
 
@@ -190,6 +201,7 @@ def test_file_systems_without_hard_links(
     assert lake.read_or_none("a/torn") is None
     with monkeypatch.context() as patch:
         # Out of file descriptors: the name may be somebody else's and must stay.
+        patch.setattr(os.path, "lexists", lambda path: False)
         failing(patch, "open", errno.EMFILE, at=1)
         with pytest.raises(StorageError, match="too many"):
             lake.put_if_absent("a/file", b"third")
@@ -261,3 +273,63 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert open_storage("~/lake").local_path == tmp_path / "lake"
     with pytest.raises(InputError):
         open_storage("file:///lake?x=1")
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A folder, opened by a link to it, with links inside and out; and what lies outside."""
+    root, outside = tmp_path / "lake", tmp_path / "outside"
+    for folder in (root / "a", outside / "deep"):
+        folder.mkdir(parents=True)
+    (root / "a/x").write_bytes(b"in")
+    (outside / "x").write_bytes(b"secret")
+    (outside / "deep/x").write_bytes(b"secret")
+    (root / "inside").symlink_to("a")
+    (root / "inside-file").symlink_to(root / "a/x")
+    (root / "self").symlink_to(".")
+    (root / "out").symlink_to(outside)
+    (root / "out-file").symlink_to("../outside/x")
+    (root / "a/deep-out").symlink_to("../out/deep")
+    (root / "nowhere").symlink_to(tmp_path / "not here")
+    (root / "device").symlink_to("/dev/zero")
+    os.mkfifo(root / "pipe")
+    (tmp_path / "link").symlink_to("lake")
+    return open_storage(tmp_path / "link"), outside
+
+
+@pytest.mark.parametrize("path", ["a/x", "inside/x", "inside-file", "self/a/x", "self/inside/x"])
+def test_links_that_stay_inside_are_followed(linked, path):
+    storage, _ = linked
+    storage.require_inside([path])
+    assert storage.read(path) == b"in"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["out/x", "out-file", "out/deep/x", "a/deep-out/x", "inside/deep-out/x", "nowhere", "device",
+     "pipe", "out/missing"],
+)  # fmt: skip
+def test_links_that_lead_out_are_refused(linked, path):
+    storage, outside = linked
+    for call in (lambda: storage.require_inside(["a/x", path]), lambda: storage.read(path)):
+        with pytest.raises(CorruptionError, match=path):
+            call()
+    assert (outside / "x").read_bytes() == b"secret"
+
+
+def test_nothing_is_deleted_through_a_link(linked):
+    storage, outside = linked
+    for path in ("out/x", "a/deep-out/x"):
+        with pytest.raises(CorruptionError, match="out"):
+            storage.delete(["a/x", path])
+    assert storage.read("a/x") == b"in"
+    storage.delete(["out-file", "nowhere", "missing"])
+    assert (outside / "x").read_bytes() == (outside / "deep/x").read_bytes() == b"secret"
+    assert storage.head("out-file") is None
+
+
+def test_what_is_too_large_is_not_read(storage):
+    storage.put("a", b"12345")
+    assert storage.read("a", at_most=5) == b"12345"
+    with pytest.raises(CorruptionError, match="5 bytes, and no more than 4 "):
+        storage.read("a", at_most=4)

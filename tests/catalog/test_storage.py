@@ -216,3 +216,22 @@ def test_options_show_their_names_only() -> None:
     assert "CANARY" not in f"{options} {options!r}"
     assert options["secret_access_key"] == "CANARY"
     assert dict(options) == {"secret_access_key": "CANARY"}
+
+
+def test_temporary_files_are_listed_on_request_only(storage: Storage) -> None:
+    storage.put("a/file", b"")
+    storage.put("a/.tmp-1", b"")
+    assert paths(storage) == ["a/file"]
+    assert [item.path for item in storage.list(temporary=True)] == ["a/.tmp-1", "a/file"]
+
+
+def test_now_is_the_time_that_files_get_and_leaves_nothing(storage: Storage) -> None:
+    storage.put("before", b"")
+    before = storage.head("before")
+    now = storage.now()
+    storage.put("after", b"")
+    after = storage.head("after")
+    assert before is not None
+    assert after is not None
+    assert before.modified <= now <= after.modified
+    assert [item.path for item in storage.list(temporary=True)] == ["after", "before"]

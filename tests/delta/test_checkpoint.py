@@ -46,6 +46,7 @@ def table(lake):
     )
     for number in range(12):
         table.append([_row(number)])
+        lake.settle()
     table.overwrite([_row(number) for number in range(8)])
     table.append([_row(20)])
     return table

@@ -1,0 +1,87 @@
+"""Find and delete what dead writers left in a table's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from catalog.errors import InputError, LakehouseError, StorageError
+from catalog.storage import Storage, StoredObject
+from lakehouse.delta.entries import read_entries
+from lakehouse.delta.files import vector_from_row
+from lakehouse.delta.leftovers import Leftover, fold, leftovers, named_by, named_by_vector
+from lakehouse.delta.log import LOG, Checkpoint, Listing, read_listing, segment
+from lakehouse.delta.replay import checkpoint_tombstones, read_checkpoint
+from lakehouse.delta.snapshot import Snapshot
+from lakehouse.duck.engine import Engine
+from lakehouse.table.reports import CollectReport
+from lakehouse.table.retention import check_cleanable
+
+
+def find(snapshot: Snapshot, *, engine: Engine, older_than: timedelta) -> tuple[Leftover, ...]:
+    """Return the leftovers of a table, whose newest snapshot this is."""
+    if older_than < timedelta(0):
+        raise InputError(f"older_than is {older_than}", next_step="Pass a positive timedelta")
+    check_cleanable(snapshot)
+    storage = snapshot.storage
+    # The files before the log: what a commit names in between is named then.
+    objects = [item for item in storage.list(temporary=True) if not _is_link(storage, item)]
+    named = _named(storage, engine)
+    return leftovers(objects, named, now=_now(storage, objects), older_than=older_than)
+
+
+def collect(
+    snapshot: Snapshot, *, engine: Engine, older_than: timedelta, dry_run: bool
+) -> CollectReport:
+    """Delete the leftovers of a table, whose newest snapshot this is."""
+    found = find(snapshot, engine=engine, older_than=older_than)
+    if not dry_run:
+        snapshot.storage.delete([item.path for item in found])
+    return CollectReport(len(found), sum(item.size for item in found), found, dry_run)
+
+
+def _now(storage: Storage, objects: list[StoredObject]) -> datetime:
+    # The earlier of two clocks: a file must not look older than it is.
+    try:
+        return min(storage.now(), datetime.now(UTC))
+    except StorageError:  # not ours to write to: the newest entry of the log is a time as well
+        return max(item.modified for item in objects if item.path.startswith(f"{LOG}/"))
+
+
+def _is_link(storage: Storage, item: StoredObject) -> bool:
+    root = storage.local_path
+    return root is not None and (root / item.path).is_symlink()
+
+
+def _named(storage: Storage, engine: Engine) -> set[str]:
+    listing = read_listing(storage)
+    named: set[str] = set()
+    for actions in read_entries(storage, (*listing.commits, *listing.compacted)):
+        named.update(named_by(actions))
+    for checkpoint in _needed(listing):
+        named.update(_in_checkpoint(storage, checkpoint, engine))
+    return named
+
+
+def _needed(listing: Listing) -> tuple[Checkpoint, ...]:
+    """Return the checkpoints that name files which no commit that is left names."""
+    oldest = listing.checkpoints[:1]
+    for enough in ((), oldest):
+        try:
+            segment(dataclasses.replace(listing, checkpoints=enough))
+        except LakehouseError:
+            continue
+        return enough
+    return listing.checkpoints
+
+
+def _in_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) -> Iterator[str]:
+    files = read_checkpoint(storage, checkpoint, engine).files
+    for column in ("path", "file"):
+        yield from (fold(path) for path in files[column].to_pylist())
+    for row in files["deletion_vector"].drop_null().to_pylist():
+        vector = vector_from_row(row)
+        if vector is not None:
+            yield from named_by_vector(vector)
+    yield from named_by(checkpoint_tombstones(storage, checkpoint, engine))
