@@ -92,7 +92,7 @@ def add(number):
     return act.AddFile(f"{number}.parquet", {}, 1, 1, stats='{"numRecords":1}')
 
 
-@settings(max_examples=15)
+@settings(max_examples=settings.default.max_examples // 10)
 @given(data=st.data())
 def test_commits_with_random_clocks_that_race(tmp_path_factory, data):
     start = 1_700_000_000_000
