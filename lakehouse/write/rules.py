@@ -92,19 +92,6 @@ def check_rule(name: str, text: str, schema: Struct) -> Rule:
     return _check(f"constraint {name!r}", text, schema, "checkConstraints")
 
 
-def users_of(column: str, schema: Struct, configuration: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the rules and generated columns that use a column or a field in it."""
-    everything = rules_of(schema, configuration)
-    wanted = column.lower()
-    return tuple(
-        rule.name
-        for rule in everything.rules
-        if any(
-            name.lower() == wanted or name.lower().startswith(f"{wanted}.") for name in rule.columns
-        )
-    )
-
-
 def _check(name: str, text: str, schema: Struct, feature: str) -> Rule:
     found = _translated(name, text, schema, feature)
     if found.kind not in ("boolean", "null"):
