@@ -120,8 +120,7 @@ class _Watch:
         if self.pending:
             report.repeated += 1
             report.replayed += bool(told["replayed"])
-            keyed = done.kind not in ("rewrite", "checkpoint")
-            if keyed and bool(told["replayed"]) != self.landed:
+            if done.kind != "checkpoint" and bool(told["replayed"]) != self.landed:
                 report.findings.append(f"step {done} landed: {self.landed}, but told {told}")
         self.rows, self.columns = rows_after(self.rows, done), columns_after(self.columns, done)
         self.next_step, self.pending, self.landed = done.number + 1, False, False
