@@ -16,6 +16,8 @@ from lakehouse.scan.prune import KEEP
 from lakehouse.scan.report import Kept, TableRef
 from lakehouse.scan.views import TableView
 
+_REMEMBERED = 1000  # texts of predicates; they may be long
+
 
 def bind(cursor: Connection, ref: TableRef, view: TableView, where: str, engine: Engine) -> Kept:
     """Set the variable that a view reads to the files that may match."""
@@ -59,6 +61,8 @@ def _check_links(cursor: Connection, snapshot: Snapshot, where: str) -> None:
         return
     found = cursor.execute(f"SELECT file FROM file_index WHERE {where}").fetchall()
     snapshot.storage.require_inside(name for (name,) in found)
+    if len(snapshot.contained) >= _REMEMBERED:
+        snapshot.contained.clear()
     snapshot.contained.add(where)
 
 

@@ -160,6 +160,36 @@ def test_a_lost_answer_is_looked_up_and_the_rows_are_there_once(lake, lands):
     assert table.version == 1
 
 
+@pytest.mark.parametrize(
+    "error", [OutcomeUnknownError("no answer"), lakehouse.StorageError("no network")]
+)
+def test_a_commit_that_landed_and_cannot_be_looked_up_keeps_its_files(lake, error):
+    table = lake.create_table("bronze.t", {"n": "BIGINT"})
+    storage = table.snapshot().storage
+    backend = storage._backend
+
+    class Gone(_LosesAnswers):
+        """The first put lands without an answer, and then the storage is out of reach."""
+
+        def put_if_absent(self, path, data):
+            if self.puts:
+                raise error
+            return super().put_if_absent(path, data)
+
+        def read(self, path):
+            if self.puts and path.endswith("1.json"):
+                raise lakehouse.StorageError("no network")
+            return self._backend.read(path)
+
+    object.__setattr__(storage, "_backend", Gone(backend, lands=True))
+    with pytest.raises(lakehouse.OutcomeUnknownError, match="version 1"):
+        table.append([{"n": 1}], idempotency_key=("job", 1))
+    object.__setattr__(storage, "_backend", backend)
+    again = table.append([{"n": 1}], idempotency_key=("job", 1))
+    assert (again.replayed, again.version) == (True, 1)
+    assert table.read().fetchall() == [(1,)]
+
+
 def test_data_files_of_a_commit_that_cannot_be_confirmed_are_kept(lake, monkeypatch):
     table = lake.create_table("bronze.t", {"n": "BIGINT"})
     storage = table.snapshot().storage

@@ -17,6 +17,7 @@ from catalog.storage import open_storage
 from lakehouse import LakehouseError
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
+from lakehouse.table.background import Background
 from lakehouse.table.handle import Table
 from tests.delta.hostile import STATS, Log, add, build, remove
 
@@ -58,7 +59,7 @@ def _places(value, path=()):
 def _swap_value(draw, lines):
     number = draw(st.integers(0, len(lines) - 1))
     try:
-        action = json.loads(lines[number])
+        action: Any = json.loads(lines[number])
     except ValueError:
         return  # an earlier mutation was here
     if not isinstance(action, dict) or not _places(action):
@@ -69,7 +70,7 @@ def _swap_value(draw, lines):
         with contextlib.suppress(ValueError):
             inner["schemaString"] = json.loads(schema)
     where = draw(st.sampled_from(_places(action)))
-    parent = action
+    parent: Any = action
     for key in where[:-1]:
         parent = parent[key]
     if isinstance(parent, dict) and draw(st.booleans()):
@@ -77,7 +78,7 @@ def _swap_value(draw, lines):
         parent[draw(st.sampled_from([str(where[-1]), "x", "path", "add", "type"]))] = value
     else:
         parent[where[-1]] = copy.copy(draw(VALUES))
-    if isinstance(inner, dict) and isinstance(inner.get("schemaString"), dict):
+    if schema is not None and isinstance(inner.get("schemaString"), dict):
         inner["schemaString"] = json.dumps(inner["schemaString"])
     lines[number] = json.dumps(action).encode()
 
@@ -130,7 +131,9 @@ def test_a_mutated_log_is_refused_or_read_as_deltalake_reads_it(sound, engine, t
         if lines and any(lines):
             data.draw(st.sampled_from(MUTATIONS))(data.draw, lines)
         file.write_bytes(b"\n".join(lines))
-    table = Table("bronze.t", open_storage(root, durable=False), engine, Scanner(engine))
+    table = Table(
+        "bronze.t", open_storage(root, durable=False), engine, Scanner(engine), Background(engine)
+    )
     for call in (table.history, table.detail, table.files):
         _outcome(call)
     ours = _outcome(lambda: table.read().fetchall())

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,9 @@ def by_turns(spark, name, end) -> tuple[set[int], Counter[str]]:
         tried["INSERT"] += 1
         spark.sql(f"INSERT INTO {name} VALUES {values}")
         rows |= new
-        if attempt(spark, f"DELETE FROM {name} WHERE writer = 'spark' AND n = {10 * number}", tried):
+        if attempt(
+            spark, f"DELETE FROM {name} WHERE writer = 'spark' AND n = {10 * number}", tried
+        ):
             rows -= {10 * number}
         where = f"WHERE writer = 'spark' AND n = {10 * number + 1}"
         if attempt(spark, f"UPDATE {name} SET n = n + 4 {where}", tried):
@@ -80,7 +83,7 @@ def attempt(spark, statement, tried) -> bool:
     return True
 
 
-def start(kind, place, writer) -> subprocess.Popen[str]:
+def start(kind, place, writer) -> Any:
     command = [sys.executable, "-m", "tests.spark.writers", kind, place, "silver.t", writer]
     return subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
