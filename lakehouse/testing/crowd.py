@@ -8,15 +8,17 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pyarrow as pa
 
 from catalog.errors import ConflictError, LakehouseError, OutcomeUnknownError, StorageError
-from lakehouse.lake.lake import Lake, connect
+from lakehouse.lake.lake import connect
 from lakehouse.table.handle import Table
 from lakehouse.table.reports import WriteReport
 from lakehouse.testing.faults import Faults, Injector, connect_faulty
 
+T = TypeVar("T")
 TABLE = "bronze.stressed"
 SCHEMA = {"writer": "BIGINT", "n": "BIGINT"}
 ROWS = 5
@@ -131,17 +133,20 @@ def run(
             lake = stack.enter_context(connect(place, durable=False, duckdb_config={"threads": 1}))
         else:
             injector = Injector(dataclasses.replace(faults, seed=draw.randrange(1 << 30)))
-            lake = stack.enter_context(_opened(place, injector))
+            lake = stack.enter_context(
+                _insist(lambda: connect_faulty(place, injector, create=False))
+            )
             stack.callback(lambda: work.faults.update(item.fault for item in injector.log))
-        role(Job(lake.table(TABLE), writer, draw, bounds, faults is not None, work))
+        table = _insist(lambda: lake.table(TABLE))
+        role(Job(table, writer, draw, bounds, faults is not None, work))
     return work
 
 
-def _opened(place: str, injector: Injector) -> Lake:
+def _insist(call: Callable[[], T]) -> T:
     for _ in range(_TRIES):
         with contextlib.suppress(StorageError):
-            return connect_faulty(place, injector, create=False)
-    raise StorageError(f"the lake could not be opened in {_TRIES} tries")
+            return call()
+    return call()
 
 
 def append(job: Job) -> None:
