@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from lakehouse.testing import grid
+from lakehouse.testing import grid, nightly
 
 # Each takes the arguments after its name, prints, and returns the exit code.
 PROOFS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
     {
+        "machine": nightly.main,
         "matrix": grid.main,
     }
 )
