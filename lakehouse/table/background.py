@@ -53,9 +53,13 @@ class Background:
 
     def settle(self) -> None:
         """Wait until nothing is left to do."""
-        # One that does not live was left behind by a fork.
-        while (worker := self._worker) is not None and worker.is_alive():
+        while (worker := self._working()) is not None:
             worker.join()
+
+    def _working(self) -> threading.Thread | None:
+        with self._lock:
+            # One that does not live was left behind by a fork.
+            return self._worker if self._worker and self._worker.is_alive() else None
 
     def _run(self) -> None:
         try:
