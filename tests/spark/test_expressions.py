@@ -15,7 +15,7 @@ from lakehouse.write.expressions import from_spark
 from tests.spark.judge import agree, named, quoted
 
 UTC = dt.UTC
-COLUMNS = {
+COLUMNS: dict[str, tuple[str, delta.Type]] = {
     "i": ("INT", delta.Primitive("integer")),
     "l": ("BIGINT", delta.Primitive("long")),
     "y": ("DOUBLE", delta.Primitive("double")),
