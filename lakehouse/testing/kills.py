@@ -10,32 +10,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
-import os
 import random
 import re
 import signal
 import tempfile
-import threading
 import time
-import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from catalog.backend import TEMPORARY_PREFIX, Backend, StoredObject
-from catalog.catalog import Catalog
-from catalog.location import join
-from catalog.storage import open_storage
 from lakehouse.delta.log import LOG
 from lakehouse.duck.engine import Engine
-from lakehouse.lake.lake import Lake, connect
+from lakehouse.lake.lake import connect
 from lakehouse.testing.agreement import Rows, disagreements
-from lakehouse.testing.script import COLUMNS, SCHEMA, columns_after, perform, rows_after, step
+from lakehouse.testing.script import COLUMNS, SCHEMA, columns_after, rows_after, step
+from lakehouse.testing.victim import TABLE, Aim, Side, write
 
-Side = Literal["before", "within", "after"]
-TABLE = "bronze.killed"
 _SIDES: tuple[Side, ...] = ("before", "within", "after")
 _PER_TABLE = 20
 _BY_CALL = 0.6
@@ -43,20 +34,6 @@ _CALLS = 80
 _STEPS = 5
 _LONGEST = 0.04
 _PATIENCE = 120.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Aim:
-    """Say where a writer dies: at its ``call``-th storage call, or (None) at any moment.
-
-    That is ``delay`` seconds after it began its ``step``-th step.
-    ``within`` a put means that half of a temporary file is written, which has no name yet.
-    """
-
-    call: int | None
-    side: Side = "before"
-    step: int = 0
-    delay: float = 0.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -120,8 +97,7 @@ class _Watch:
         if self.pending:
             report.repeated += 1
             report.replayed += bool(told["replayed"])
-            keyed = done.kind not in ("rewrite", "checkpoint")
-            if keyed and bool(told["replayed"]) != self.landed:
+            if done.kind != "checkpoint" and bool(told["replayed"]) != self.landed:
                 report.findings.append(f"step {done} landed: {self.landed}, but told {told}")
         self.rows, self.columns = rows_after(self.rows, done), columns_after(self.columns, done)
         self.next_step, self.pending, self.landed = done.number + 1, False, False
@@ -154,9 +130,9 @@ def _aim(draw: random.Random) -> Aim:
 def _kill_one(place: Path, journal: Path, watch: _Watch, aim: Aim) -> list[dict[str, Any]]:
     """Start a writer, see it die, and return what it told."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([write.__module__])
     arguments = (str(place), str(journal), watch.seed, watch.next_step, aim)
-    writer = context.Process(target=_write, args=arguments, daemon=True)
+    writer = context.Process(target=write, args=arguments, daemon=True)
     writer.start()
     writer.join(_PATIENCE)
     if writer.exitcode != -signal.SIGKILL:
@@ -220,115 +196,3 @@ def _place_of(told: list[dict[str, Any]]) -> str:
         elif line["what"] in _SIDES:
             at = f"{line['what']} {line['call']} {line['of']}"
     return f"{doing}: {at}"
-
-
-# In the writer's process ------------------------------------------------------------------------
-
-
-def _write(place: str, journal: str, seed: int, first: int, aim: Aim) -> None:
-    descriptor = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-
-    def tell(what: str, **more: object) -> None:
-        # What is in the page cache outlives the process.
-        os.write(descriptor, json.dumps({"what": what, **more}).encode() + b"\n")
-
-    storage = open_storage(place, durable=False)
-    storage = storage.wrapped(lambda backend: _Watched(backend, aim, tell, [0]))
-    lake = Lake(storage, Catalog.open(storage, create=False), Engine({"threads": 2}))
-    table = lake.table(TABLE)
-    number = first
-    while True:
-        todo = step(seed, number)
-        if aim.call is None and number == first + aim.step:
-            threading.Timer(aim.delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
-        tell("begin", step=number, kind=todo.kind)
-        report = perform(table, todo)
-        tell("done", step=number, replayed=report is not None and report.replayed)
-        number += 1
-
-
-class _Watched:
-    """Tell of every storage call, and die at one of them."""
-
-    def __init__(self, inner: Backend, aim: Aim, tell: Any, calls: list[int], below: str = ""):
-        self._inner = inner
-        self._aim = aim
-        self._tell = tell
-        self._calls = calls
-        self._below = below
-
-    def _putting(self, call: str, path: str, data: bytes, do: Any) -> Any:
-        if (self._aim.call, self._aim.side) == (self._calls[0] + 1, "within"):
-            temporary = join(path.rpartition("/")[0], f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
-            self._inner.put(temporary, data[: len(data) // 2])
-            self._tell("within", call=call, of=_kind_of(join(self._below, path)))
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self._around(call, path, do)
-
-    def _around(self, call: str, path: str, do: Any) -> Any:
-        self._calls[0] += 1
-        of = _kind_of(join(self._below, path))
-        self._tell("before", call=call, of=of)
-        self._die_at("before")
-        try:
-            return do()
-        finally:
-            self._tell("after", call=call, of=of)
-            self._die_at("after")
-
-    def _die_at(self, side: Side) -> None:
-        # Only a put has something within.
-        sides = ("before", "within") if side == "before" else (side,)
-        if self._aim.call == self._calls[0] and self._aim.side in sides:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def url(self, path: str) -> str:
-        return self._inner.url(path)
-
-    def read(self, path: str, at_most: int | None) -> bytes:
-        result: bytes = self._around("read", path, lambda: self._inner.read(path, at_most))
-        return result
-
-    def put(self, path: str, data: bytes) -> None:
-        self._putting("put", path, data, lambda: self._inner.put(path, data))
-
-    def put_if_absent(self, path: str, data: bytes) -> bool:
-        put = self._inner.put_if_absent
-        return bool(self._putting("put_if_absent", path, data, lambda: put(path, data)))
-
-    def list(
-        self, prefix: str, start_after: str | None, *, temporary: bool = False
-    ) -> Iterator[StoredObject]:
-        list_ = self._inner.list
-        found = self._around(
-            "list", prefix, lambda: [*list_(prefix, start_after, temporary=temporary)]
-        )
-        return iter(found)
-
-    def head(self, path: str) -> StoredObject | None:
-        found: StoredObject | None = self._around("head", path, lambda: self._inner.head(path))
-        return found
-
-    def delete(self, paths: Iterable[str]) -> None:
-        listed = [*paths]
-        self._around("delete", "".join(listed[:1]), lambda: self._inner.delete(listed))
-
-    def sync(self, paths: Iterable[str]) -> None:
-        listed = [*paths]
-        self._around("sync", "".join(listed[:1]), lambda: self._inner.sync(listed))
-
-    def require_inside(self, paths: Iterable[str]) -> None:
-        self._inner.require_inside(paths)
-
-    def child(self, relative: str) -> Backend:
-        below = join(self._below, relative)
-        return _Watched(self._inner.child(relative), self._aim, self._tell, self._calls, below)
-
-
-def _kind_of(path: str) -> str:
-    if LOG not in path:
-        return "the catalog" if path.startswith("_catalog") else "data"
-    name = path.rpartition("/")[2]
-    if "checkpoint" in name:
-        return "a checkpoint"
-    return "a commit" if name.endswith(".json") else "the log"

@@ -17,11 +17,12 @@ from lakehouse.table.handle import Table
 from lakehouse.table.reports import WriteReport
 from lakehouse.testing.agreement import Rows
 
-Kind = Literal["append", "overwrite", "add column", "delete", "rewrite", "checkpoint"]
+Kind = Literal["append", "overwrite", "add column", "alter", "delete", "rewrite", "checkpoint"]
 COLUMNS = ("step", "n", "text")
 SCHEMA = {"step": "BIGINT", "n": "BIGINT", "text": "VARCHAR"}
 _WEIGHTS: dict[Kind, int] = {
-    "append": 40, "overwrite": 10, "add column": 10, "delete": 15, "rewrite": 15, "checkpoint": 10,
+    "append": 35, "overwrite": 10, "add column": 8, "alter": 7, "delete": 15, "rewrite": 15,
+    "checkpoint": 10,
 }  # fmt: skip
 _RESIDUES = 5
 _BULK = 5000
@@ -71,10 +72,12 @@ def perform(table: Table, step: Step, *, keyed: bool = True) -> WriteReport | No
         case "add column":
             wider = data_of(step).append_column(f"c{step.number}", pa.array([1] * step.rows))
             return table.append(wider, schema_mode="add", idempotency_key=key)
+        case "alter":
+            return table.alter(idempotency_key=key).add_column(f"c{step.number}", "BIGINT")
         case "delete":
             return table.delete(step.where, idempotency_key=key)
         case "rewrite":
-            return table.rewrite(table.files()["path"].to_pylist())
+            return table.rewrite(table.files()["path"].to_pylist(), idempotency_key=key)
         case "checkpoint":
             table.checkpoint()
     return None
@@ -102,7 +105,8 @@ def rows_after(rows: Rows, step: Step) -> Rows:
 
 def columns_after(columns: frozenset[str], step: Step) -> frozenset[str]:
     """Return the table's columns after a step."""
-    return columns | {f"c{step.number}"} if step.kind == "add column" else columns
+    adds = step.kind in ("add column", "alter")
+    return columns | {f"c{step.number}"} if adds else columns
 
 
 def data_of(step: Step) -> pa.Table:

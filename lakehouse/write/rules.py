@@ -14,8 +14,8 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from catalog.errors import UnsupportedError
-from lakehouse.delta.features import CONSTRAINT, DEFAULT, GENERATED, INVARIANTS, fields_of
-from lakehouse.delta.schema import Field, Struct
+from lakehouse.delta.features import CONSTRAINT, DEFAULT, GENERATED, INVARIANTS
+from lakehouse.delta.schema import Field, Struct, fields_of
 from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.sql import identifier
 from lakehouse.write.expressions import from_spark

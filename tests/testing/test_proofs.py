@@ -6,7 +6,8 @@ from pathlib import Path
 import lakehouse
 from lakehouse.duck.engine import Engine
 from lakehouse.testing import Faults, __main__, disagreements, kills, lost_answers, stress
-from lakehouse.testing.stress import Appended, Deleted, Work, expected_rows
+from lakehouse.testing.crowd import Appended, Deleted, Work
+from lakehouse.testing.stress import expected_rows
 
 
 def test_processes_beside_each_other_lose_nothing(tmp_path):
