@@ -31,6 +31,7 @@ from lakehouse.delta.snapshot import Snapshot, advance, refresh
 from lakehouse.duck.engine import Engine
 
 ENGINE_INFO = f"lakehouse-storage/{version_of('lakehouse-storage')}"
+_SHORT_WAITS = 3  # doublings of the first wait between lost races
 _TRIES = 12  # of one put whose answer is in doubt; with their waits about a second
 
 
@@ -176,7 +177,8 @@ def _put(
             if own_before is None and own is not None:
                 own_before = _modified(snapshot, snapshot.version + len(winners))
             previous = previous if own_before is None else own_before
-        retries.wait(lost)
+        # We have caught up: whoever waits long now only falls behind again.
+        retries.wait(min(lost, _SHORT_WAITS))
     return attempts, f"{retries.rebases + 1} commits came first"
 
 

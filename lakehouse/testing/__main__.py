@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from lakehouse.testing import grid, proofs
+from lakehouse.testing import grid, nightly, proofs
 
 # Each takes the arguments after its name, prints, and returns the exit code.
 PROOFS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
@@ -14,6 +14,7 @@ PROOFS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
         "kills": proofs.kills,
         "lint": proofs.lint,
         "lost-answers": proofs.lost_answers,
+        "machine": nightly.main,
         "matrix": grid.main,
         "stress": proofs.stress,
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from typing import Any, cast
 
-from catalog.backend import Backend, StoredObject
+from catalog.backend import Backend
 from catalog.location import join
 from lakehouse.delta.log import LOG
 
@@ -27,7 +28,7 @@ class Ambush:
 
     def around(self, backend: Backend) -> Backend:
         """Return a backend in which the ambush lies (for `Storage.wrapped`)."""
-        return _Watched(backend, self, "")
+        return cast(Backend, _Watched(backend, self, ""))
 
     def spring(self) -> None:
         """Call the function, unless it was called."""
@@ -42,21 +43,15 @@ class Ambush:
 
 
 class _Watched:
-    """Pass every call on; ``below`` is the folder below the storage that was wrapped."""
+    """Look at writes, and pass every call on; ``below`` is the folder below the wrapped storage."""
 
     def __init__(self, inner: Backend, ambush: Ambush, below: str) -> None:
         self._inner = inner
         self._ambush = ambush
         self._below = below
 
-    def url(self, path: str) -> str:
-        return self._inner.url(path)
-
-    def read(self, path: str) -> bytes:
-        return self._inner.read(path)
-
-    def head(self, path: str) -> StoredObject | None:
-        return self._inner.head(path)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
     def put(self, path: str, data: bytes) -> None:
         self._ambush.meet(join(self._below, path))
@@ -66,14 +61,6 @@ class _Watched:
         self._ambush.meet(join(self._below, path))
         return self._inner.put_if_absent(path, data)
 
-    def list(self, prefix: str, start_after: str | None) -> Iterator[StoredObject]:
-        return self._inner.list(prefix, start_after)
-
-    def delete(self, paths: Iterable[str]) -> None:
-        self._inner.delete(paths)
-
-    def sync(self, paths: Iterable[str]) -> None:
-        self._inner.sync(paths)
-
     def child(self, relative: str) -> Backend:
-        return _Watched(self._inner.child(relative), self._ambush, join(self._below, relative))
+        below = join(self._below, relative)
+        return cast(Backend, _Watched(self._inner.child(relative), self._ambush, below))

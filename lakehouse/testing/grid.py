@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from lakehouse.testing.matrix import Cell, Matrix, Side, names, pairs
+from lakehouse.testing.matrix import Cell, Matrix, Side, pairs
 from lakehouse.testing.tables import KINDS
 
 _WORDS: Mapping[str, str] = MappingProxyType(
@@ -60,7 +60,8 @@ def main(arguments: Sequence[str]) -> int:
 def grid(cells: Sequence[Cell]) -> Iterator[str]:
     """Yield the lines of a grid: first operations downwards, stale second ones across."""
     pair = cells[0].pair
-    across = names(pair.second_by)
+    down = tuple(dict.fromkeys(cell.pair.first for cell in cells))
+    across = tuple(dict.fromkeys(cell.pair.second for cell in cells))
     rows = "the same rows" if pair.overlap else "other rows"
     yield (
         f"{pair.kind}, {rows}: first (down) by {pair.first_by}, "
@@ -68,10 +69,10 @@ def grid(cells: Sequence[Cell]) -> Iterator[str]:
     )
     yield " " * 21 + "".join(f"{number:>9}" for number in range(1, len(across) + 1))
     by_names = {(cell.pair.first, cell.pair.second): cell for cell in cells}
-    for number, first in enumerate(names(pair.first_by), 1):
+    for number, first in enumerate(down, 1):
         words = (_word(by_names[first, second]) for second in across)
         yield f"{number:>3} {first:<17}" + "".join(f"{word:>9}" for word in words)
-    if across != names(pair.first_by):
+    if across != down:
         listed = (f"{number} {name}" for number, name in enumerate(across, 1))
         yield "    across: " + ", ".join(listed)
 

@@ -19,8 +19,8 @@ from typing import Literal
 from catalog.errors import ConflictError, LakehouseError, UnsupportedError
 from catalog.storage import open_storage
 from lakehouse.delta.actions import CommitInfo
+from lakehouse.delta.entries import read_commit
 from lakehouse.delta.log import read_listing
-from lakehouse.delta.snapshot import read_commit
 from lakehouse.duck.engine import Engine
 from lakehouse.testing import peer
 from lakehouse.testing.ambush import Ambush

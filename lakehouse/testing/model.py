@@ -25,10 +25,14 @@ class Refused(Exception):  # noqa: N818 - an answer, and no error
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Predicate:
-    """Hold a condition as SQL, and what it means: ``holds`` is true where the SQL is true."""
+    """Hold a condition as SQL, and what it means: ``holds`` is true where the SQL is true.
+
+    ``columns`` are those that it names.
+    """
 
     sql: str
     holds: Callable[[Row], bool]
+    columns: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -173,6 +177,7 @@ def widen(state: State, name: str, type_: pa.DataType) -> State:
 def rename_column(state: State, old: str, new: str) -> State:
     """Give a column another name."""
     _columns(state.schema, [old])
+    _unnamed(state, old)
     _new_name(state.schema, new)
     position = state.schema.get_field_index(old)
     schema = state.schema.set(position, state.schema.field(position).with_name(new))
@@ -184,6 +189,7 @@ def rename_column(state: State, old: str, new: str) -> State:
 def drop_column(state: State, name: str) -> State:
     """Take a column out."""
     _columns(state.schema, [name])
+    _unnamed(state, name)
     if name in state.partition_by:
         raise Refused(f"{name} partitions the table")
     if len(state.schema) == len(state.partition_by) + 1:
@@ -360,6 +366,12 @@ def _columns(schema: pa.Schema, names: Iterable[str]) -> None:
     for name in names:
         if name not in schema.names:
             raise Refused(f"the table has no column {name}")
+
+
+def _unnamed(state: State, column: str) -> None:
+    for name, condition in state.constraints.items():
+        if column in condition.columns:
+            raise Refused(f"constraint {name} names {column}")
 
 
 def _new_name(schema: pa.Schema, name: str) -> None:

@@ -47,12 +47,12 @@ class Work:
     @property
     def where(self) -> Predicate:
         """Return the condition that is true for all rows of the part."""
-        return Predicate(f"part = '{self.part}'", lambda row: bool(row["part"] == self.part))
+        return Predicate(f"part = '{self.part}'", lambda row: bool(row["part"] == self.part), ("part",))
 
     @property
     def positive(self) -> Predicate:
         """Return a condition that rows of every part meet, but not all rows: an ``n`` above 0."""
-        return Predicate("n > 0", lambda row: row["n"] is not None and row["n"] > 0)
+        return Predicate("n > 0", lambda row: row["n"] is not None and row["n"] > 0, ("n",))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from catalog.errors import CorruptionError, StorageError
 from catalog.storage import Storage
 from lakehouse.delta.actions import AddFile
 from lakehouse.delta.codec import encode_path
-from lakehouse.delta.files import Layout
+from lakehouse.delta.layout import Layout
 from lakehouse.delta.mapping import field_ids
 from lakehouse.delta.partition import to_log
 from lakehouse.duck.engine import Connection

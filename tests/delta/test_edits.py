@@ -14,9 +14,8 @@ from lakehouse.delta.edits import (
     replace_field,
     with_metadata,
 )
-from lakehouse.delta.features import fields_of
 from lakehouse.delta.mapping import MAX_ID, MODE, assigned, field_ids
-from lakehouse.delta.schema import Array, Field, Map, Primitive, Struct
+from lakehouse.delta.schema import Array, Field, Map, Primitive, Struct, fields_of
 from lakehouse.delta.types import schema_from_arrow
 from lakehouse.testing import schemas
 

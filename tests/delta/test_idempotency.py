@@ -6,6 +6,7 @@ import time
 import pytest
 
 import lakehouse
+from lakehouse.delta.protocol import writer_features
 from lakehouse.delta.snapshot import load_latest
 
 KEY = ("job", 17)
@@ -212,4 +213,4 @@ def test_other_engines_domains_survive_commits_and_checkpoints(lake):
     snapshot = load_latest(table.snapshot().storage, lake._engine)
     alive = {name: d.configuration for name, d in snapshot.domains.items() if not d.removed}
     assert alive == {"com.example": '{"a":1}'}
-    assert {"checkConstraints", "domainMetadata"} <= snapshot.protocol.writer_features
+    assert {"checkConstraints", "domainMetadata"} <= writer_features(snapshot.protocol)

@@ -130,12 +130,10 @@ def sidecars(top: str) -> Mapping[str, str]:
 CASES = {
     "plain": Case(table()),
     "partitioned": Case(table(rest=BY_TEXT)),
-    "replaced": Case(table(), more=(
+    "replaced": Case(table(rest=BY_TEXT), more=(
         "INSERT OVERWRITE {t} VALUES (1, 'only'), (2, 'these')",
+        "INSERT INTO {t} REPLACE WHERE v = 'only' VALUES (3, 'only')",
         "RESTORE TABLE {t} TO VERSION AS OF 5",
-        "CREATE OR REPLACE TABLE {t} (k BIGINT, v STRING, z DATE) USING delta PARTITIONED BY (z)",
-        "INSERT INTO {t} VALUES (1, 'x', DATE '2024-02-29'), (2, 'y', NULL)",
-        "INSERT INTO {t} REPLACE WHERE z IS NULL VALUES (3, 'z', NULL)",
         "TRUNCATE TABLE {t}",
         "INSERT INTO {t} (k, v) VALUES (4, 'end')",
     )),
@@ -157,7 +155,6 @@ CASES = {
     "deletion vectors": Case(table(VECTORS), more=("DELETE FROM {t} WHERE k = 7", "REORG TABLE {t} APPLY (PURGE)", "DELETE FROM {t} WHERE k = 100"), features=("deletionVectors",), leaves=("deletion_vector_*.bin",)),
     "deletion vectors, partitioned": Case(table(VECTORS, rest=BY_TEXT), features=("deletionVectors",)),
     "deletion vectors, mapped": Case(table(VECTORS, mapped("name")), more=RENAMES, features=("deletionVectors", "columnMapping")),
-    "deletion vectors, dropped": Case(table(VECTORS), more=("DELETE FROM {t} WHERE k = 7", "ALTER TABLE {t} DROP FEATURE deletionVectors", "DELETE FROM {t} WHERE k = 8"), features=("checkpointProtection",)),
     "type widening": Case(table(on("enableTypeWidening"), "'delta.feature.timestampNtz' = 'supported'", columns=f"{KEYS_AND_TEXTS}, {WIDE}"), more=WIDENINGS, features=("typeWidening",)),
     "type widening, mapped": Case(table(on("enableTypeWidening"), mapped("name"), "'delta.feature.timestampNtz' = 'supported'", columns=f"{KEYS_AND_TEXTS}, {WIDE}"), more=(*WIDENINGS, "ALTER TABLE {t} RENAME COLUMN i TO ii"), features=("typeWidening", "columnMapping")),
     "type widening, nested": Case(table(on("enableTypeWidening"), columns=KEYS_AND_TEXTS + ", s STRUCT<i: SMALLINT>, l ARRAY<INT>, m MAP<SMALLINT, STRUCT<f: FLOAT>>"), more=(

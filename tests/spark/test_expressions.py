@@ -15,7 +15,7 @@ from lakehouse.write.expressions import from_spark
 from tests.spark.judge import agree, named, quoted
 
 UTC = dt.UTC
-COLUMNS = {
+COLUMNS: dict[str, tuple[str, delta.Type]] = {
     "i": ("INT", delta.Primitive("integer")),
     "l": ("BIGINT", delta.Primitive("long")),
     "y": ("DOUBLE", delta.Primitive("double")),
@@ -29,6 +29,8 @@ COLUMNS = {
 }
 SCHEMA = delta.Struct(tuple(delta.Field(name, type_) for name, (_, type_) in COLUMNS.items()))
 ROWS = [
+    (5, 5, 5.0, 5.0, "abc\n", dt.date(2024, 1, 1), dt.datetime(2024, 1, 1, tzinfo=UTC), True, Decimal("5.00"), None),
+    (5, 5, 5.0, 5.0, "a\r\nb c@d.e\u2028", dt.date(2024, 1, 1), dt.datetime(2024, 1, 1, tzinfo=UTC), True, Decimal("5.00"), None),
     (1, 10, 1.5, 0.1, "abc", dt.date(2024, 2, 29), dt.datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC), True, Decimal("1.50"), {"x": 1}),
     (-7, -3, 2.25, -0.0, "", dt.date(1900, 1, 1), dt.datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), False, Decimal("-0.01"), {"x": None}),
     (None,) * 10,
@@ -37,6 +39,16 @@ ROWS = [
     (7, 2, 2.5, 2.5, "ABC", dt.date(2021, 1, 3), dt.datetime(2021, 1, 3, 1, 2, 3, tzinfo=UTC), False, Decimal("2.50"), {"x": 7}),
 ]  # fmt: skip
 EXPRESSIONS = [
+    "s rlike 'b'",
+    "s rlike '^abc$'",
+    "s rlike 'a.b'",
+    "s rlike '^[a-z]+$'",
+    "s rlike '^[^@ ]+@[^@ ]+[.][a-z]{1,3}'",
+    "s rlike '[A-Z]{2,}|^$'",
+    "not s rlike 'c$'",
+    "regexp_like(s, '(a|x).*')",
+    "s rlike '^a?.?b'",
+    "s rlike '^.{3}$'",
     "i > 0",
     "i >= 7 and b",
     "i > 0 or b",
