@@ -8,12 +8,11 @@ import random
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from catalog.errors import InputError
 from lakehouse.delta.types import schema_from_arrow, to_duckdb
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import register
 from lakehouse.table.handle import Table
-from lakehouse.testing import model
+from lakehouse.testing import meaning
 from lakehouse.testing.model import Model, Refused, State
 from lakehouse.testing.predicates import predicates
 from lakehouse.testing.steps import MOST_COLUMNS, Step, new_columns, writes
@@ -44,10 +43,11 @@ def deletes(draw: st.DrawFn, state: State, engine: Engine) -> Step:
     """Draw deletes by a predicate over the columns that the table has now."""
     where = draw(predicates(as_arrow(state)))
 
-    def meaning(table: Model) -> State:
-        return deleted(table.latest, where, engine)
-
-    return Step("delete", lambda table: table.delete(where), meaning)
+    return Step(
+        "delete",
+        lambda table: table.delete(where),
+        lambda table: deleted(table.latest, where, engine),
+    )
 
 
 @st.composite
@@ -57,7 +57,7 @@ def restores(draw: st.DrawFn, versions: int) -> Step:
     return Step(
         "restore",
         lambda table: table.restore(version=version),
-        lambda table: model.restore(table, version),
+        lambda table: meaning.restore(table, version),
     )
 
 
@@ -92,26 +92,26 @@ def alterations(draw: st.DrawFn, state: State) -> Step:
             return Step(
                 "rename column",
                 lambda table: table.alter().rename_column(name, new),
-                lambda table: model.rename_column(table.latest, name, new),
+                lambda table: meaning.rename_column(table.latest, name, new),
             )
         case "nullable" if field.nullable:
             return Step(
                 "set not null",
                 lambda table: table.alter().set_not_null(name),
-                lambda table: model.set_not_null(table.latest, name),
+                lambda table: meaning.set_not_null(table.latest, name),
             )
         case "nullable":
             return Step(
                 "drop not null",
                 lambda table: table.alter().drop_not_null(name),
-                lambda table: model.drop_not_null(table.latest, name),
+                lambda table: meaning.drop_not_null(table.latest, name),
             )
         case "property":
             key, value = draw(st.sampled_from(_SETTINGS))
             return Step(
                 "set property",
                 lambda table: table.alter().set_properties({key: value}),
-                lambda table: model.set_property(table.latest, key, value),
+                lambda table: meaning.set_property(table.latest, key, value),
             )
         case "add":
             column = draw(new_columns(state))
@@ -119,13 +119,13 @@ def alterations(draw: st.DrawFn, state: State) -> Step:
             return Step(
                 "add column",
                 lambda table: table.alter().add_column(column.name, text),
-                lambda table: model.add_column(table.latest, column),
+                lambda table: meaning.add_column(table.latest, column),
             )
         case "drop":
             return Step(
                 "drop column",
                 lambda table: table.alter().drop_column(name),
-                lambda table: model.drop_column(table.latest, name),
+                lambda table: meaning.drop_column(table.latest, name),
             )
         case _:
             wider = _WIDER[field.type]
@@ -134,7 +134,7 @@ def alterations(draw: st.DrawFn, state: State) -> Step:
                 lambda table: table.alter().change_type(
                     name, to_duckdb(schema_from_arrow(pa.schema([(name, wider)])).fields[0].type)
                 ),
-                lambda table: model.widen(table.latest, name, wider),
+                lambda table: meaning.widen(table.latest, name, wider),
             )
 
 
@@ -144,7 +144,7 @@ def deleted(state: State, where: str, engine: Engine) -> State:
         source = register(cursor, as_arrow(state)).name
         try:
             found = cursor.sql(f"SELECT ({where}) IS TRUE AS gone FROM {source}").fetchall()
-        except Exception as error:  # noqa: BLE001 - whatever DuckDB says to it, we must refuse it
+        except Exception as error:
             raise Refused(str(error)) from error
     kept = tuple(row for row, (gone,) in zip(state.rows, found, strict=True) if not gone)
     return dataclasses.replace(state, rows=kept)

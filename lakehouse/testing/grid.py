@@ -51,7 +51,9 @@ def main(arguments: Sequence[str]) -> int:
                 failed += problems
             else:
                 theirs += problems
-    print(f"\n{failed} problems of ours, {theirs} of delta-rs, in {time.perf_counter() - started:.0f} s")
+    print(
+        f"\n{failed} problems of ours, {theirs} of delta-rs, in {time.perf_counter() - started:.0f} s"
+    )
     return 1 if failed else 0
 
 

@@ -1,5 +1,4 @@
-"""A state machine: any sequence of operations, and at every version we, delta-rs and Polars read
-what the model in plain Python holds.
+"""A state machine over tables: at every version we, delta-rs and Polars read what the model holds.
 
 Several handles take turns, some of which race with stale knowledge; delta-rs appends as well.
 """
@@ -29,13 +28,13 @@ from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import register
 from lakehouse.lake.lake import Lake, connect
 from lakehouse.table.handle import Table
-from lakehouse.testing import changes, model, steps
+from lakehouse.testing import changes, meaning, steps
 from lakehouse.testing.ambush import Ambush
 from lakehouse.testing.comparison import canonical_rows
 from lakehouse.testing.judges import verdicts
-from lakehouse.testing.reading import observed
 from lakehouse.testing.model import Model, Refused, State, difference
 from lakehouse.testing.predicates import predicates
+from lakehouse.testing.reading import observed
 from lakehouse.testing.rows import rows
 from lakehouse.testing.steps import Step
 from lakehouse.testing.tables import Opener
@@ -124,7 +123,7 @@ class TableMachine(RuleBasedStateMachine):
         """Let delta-rs append."""
         given = data.draw(rows(self._model.latest.schema, min_rows=1, max_rows=4))
         deltalake.write_deltalake(self._uri, given, mode="append")
-        self._model = self._model.then(model.append(self._model.latest, given))
+        self._model = self._model.then(meaning.append(self._model.latest, given))
         self._count("append by delta-rs")
 
     @invariant()
@@ -209,7 +208,9 @@ class TableMachine(RuleBasedStateMachine):
         wrongs = [difference(state, found) for state in orders if state is not None]
         assert None in wrongs, f"{first.name}, then stale {second.name}: {wrongs}"
         if committed:
-            self._model = between.then(next(s for s in orders if s is not None and difference(s, found) is None))
+            self._model = between.then(
+                next(s for s in orders if s is not None and difference(s, found) is None)
+            )
         self._count("race")
 
     def _same(self, state: State, version: int) -> None:

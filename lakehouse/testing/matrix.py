@@ -19,14 +19,14 @@ from typing import Literal
 from catalog.errors import ConflictError, LakehouseError, UnsupportedError
 from catalog.storage import open_storage
 from lakehouse.delta.actions import CommitInfo
+from lakehouse.delta.entries import read_commit
 from lakehouse.delta.log import read_listing
-from lakehouse.delta.snapshot import read_commit
 from lakehouse.duck.engine import Engine
 from lakehouse.testing import peer
 from lakehouse.testing.ambush import Ambush
-from lakehouse.testing.reading import observed
 from lakehouse.testing.model import Model, Refused, State, difference
 from lakehouse.testing.operations import OPERATIONS, Operation, Work
+from lakehouse.testing.reading import observed
 from lakehouse.testing.tables import KINDS, Opener, Prepared
 
 Side = Literal["ours", "delta-rs"]

@@ -29,9 +29,7 @@ def _append_once(table: Handle, work: Work) -> None:
 
 def _merge(table: Handle, work: Work) -> None:
     (
-        table.merge(
-            work.rows, predicate="t.id = s.id", source_alias="s", target_alias="t"
-        )
+        table.merge(work.rows, predicate="t.id = s.id", source_alias="s", target_alias="t")
         .when_matched_update_all()
         .when_not_matched_insert_all()
         .execute()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lakehouse.duck.engine import VERSION
 from lakehouse.table.handle import Table
-from lakehouse.testing import model
+from lakehouse.testing import meaning
 from lakehouse.testing.model import Model, State
 from lakehouse.testing.rows import rows
 from lakehouse.testing.schemas import column_names, data_types, partition_types, schemas
@@ -31,7 +31,9 @@ class Step:
 def new_tables(draw: st.DrawFn) -> State:
     """Draw empty tables: one to four columns, half of the tables partitioned by one."""
     schema = draw(schemas(max_columns=3))
-    schema = pa.schema([f.with_nullable(draw(st.sampled_from((True, True, False)))) for f in schema])
+    schema = pa.schema(
+        [f.with_nullable(draw(st.sampled_from((True, True, False)))) for f in schema]
+    )
     if "part" in {name.casefold() for name in schema.names} or draw(st.booleans()):
         return State(schema)
     field = pa.field("part", draw(partition_types()))
@@ -63,7 +65,7 @@ def appends(draw: st.DrawFn, state: State) -> Step:
     return Step(
         "append" if keyed is None else "append once",
         lambda table: table.append(given, idempotency_key=keyed),
-        lambda table: model.append(table.latest, given, key=keyed),
+        lambda table: meaning.append(table.latest, given, key=keyed),
     )
 
 
@@ -74,7 +76,7 @@ def overwrites(draw: st.DrawFn, state: State) -> Step:
     return Step(
         "overwrite",
         lambda table: table.overwrite(given),
-        lambda table: model.overwrite(table.latest, given),
+        lambda table: meaning.overwrite(table.latest, given),
     )
 
 
@@ -88,12 +90,12 @@ def wider_writes(draw: st.DrawFn, state: State) -> Step:
         return Step(
             "append wider",
             lambda table: table.append(given, schema_mode="add"),
-            lambda table: model.append(table.latest, given, schema_mode="add"),
+            lambda table: meaning.append(table.latest, given, schema_mode="add"),
         )
     return Step(
         "overwrite wider",
         lambda table: table.overwrite(given, schema_mode="add"),
-        lambda table: model.overwrite(table.latest, given, schema_mode="add"),
+        lambda table: meaning.overwrite(table.latest, given, schema_mode="add"),
     )
 
 
@@ -109,7 +111,7 @@ def overwrites_of_the_schema(draw: st.DrawFn, state: State) -> Step:
     return Step(
         "overwrite schema",
         lambda table: table.overwrite(given, schema_mode="overwrite"),
-        lambda table: model.overwrite(table.latest, given, schema_mode="overwrite"),
+        lambda table: meaning.overwrite(table.latest, given, schema_mode="overwrite"),
     )
 
 
