@@ -28,14 +28,17 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-def any_step(table: Model, engine: Engine) -> st.SearchStrategy[Step]:
+def any_step(table: Model, engine: Engine, *, oldest: int = 0) -> st.SearchStrategy[Step]:
     """Draw any operation on a table; ``engine`` evaluates predicates on the model's rows."""
-    return st.one_of(writes(table), changes(table, engine), alterations(table.latest))
+    return st.one_of(
+        writes(table), changes(table, engine, oldest=oldest), alterations(table.latest)
+    )
 
 
-def changes(table: Model, engine: Engine) -> st.SearchStrategy[Step]:
-    """Draw deletes, restores and rewrites."""
-    return st.one_of(deletes(table.latest, engine), restores(len(table.versions)), rewrites())
+def changes(table: Model, engine: Engine, *, oldest: int = 0) -> st.SearchStrategy[Step]:
+    """Draw deletes, restores of ``oldest`` and later versions, and rewrites."""
+    kept = range(oldest, len(table.versions))
+    return st.one_of(deletes(table.latest, engine), restores(kept), rewrites())
 
 
 @st.composite
@@ -51,9 +54,9 @@ def deletes(draw: st.DrawFn, state: State, engine: Engine) -> Step:
 
 
 @st.composite
-def restores(draw: st.DrawFn, versions: int) -> Step:
-    """Draw the restoring of one of so many versions."""
-    version = versions - 1 - draw(st.integers(0, versions - 1))
+def restores(draw: st.DrawFn, versions: range) -> Step:
+    """Draw the restoring of one of some versions."""
+    version = draw(st.sampled_from(versions))
     return Step(
         "restore",
         lambda table: table.restore(version=version),
