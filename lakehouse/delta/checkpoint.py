@@ -18,13 +18,12 @@ import pyarrow as pa
 
 from catalog.errors import CorruptionError
 from lakehouse.delta import actions as act
-from lakehouse.delta.codec import to_json
-from lakehouse.delta.entries import read_entries
-from lakehouse.delta.files import statistics_shape
-from lakehouse.delta.log import LAST_CHECKPOINT, LOG, read_listing, segment
-from lakehouse.delta.partition import typed_sql
-from lakehouse.delta.replay import checkpoint_tombstones, replay
+from lakehouse.delta.codec import LARGEST_COMMIT, from_lines, to_json
+from lakehouse.delta.log import LAST_CHECKPOINT, LOG, CommitFile, read_listing, segment
+from lakehouse.delta.replay import checkpoint_tombstones
+from lakehouse.delta.schema import Primitive
 from lakehouse.delta.snapshot import Snapshot
+from lakehouse.delta.sorted_adds import VECTOR, sorted_adds
 from lakehouse.delta.transactions import unexpired
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal
@@ -33,17 +32,15 @@ _WEEK = 7 * 24 * 3600 * 1000
 _UNITS = {"week": _WEEK, "day": _WEEK // 7, "hour": 3_600_000, "minute": 60_000, "second": 1000}
 
 _TEXTS = "MAP(VARCHAR, VARCHAR)"
-_VECTOR = {
-    "storageType": "VARCHAR", "pathOrInlineDv": "VARCHAR", "offset": "INTEGER",
-    "sizeInBytes": "INTEGER", "cardinality": "BIGINT",
-}  # fmt: skip
-_VECTOR_TYPE = "STRUCT(" + ", ".join(f'"{name}" {type_}' for name, type_ in _VECTOR.items()) + ")"
+_AS_JSON = "delta.checkpoint.writeStatsAsJson"
+# Small enough to prune well, large enough that reading the footer takes a few milliseconds.
+_ROW_GROUP = 24_576
 _SHAPES: dict[str, Any] = {
     "txn": {"appId": "VARCHAR", "version": "BIGINT", "lastUpdated": "BIGINT"},
     "remove": {
         "path": "VARCHAR", "deletionTimestamp": "BIGINT", "dataChange": "BOOLEAN",
         "extendedFileMetadata": "BOOLEAN", "partitionValues": _TEXTS, "size": "BIGINT",
-        "deletionVector": _VECTOR, "tags": _TEXTS, "baseRowId": "BIGINT",
+        "deletionVector": VECTOR, "tags": _TEXTS, "baseRowId": "BIGINT",
         "defaultRowCommitVersion": "BIGINT",
     },
     "metaData": {
@@ -56,10 +53,6 @@ _SHAPES: dict[str, Any] = {
         "readerFeatures": ["VARCHAR"], "writerFeatures": ["VARCHAR"],
     },
     "domainMetadata": {"domain": "VARCHAR", "configuration": "VARCHAR", "removed": "BOOLEAN"},
-}  # fmt: skip
-_EXTRA = {
-    "tags": _TEXTS, "baseRowId": "BIGINT", "defaultRowCommitVersion": "BIGINT",
-    "clusteringProvider": "VARCHAR",
 }  # fmt: skip
 
 
@@ -124,58 +117,59 @@ def _other_actions(snapshot: Snapshot, engine: Engine, now: int) -> list[act.Act
 def _tombstones(snapshot: Snapshot, engine: Engine) -> list[act.RemoveFile]:
     listing = read_listing(snapshot.storage, start=snapshot.checkpoint_version or 0)
     parts = segment(listing, snapshot.version)
-    tail = replay(read_entries(snapshot.storage, parts.commits))
-    older: list[act.RemoveFile] = []
+    removes: dict[tuple[str, str], act.RemoveFile] = {}
     if parts.checkpoint is not None:
         older = checkpoint_tombstones(snapshot.storage, parts.checkpoint, engine)
-    return [*(remove for remove in older if remove.key not in tail.gone), *tail.removes]
+        removes |= {remove.key: remove for remove in older}
+    for commit in parts.commits:
+        for action in _removals(snapshot, commit):
+            if isinstance(action, act.RemoveFile):
+                removes[action.key] = action
+    live = snapshot.files.find({file for file, _ in removes}).keys() if removes else set()
+    return [remove for key, remove in removes.items() if key not in live]
+
+
+def _removals(snapshot: Snapshot, commit: CommitFile) -> list[act.Action]:
+    """Return the actions of a commit that may remove files: it may add a hundred thousand."""
+    body = snapshot.storage.read(commit.path, at_most=LARGEST_COMMIT)
+    lines = [line for line in body.splitlines() if b'"remove"' in line]
+    return from_lines(b"\n".join(lines), where=commit.path) if lines else []
 
 
 def _copy(cursor: Connection, snapshot: Snapshot, others: list[act.Action], target: str) -> None:
     rows = [
-        {"kind": kind, "body": json.dumps(body)}
-        for action in others
+        {"place": place, "kind": kind, "body": json.dumps(body)}
+        for place, action in enumerate(others)
         for kind, body in to_json(action).items()
     ]
     cursor.register("others", pa.Table.from_pylist(rows, schema=_OTHERS))
-    cursor.register("files", snapshot.files.raw)
     columns = ", ".join(
         f"CASE WHEN kind = '{kind}' THEN {_parsed('body', shape)} END AS {identifier(kind)}"
         for kind, shape in _SHAPES.items()
     )
+    with_json = snapshot.properties.get(_AS_JSON, "").lower() != "false"
+    adds = sorted_adds(cursor, snapshot.files, with_json=with_json)
+    order = ", ".join(["place", *adds.keys])
+    # What is not about a file comes first: whoever looks for it reads one row group.
     cursor.execute(
-        f"COPY (SELECT {columns} FROM others UNION ALL BY NAME "
-        f"SELECT {_add_sql(snapshot)} AS add FROM files) "
-        f"TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)"
+        f"COPY (SELECT * EXCLUDE ({order}) FROM (SELECT place, {columns} FROM others "
+        f"UNION ALL BY NAME SELECT {len(others)} AS place, * FROM {adds.source}) ORDER BY {order}) "
+        f"TO {literal(target)} ({', '.join(_options(snapshot))})"
     )
 
 
-_OTHERS = pa.schema([("kind", pa.string()), ("body", pa.string())])
+_OTHERS = pa.schema([("place", pa.int64()), ("kind", pa.string()), ("body", pa.string())])
 
 
-def _add_sql(snapshot: Snapshot) -> str:
-    """Return SQL that makes an ``add`` of a row of the file index."""
+def _options(snapshot: Snapshot) -> list[str]:
+    options = ["FORMAT parquet", "COMPRESSION zstd", f"ROW_GROUP_SIZE {_ROW_GROUP}"]
     layout = snapshot.files.layout
-    extra = _parsed("extra", _EXTRA)
-    fields = {
-        "path": "path",
-        "partitionValues": "partition_values",
-        "size": "size",
-        "modificationTime": "modification_time",
-        "dataChange": "false",
-        "stats": "stats",
-        "deletionVector": f"CAST(deletion_vector AS {_VECTOR_TYPE})",
-        **{name: f"{extra}.{identifier(name)}" for name in _EXTRA},
-        "stats_parsed": _parsed("stats", statistics_shape(layout)),
-    }
-    if layout.partitions:
-        values = ", ".join(
-            f"{identifier(field.physical_name)} := "
-            + typed_sql(f"partition_values[{literal(field.physical_name)}]", field.type)
-            for field in layout.partitions
-        )
-        fields["partitionValues_parsed"] = f"struct_pack({values})"
-    return f"struct_pack({', '.join(f'{name} := {sql}' for name, sql in fields.items())})"
+    types = [field.type for field in layout.partitions] + [leaf.type for leaf in layout.leaves]
+    if not any(type_ in (Primitive("float"), Primitive("double")) for type_ in types):
+        # Integers, times and names shrink by a third. Floats would be split into streams of
+        # bytes, which Spark cannot read.
+        options.append("PARQUET_VERSION V2")
+    return options
 
 
 def _parsed(column: str, shape: dict[str, Any]) -> str:

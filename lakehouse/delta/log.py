@@ -28,13 +28,15 @@ _CHECKPOINT = re.compile(
 class CommitFile:
     """Name one commit of the log. ``modified`` is in milliseconds since the epoch.
 
-    A compacted file holds the net effect of the commits ``first`` to ``version``.
+    A compacted file holds the net effect of the commits ``first`` to ``version``. ``size`` is in
+    bytes.
     """
 
     version: int
     path: str
     modified: int
     first: int | None = None
+    size: int = 0
 
     @property
     def start(self) -> int:
@@ -108,11 +110,11 @@ def parse_listing(objects: Iterable[StoredObject]) -> Listing:
     for item in objects:
         name = item.path.removeprefix(f"{LOG}/")
         if match := _COMMIT.fullmatch(name):
-            commits.append(CommitFile(int(match[1]), item.path, _millis(item)))
+            commits.append(CommitFile(int(match[1]), item.path, _millis(item), size=item.size))
         elif match := _COMPACTED.fullmatch(name):
             first, last = int(match[1]), int(match[2])
             if first < last and item.size > 0:
-                compacted.append(CommitFile(last, item.path, _millis(item), first))
+                compacted.append(CommitFile(last, item.path, _millis(item), first, size=item.size))
         elif (match := _CHECKPOINT.fullmatch(name)) and item.size > 0:
             part, parts = (int(match[2]), int(match[3])) if match[2] else (1, 1)
             if match[5] == "parquet" or match[4]:

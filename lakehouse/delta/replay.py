@@ -9,24 +9,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog.errors import CorruptionError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
+from lakehouse.delta.adds import NO_ROWS, raw_table
+from lakehouse.delta.bulk import Bulk
 from lakehouse.delta.codec import LARGEST_COMMIT, from_json, from_lines
-from lakehouse.delta.files import RAW, raw_table
 from lakehouse.delta.log import LOG, Checkpoint
 from lakehouse.delta.paths import check_sidecar
 from lakehouse.delta.soundness import check_files, check_once, check_state
+from lakehouse.delta.stored import StoredFiles, stored_files
 from lakehouse.delta.strict_json import document
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.sql import escaped, literal
+from lakehouse.duck.sql import escaped
 
 _OTHERS = ("metaData", "protocol", "txn", "domainMetadata", "sidecar", "checkpointMetadata")
-_ADD_EXTRA = ("tags", "baseRowId", "defaultRowCommitVersion", "clusteringProvider")
+# Fewer files than these (rows of the checkpoint) are held in memory, where a query finds its files
+# in a millisecond.
+STORED_FROM = 50_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,10 +38,12 @@ class Tail:
     """Hold what commits changed: the last word on each file, and the newest other actions.
 
     ``adds`` are live after the commits, ``removes`` are their tombstones; ``gone`` are the keys
-    of both, which an older state must forget.
+    of both, which an older state must forget. Of very large commits, live plain adds are rows of
+    RAW in ``bulk`` instead.
     """
 
     adds: tuple[act.AddFile, ...] = ()
+    bulk: pa.Table = dataclasses.field(default_factory=lambda: NO_ROWS)
     removes: tuple[act.RemoveFile, ...] = ()
     gone: frozenset[tuple[str, str]] = frozenset()
     metadata: act.Metadata | None = None
@@ -49,18 +55,22 @@ class Tail:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Base:
-    """Hold the state at a checkpoint. ``files`` has the columns of RAW."""
+    """Hold the state at a checkpoint.
+
+    ``files`` has the columns of RAW; ``stored`` are files that were left in the checkpoint.
+    """
 
     files: pa.Table
     tail: Tail
+    stored: StoredFiles | None = None
 
 
 def nothing() -> Base:
     """Return the state before the first commit."""
-    return Base(RAW.empty_table(), Tail())
+    return Base(NO_ROWS, Tail())
 
 
-def replay(commits: Iterable[list[act.Action]]) -> Tail:
+def replay(commits: Iterable[list[act.Action] | Bulk]) -> Tail:
     """Fold commits, oldest first, into their net effect.
 
     Each commit must have passed `check_commit`.
@@ -71,7 +81,9 @@ def replay(commits: Iterable[list[act.Action]]) -> Tail:
     transactions: dict[str, act.Transaction] = {}
     domains: dict[str, act.DomainMetadata] = {}
     timestamp: int | None = None
-    for commit in commits:
+    bulk = NO_ROWS
+    for read in commits:
+        commit = read.others if isinstance(read, Bulk) else read
         timestamp = None
         # Removes first: one commit may remove a file and add it again with another vector.
         for action in commit:
@@ -94,9 +106,20 @@ def replay(commits: Iterable[list[act.Action]]) -> Tail:
                     timestamp = value if isinstance(value, int) else None
                 case _:
                     pass
+        if bulk.num_rows:
+            named = (a.key for a in commit if isinstance(a, act.AddFile | act.RemoveFile))
+            bulk = _less(bulk, (file for file, vector in named if not vector))
+        if isinstance(read, Bulk):
+            bulk = pa.concat_tables([_less(bulk, read.adds["file"]), read.adds])
+            plain = [file for file, vector in files if not vector]
+            again = pc.is_in(pa.array(plain, pa.string()), value_set=read.adds["file"])
+            for file, is_again in zip(plain, again.to_pylist(), strict=True):
+                if is_again:
+                    del files[(file, "")]
     return Tail(
         adds=tuple(file for file in files.values() if isinstance(file, act.AddFile)),
         removes=tuple(file for file in files.values() if isinstance(file, act.RemoveFile)),
+        bulk=bulk,
         gone=frozenset(files),
         metadata=metadata,
         protocol=protocol,
@@ -104,6 +127,12 @@ def replay(commits: Iterable[list[act.Action]]) -> Tail:
         domains=MappingProxyType(domains),
         in_commit_timestamp=timestamp,
     )
+
+
+def _less(rows: pa.Table, files: Iterable[str] | pa.ChunkedArray) -> pa.Table:
+    names = files if isinstance(files, pa.ChunkedArray) else pa.array(list(files), pa.string())
+    hit = pc.is_in(rows["file"], value_set=names)
+    return rows.filter(pc.invert(hit)) if pc.any(hit).as_py() else rows
 
 
 def read_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) -> Base:
@@ -122,18 +151,22 @@ def read_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) ->
                 a for a in listed if not isinstance(a, act.AddFile | act.RemoveFile)
             ]
             files = raw_table(a for a in listed if isinstance(a, act.AddFile))
+            urls: list[str] = []
         else:
             urls = _patterns(storage, checkpoint.paths)
             others = _actions(cursor, urls, _OTHERS)
-            files = _add_rows(cursor, urls)
+            files = NO_ROWS
         check_state(others, version=checkpoint.version, where=where)
-        sidecars = _patterns(storage, _sidecars(others))
-        if sidecars:
-            files = pa.concat_tables([files, _add_rows(cursor, sidecars)])
+        urls += _patterns(storage, _sidecars(others))
+        stored = stored_files(cursor, urls, engine) if urls else None
+        if stored is not None and stored.rows < STORED_FROM:
+            files = pa.concat_tables([files, stored.raw(frozenset())])
+            stored = None
+        # Files that stay in the checkpoint are checked when they are used.
         check_files(files, where=where)
-        if _repeats(cursor, files):
+        if files.num_rows and _repeats(cursor, files):
             check_once(files["file"], where=where)
-    return Base(files, replay([[a] for a in others]))
+    return Base(files, replay([[a] for a in others]), stored)
 
 
 def checkpoint_tombstones(
@@ -191,24 +224,20 @@ def _repeats(cursor: Connection, files: pa.Table) -> bool:
     return bool(rows[0][0])
 
 
-def _columns(cursor: Connection, urls: list[str]) -> dict[str, Any]:
-    relation = cursor.sql(
-        "SELECT * FROM read_parquet($urls, union_by_name = true, hive_partitioning = false)",
-        params={"urls": urls},
-    )
-    return dict(zip(relation.columns, relation.types, strict=True))
-
-
 def _actions(cursor: Connection, urls: list[str], kinds: tuple[str, ...]) -> list[act.Action]:
-    present = [kind for kind in kinds if kind in _columns(cursor, urls)]
+    union = ", union_by_name = true" if len(urls) > 1 else ""
+    source = f"read_parquet($urls{union}, hive_partitioning = false)"
+    relation = cursor.sql(f"SELECT * FROM {source}", params={"urls": urls})
+    present = [kind for kind in kinds if kind in relation.columns]
     if not present:
         return []
     fields = ", ".join(f"to_json({kind}) AS {kind}" for kind in present)
     where = " OR ".join(f"{kind} IS NOT NULL" for kind in present)
+    # Row groups of add actions only, the bulk of a checkpoint, are passed over by this.
+    is_struct = "add" in relation.columns and relation.types[relation.columns.index("add")].id
+    no_add = " AND add.path IS NULL" if is_struct == "struct" else ""
     rows = cursor.execute(
-        f"SELECT {fields} FROM read_parquet($urls, union_by_name = true, "
-        f"hive_partitioning = false) WHERE {where}",
-        {"urls": urls},
+        f"SELECT {fields} FROM {source} WHERE ({where}){no_add}", {"urls": urls}
     ).fetchall()
     found: list[act.Action] = []
     for row in rows:
@@ -219,59 +248,3 @@ def _actions(cursor: Connection, urls: list[str], kinds: tuple[str, ...]) -> lis
                 except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                     raise CorruptionError(f"the checkpoint's {kind} is damaged: {error}") from error
     return found
-
-
-def _add_rows(cursor: Connection, urls: list[str]) -> pa.Table:
-    columns = _columns(cursor, urls)
-    if "add" not in columns:
-        return RAW.empty_table()
-    if columns["add"].id != "struct":
-        raise CorruptionError(f"the checkpoint's add is no struct but {columns['add']}")
-    fields = {name for name, _ in columns["add"].children}
-    if missing := {"path", "partitionValues", "size", "modificationTime"} - fields:
-        raise CorruptionError(f"the checkpoint's add has no {min(missing)}")
-
-    def field(name: str, otherwise: str = "NULL") -> str:
-        return f'add."{name}"' if name in fields else otherwise
-
-    stats = field("stats")
-    if "stats_parsed" in fields:
-        stats = f"coalesce({stats}, CAST(to_json({field('stats_parsed')}) AS VARCHAR))"
-    extra = [name for name in _ADD_EXTRA if name in fields]
-    extra_sql = "NULL"
-    if extra:
-        packed = ", ".join(f"{literal(name)}: {field(name)}" for name in extra)
-        any_set = " OR ".join(f"{field(name)} IS NOT NULL" for name in extra)
-        extra_sql = f"CASE WHEN {any_set} THEN to_json({{{packed}}}) END"
-    vector = field("deletionVector")
-    vector_sql = "NULL"
-    if "deletionVector" in fields:
-        vector_sql = (
-            f"CASE WHEN {vector}.storageType IS NOT NULL THEN {{"
-            + ", ".join(
-                f"'{name}': {vector}.{name}"
-                for name in (
-                    "storageType",
-                    "pathOrInlineDv",
-                    "offset",
-                    "sizeInBytes",
-                    "cardinality",
-                )
-            )
-            + "} END"
-        )
-    table = cursor.sql(
-        f"SELECT {field('path')} AS path, url_decode({field('path')}) AS file, "
-        f"{field('partitionValues')} AS partition_values, {field('size')} AS size, "
-        f"{field('modificationTime')} AS modification_time, {stats} AS stats, "
-        f"{vector_sql} AS deletion_vector, {extra_sql} AS extra "
-        f"FROM read_parquet($urls, union_by_name = true, hive_partitioning = false) "
-        f"WHERE add.path IS NOT NULL OR add.size IS NOT NULL",
-        params={"urls": urls},
-    ).to_arrow_table()
-    try:
-        return table.cast(RAW)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise CorruptionError(
-            f"the checkpoint's add has columns of other types: {error}"
-        ) from error

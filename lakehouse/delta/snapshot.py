@@ -11,10 +11,12 @@ from catalog.errors import CorruptionError, LakehouseError, NotFoundError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta import log
-from lakehouse.delta.entries import in_commit_timestamp, read_commit, read_entries
+from lakehouse.delta.bulk import read_all
+from lakehouse.delta.entries import in_commit_timestamp, read_commit
 from lakehouse.delta.features import is_on
-from lakehouse.delta.files import FileIndex, Layout
+from lakehouse.delta.files import FileIndex
 from lakehouse.delta.in_commit import ENABLED
+from lakehouse.delta.layout import Layout
 from lakehouse.delta.paths import check_file_path
 from lakehouse.delta.protocol import check_readable
 from lakehouse.delta.replay import Base, Tail, nothing, read_checkpoint, replay
@@ -142,7 +144,7 @@ def advance(
     if metadata == snapshot.metadata:
         files = snapshot.files.changed(adds=tail.adds, gone=tail.gone, engine=engine)
     else:
-        untyped = FileIndex(snapshot.files.raw, _layout(metadata))
+        untyped = snapshot.files.with_layout(_layout(metadata))
         files = untyped.changed(adds=tail.adds, gone=tail.gone, engine=engine)
     _check_tail(tail, snapshot.files, files)
     return Snapshot(
@@ -159,7 +161,7 @@ def advance(
 
 
 def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -> Snapshot:
-    tail = replay(read_entries(storage, segment.commits))
+    tail = replay(read_all(storage, segment.commits, engine))
     metadata = tail.metadata or base.tail.metadata
     protocol = tail.protocol or base.tail.protocol
     if metadata is None or protocol is None:
@@ -170,8 +172,8 @@ def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -
         )
     check_readable(protocol)
     tail = _with_time(tail, storage, segment, metadata)
-    old = FileIndex(base.files, _layout(metadata))
-    files = old.changed(adds=tail.adds, gone=tail.gone, engine=engine)
+    old = FileIndex(base.files, _layout(metadata), base.stored)
+    files = old.changed(adds=tail.adds, gone=tail.gone, bulk=tail.bulk, engine=engine)
     _check_tail(tail, old, files)
     return Snapshot(
         storage=storage,
@@ -211,4 +213,5 @@ def _check_tail(tail: Tail, base: FileIndex, files: FileIndex) -> None:
     for add in tail.adds:
         check_file_path(add.path)
     if any(add.deletion_vector for add in tail.adds) or (tail.adds and base.has_deletion_vectors):
-        check_once(files.raw["file"], where="the log")
+        names = {add.key[0] for add in tail.adds}
+        check_once(files.find(names).held["file"], where="the log")

@@ -91,7 +91,7 @@ def _place(ref: TableRef) -> str:
 def _fetch(sql: str, ref: TableRef, scanner: Scanner) -> list[tuple[Any, ...]]:
     prepared = scanner.prepare(sql, [ref])
     try:
-        if prepared.tables[0].files_kept != len(ref.snapshot.files):
+        if prepared.tables()[0].files_kept != len(ref.snapshot.files):
             raise LakehouseError("files were skipped that may match", next_step="Report this")
         return prepared.relation().fetchall()
     except DuckError as error:

@@ -45,7 +45,7 @@ def explain(prepared: Prepared) -> Explain:
         raise translate(error, "explain the query") from error
     finally:
         prepared.cursor.close()
-    return Explain(prepared.tables, rows[-1][1])
+    return Explain(prepared.tables(), rows[-1][1])
 
 
 def size(count: int) -> str:

@@ -6,27 +6,34 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from lakehouse.delta.adds import vector_from_row
 from lakehouse.delta.deletion_vector import deleted_rows
-from lakehouse.delta.files import vector_from_row
 from lakehouse.delta.snapshot import Snapshot
+from lakehouse.delta.soundness import check_files, check_once
+from lakehouse.delta.typed import PLAIN, check_deleted
 from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import escaped, literal
-from lakehouse.scan.prune import KEEP
+from lakehouse.scan.may import KEEP, May
 from lakehouse.scan.report import Kept, TableRef
 from lakehouse.scan.views import TableView
 
+# A reader takes names as globs: what a file's name holds of one stands for itself.
+_PATTERN = "regexp_replace(file, '([\\[*?])', '[\\1]', 'g')"
+_ALL = "all"
+_REMEMBERED = 1000  # texts of predicates; they may be long
 
-def bind(cursor: Connection, ref: TableRef, view: TableView, where: str, engine: Engine) -> Kept:
+
+def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine: Engine) -> Kept:
     """Set the variable that a view reads to the files that may match."""
     empty = engine.empty_parquet
     snapshot = ref.snapshot
-    if not len(snapshot.files):
+    if snapshot.files.is_empty:
         bind_nothing(cursor, ref, view, empty)
         return Kept(0, 0, 0)
     root = literal(escaped(snapshot.storage.url().rstrip("/") + "/"))
     kept = {
-        "files": f"coalesce(list({root} || pattern ORDER BY position), [{literal(empty)}])",
+        "files": f"coalesce(list({root} || {_PATTERN} ORDER BY position), [{literal(empty)}])",
         "count": "count(*)",
         "bytes": "coalesce(sum(size), 0)::BIGINT",
         "known": "count(rows)",
@@ -38,12 +45,12 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: str, engine:
     if snapshot.files.has_deletion_vectors:
         kept["vectors"] = "list(deletion_vector ORDER BY position)"
     fields = ", ".join(f"'{field}': {sql}" for field, sql in kept.items())
-    cursor.register("file_index", snapshot.files.typed(engine))
-    cursor.execute(
-        f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM file_index WHERE {where})"
-    )
-    _check_links(cursor, snapshot, where)
-    cursor.unregister("file_index")
+    with snapshot.files.on(cursor, engine) as index:
+        chosen = f"{index} WHERE {where.exact}"
+        if snapshot.files.stored is not None:
+            chosen = _choose(cursor, snapshot, f"{index} WHERE {where.stored}")
+        cursor.execute(f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM {chosen})")
+        _check_links(cursor, snapshot, chosen)
     if snapshot.files.has_deletion_vectors:
         _load_vectors(cursor, snapshot, view.key)
     row = cursor.execute(
@@ -53,13 +60,30 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: str, engine:
     return Kept(row[0], row[1], row[3] if row[2] == row[0] else None)
 
 
-def _check_links(cursor: Connection, snapshot: Snapshot, where: str) -> None:
+def _choose(cursor: Connection, snapshot: Snapshot, source: str) -> str:
+    """Put the files that are chosen from a checkpoint into a table, and check them: only now."""
+    parts = [f"p{ordinal}" for ordinal in range(len(snapshot.files.layout.partitions))]
+    columns = ", ".join([*PLAIN, "position", *parts])
+    cursor.execute(f"CREATE OR REPLACE TEMP TABLE chosen AS SELECT {columns} FROM {source}")
+    files = cursor.sql("SELECT * FROM chosen").to_arrow_table()
+    check_files(files, where="the checkpoint")
+    check_once(files["file"], where="the checkpoint")
+    check_deleted(files)
+    return "chosen"
+
+
+def _check_links(cursor: Connection, snapshot: Snapshot, chosen: str) -> None:
     """Refuse files that a symbolic link leads out of the table; once a snapshot and choice."""
-    if not snapshot.storage.is_local or not snapshot.contained.isdisjoint((where, KEEP)):
+    every = chosen == f"held_index WHERE {KEEP}"
+    if not snapshot.storage.is_local or not snapshot.contained.isdisjoint((chosen, _ALL)):
         return
-    found = cursor.execute(f"SELECT file FROM file_index WHERE {where}").fetchall()
+    found = cursor.execute(f"SELECT file FROM {chosen}").fetchall()
     snapshot.storage.require_inside(name for (name,) in found)
-    snapshot.contained.add(where)
+    if chosen == "chosen":
+        return
+    if len(snapshot.contained) >= _REMEMBERED:
+        snapshot.contained.clear()
+    snapshot.contained.add(_ALL if every else chosen)
 
 
 def bind_nothing(cursor: Connection, ref: TableRef, view: TableView, empty: str) -> None:

@@ -6,12 +6,14 @@ import dataclasses
 
 from catalog.errors import LakehouseError
 from lakehouse.delta.actions import DeletionVector
+from lakehouse.delta.adds import vector_from_row
 from lakehouse.delta.conflict import Key
-from lakehouse.delta.files import FileIndex, Layout, vector_from_row
+from lakehouse.delta.files import FileIndex
+from lakehouse.delta.layout import Layout
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError
+from lakehouse.scan.may import DROP, KEEP
 from lakehouse.scan.predicate import Predicate
-from lakehouse.scan.prune import DROP, KEEP
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
 
@@ -64,16 +66,17 @@ def answers(files: FileIndex, asked: Question, engine: Engine) -> list[Answer]:
 
     Where DuckDB cannot evaluate the question, nothing is known of any file.
     """
-    if not len(files):
+    if files.is_empty:
         return []
-    typed = files.typed(engine)
-    with engine.work("choose the files of a predicate") as cursor:
-        cursor.register("file_index", typed)
+    with (
+        engine.work("choose the files of a predicate") as cursor,
+        files.on(cursor, engine) as index,
+    ):
         for may, every in ((asked.may, asked.all), (asked.may, DROP), (KEEP, DROP)):
             sql = (
                 "SELECT file, deletion_vector, "
                 "rows - coalesce(deletion_vector.cardinality, 0) AS live, "
-                f"coalesce(({every}), false) AS every FROM file_index WHERE {may} ORDER BY position"
+                f"coalesce(({every}), false) AS every FROM {index} WHERE {may} ORDER BY position"
             )
             try:
                 found = cursor.sql(sql).to_arrow_table()

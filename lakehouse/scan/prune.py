@@ -20,13 +20,12 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
-from lakehouse.delta.files import Layout, Leaf
+from lakehouse.delta.layout import Layout, Leaf
 from lakehouse.delta.schema import Decimal, Primitive
 from lakehouse.delta.types import to_duckdb
+from lakehouse.scan.may import EVERY, NONE, May, all_of, any_of, at_least, at_most
 
 _LONGEST = 200_000
-KEEP = "true"
-DROP = "false"
 _COLUMN = re.compile(r"c(\d+)_[0-9a-f]{20}")
 _PLAIN_NAME = re.compile(r"\w+")
 _FLIPPED: Mapping[type[exp.Expr], type[exp.Expr]] = {
@@ -49,11 +48,15 @@ _LITERAL = (exp.Literal, exp.Boolean, exp.Neg, exp.Cast, exp.DataType, exp.DataT
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Bounds:
-    """Hold SQL for the bounds of a column, and for "some row is not NULL"."""
+    """Hold SQL for the bounds of a column, and for "some row is not NULL".
+
+    ``leaf`` is the column where the bounds stand in the index as they are.
+    """
 
     low: str
     high: str
     some: str
+    leaf: Leaf | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,25 +69,22 @@ class Pruner:
     layout: Layout
     volatile: Callable[[], frozenset[str]] = frozenset
 
-    def may_match(self, filters: tuple[str, ...]) -> str:
-        """Return SQL over the index that is true for files which may hold a matching row.
-
-        The filters all hold for a matching row. The SQL is never NULL.
-        """
+    def may_match(self, filters: tuple[str, ...]) -> May:
+        """Return which files may hold a matching row; the filters all hold for such a row."""
         if any("\n" in name for name in self._awkward):
-            return KEEP  # filters cannot be told apart
-        terms = [term for text in filters if (term := self._filter(text)) != KEEP]
-        return " AND ".join(terms) if terms else KEEP
+            return EVERY  # filters cannot be told apart
+        return all_of([self._filter(text) for text in filters])
 
-    def _filter(self, text: str) -> str:
+    def _filter(self, text: str) -> May:
         if len(text) > _LONGEST or any(name in text for name in self._awkward):
-            return KEEP
+            return EVERY
         try:
             parsed = sqlglot.parse_one(text, dialect="duckdb")
+            may = self._may(parsed, want=True)
             exact = self._exact_text(text, parsed)
-            return self._may(parsed, want=True) if exact is None else exact
+            return may if exact is None else May(exact, may.needs)
         except (SqlglotError, RecursionError):
-            return KEEP
+            return EVERY
 
     @cached_property
     def _awkward(self) -> tuple[str, ...]:
@@ -126,18 +126,18 @@ class Pruner:
         columns = self.layout.partition_columns
         return columns.index(name) if name in columns else None
 
-    def _may(self, node: exp.Expr, *, want: bool) -> str:
-        """Return SQL: may ``node`` be true (or, unless ``want``, false) for a row of the file."""
+    def _may(self, node: exp.Expr, *, want: bool) -> May:
+        """Tell: may ``node`` be true (or, unless ``want``, false) for a row of the file."""
         node = node.unnest() if isinstance(node, exp.Paren) else node
         if isinstance(node, exp.And | exp.Or):
             parts = [self._may(part, want=want) for part in node.flatten()]
-            return _join(parts, all_of=isinstance(node, exp.And) == want)
+            return all_of(parts) if isinstance(node, exp.And) == want else any_of(parts)
         if isinstance(node, exp.Not):
             return self._may(node.this, want=not want)
         if isinstance(node, exp.Boolean):
-            return KEEP if bool(node.this) == want else DROP
+            return EVERY if bool(node.this) == want else NONE
         if isinstance(node, exp.Null):
-            return DROP
+            return NONE
         exact = self._exact_node(node, want=want)
         if exact is not None:
             return exact
@@ -150,10 +150,10 @@ class Pruner:
         if isinstance(node, exp.Between) and want:
             low = exp.GTE(this=node.this, expression=node.args["low"])
             high = exp.LTE(this=node.this, expression=node.args["high"])
-            return _join([self._compare(low), self._compare(high)], all_of=True)
-        return KEEP
+            return all_of([self._compare(low), self._compare(high)])
+        return EVERY
 
-    def _exact_node(self, node: exp.Expr, *, want: bool) -> str | None:
+    def _exact_node(self, node: exp.Expr, *, want: bool) -> May | None:
         columns = list(node.find_all(exp.Column))
         if not columns or not all(isinstance(part, _PLAIN) for part in node.walk()):
             return None
@@ -170,15 +170,18 @@ class Pruner:
             else:
                 column.replace(exp.column(f"p{ordinal}"))
         text = copy.sql(dialect="duckdb")
-        return f"coalesce({text if want else f'NOT ({text})'}, false)"
+        text = text if want else f"NOT ({text})"
+        names = {column.name for column in copy.find_all(exp.Column)}
+        needs = dict.fromkeys(names, f"({text})") if len(names) == 1 else {}
+        return May(f"coalesce({text}, false)", needs)
 
-    def _compare(self, node: exp.Expr) -> str:
+    def _compare(self, node: exp.Expr) -> May:
         left, right, kind = node.this, node.expression, type(node)
         if _constant(left) is not None:
             left, right, kind = right, left, _MIRRORED[kind]
         bounds, constant = self._bounds(left), _constant(right)
         if bounds is None or constant is None:
-            return KEEP
+            return EVERY
         low, high = bounds.low, bounds.high
         ranges: Mapping[type[exp.Expr], str] = {
             exp.EQ: f"{low} <= {constant} AND {high} >= {constant}",
@@ -188,24 +191,33 @@ class Pruner:
             exp.GT: f"{high} > {constant}",
             exp.GTE: f"{high} >= {constant}",
         }
-        return f"(coalesce({ranges[kind]}, true) AND {bounds.some})"
+        needs: dict[str, str] = {}
+        if bounds.leaf is not None and kind in (exp.EQ, exp.LT, exp.LTE):
+            needs |= at_most(bounds.leaf, constant)
+        if bounds.leaf is not None and kind in (exp.EQ, exp.GT, exp.GTE):
+            needs |= at_least(bounds.leaf, constant)
+        return May(f"(coalesce({ranges[kind]}, true) AND {bounds.some})", needs)
 
-    def _in(self, node: exp.In) -> str:
+    def _in(self, node: exp.In) -> May:
         bounds = self._bounds(node.this)
         constants = [_constant(item) for item in node.expressions]
         if bounds is None or not constants or None in constants:
-            return KEEP
+            return EVERY
         values = ", ".join(str(constant) for constant in constants)
         inside = f"len(list_filter([{values}], lambda x: x >= {bounds.low} AND x <= {bounds.high}))"
         known = f"{bounds.low} IS NULL OR {bounds.high} IS NULL"
-        return f"(({known} OR {inside} > 0) AND {bounds.some})"
+        needs: dict[str, str] = {}
+        if bounds.leaf is not None:
+            needs = at_most(bounds.leaf, f"greatest({values})")
+            needs |= at_least(bounds.leaf, f"least({values})")
+        return May(f"(({known} OR {inside} > 0) AND {bounds.some})", needs)
 
-    def _is_null(self, node: exp.Is, *, want: bool) -> str:
+    def _is_null(self, node: exp.Is, *, want: bool) -> May:
         leaf = self._leaf(node.this)
         if not isinstance(node.expression, exp.Null) or leaf is None:
-            return KEEP
+            return EVERY
         nulls = f"nulls{leaf.ordinal}"
-        return f"coalesce({nulls} > 0, true)" if want else f"coalesce({nulls} < rows, true)"
+        return May(f"coalesce({nulls} > 0, true)" if want else f"coalesce({nulls} < rows, true)")
 
     def _bounds(self, node: exp.Expr) -> _Bounds | None:
         node = node.unnest()
@@ -226,7 +238,7 @@ class Pruner:
         if leaf.is_float:
             # NaN is greater than all numbers, and bounds leave it out.
             high = f"(CASE WHEN nan{number} = 0 THEN {high} END)"
-        return _Bounds(f"min{number}", high, f"coalesce(nulls{number} < rows, true)")
+        return _Bounds(f"min{number}", high, f"coalesce(nulls{number} < rows, true)", leaf)
 
     def _leaf(self, node: exp.Expr) -> Leaf | None:
         node = node.unnest()
@@ -285,16 +297,6 @@ def _constant(node: exp.Expr) -> str | None:
 
 def _negated(node: exp.Expr) -> exp.Expr:
     return _FLIPPED[type(node)](this=node.this, expression=node.expression)
-
-
-def _join(parts: list[str], *, all_of: bool) -> str:
-    neutral, absorbing = (KEEP, DROP) if all_of else (DROP, KEEP)
-    if absorbing in parts:
-        return absorbing
-    terms = [part for part in parts if part != neutral]
-    if not terms:
-        return neutral
-    return f"({(' AND ' if all_of else ' OR ').join(terms)})"
 
 
 _WIDER = ("SMALLINT", "INT", "INTEGER", "BIGINT", "HUGEINT", "INT128", "DOUBLE")

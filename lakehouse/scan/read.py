@@ -13,9 +13,10 @@ from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.kept import bind
+from lakehouse.scan.may import EVERY, May, any_of
 from lakehouse.scan.plan import Reach, reaches
 from lakehouse.scan.predicate import no_predicate
-from lakehouse.scan.prune import KEEP, Pruner
+from lakehouse.scan.prune import Pruner
 from lakehouse.scan.report import Kept, TableRef, TableScan, report
 from lakehouse.scan.views import TableView, table_view
 
@@ -43,7 +44,11 @@ class Prepared:
     cursor: Connection
     sql: str
     params: Params
-    tables: tuple[TableScan, ...]
+    choices: tuple[tuple[TableRef, May, Sequence[Reach], Kept], ...]
+
+    def tables(self) -> tuple[TableScan, ...]:
+        """Return what is read of each table, for people: it counts all files."""
+        return tuple(report(*choice, self.engine) for choice in self.choices)
 
     def relation(self) -> Relation:
         """Return the result as a lazy DuckDB relation."""
@@ -96,7 +101,7 @@ class Scanner:
                 if at_once:
                     cursor.execute("ROLLBACK")
                     cursor.execute("BEGIN")
-                wheres = [KEEP] * len(refs)
+                wheres = [EVERY] * len(refs)
                 figures = self._bind_all(cursor, refs, views, wheres)
             cursor.execute(f"USE scan{generation}")
         except DuckError as error:
@@ -105,9 +110,8 @@ class Scanner:
         except BaseException:
             cursor.close()
             raise
-        totals = [ref.snapshot.files.rows(self._engine) for ref in refs]
-        tables = tuple(map(report, refs, wheres, scans, figures, totals))
-        return Prepared(self._engine, cursor, sql, params, tables)
+        choices = tuple(zip(refs, wheres, scans, figures, strict=True))
+        return Prepared(self._engine, cursor, sql, params, choices)
 
     def may_match(self, ref: TableRef, predicate: str) -> str:
         """Return SQL over the file index: true for files that may hold a matching row.
@@ -124,15 +128,14 @@ class Scanner:
             if str(type_) != "BOOLEAN":
                 raise no_predicate(predicate, str(type_))
             reached = self._reached(cursor, sql, None)
-        return self._where(ref, reached.get(f"t{view.key}", []))
+        return self._where(ref, reached.get(f"t{view.key}", [])).exact
 
-    def _where(self, ref: TableRef, scans: Sequence[Reach]) -> str:
+    def _where(self, ref: TableRef, scans: Sequence[Reach]) -> May:
         """Return the predicate of a table that is scanned several times: any scan may match."""
         if not scans:
-            return KEEP
+            return EVERY
         pruner = Pruner(ref.snapshot.files.layout, self._volatile)
-        parts = [pruner.may_match(scan.filters) for scan in scans]
-        return KEEP if KEEP in parts else " OR ".join(f"({part})" for part in dict.fromkeys(parts))
+        return any_of([pruner.may_match(scan.filters) for scan in scans])
 
     def _volatile(self) -> frozenset[str]:
         """Return the names of functions that differ from row to row; asked for when needed."""
@@ -190,7 +193,7 @@ class Scanner:
         cursor: Connection,
         refs: Sequence[TableRef],
         views: Sequence[TableView],
-        wheres: Sequence[str],
+        wheres: Sequence[May],
     ) -> list[Kept]:
         return [
             bind(cursor, ref, view, where, self._engine)

@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 
 from lakehouse.delta.snapshot import Snapshot
+from lakehouse.duck.engine import Engine
+from lakehouse.scan.may import EVERY, May
 from lakehouse.scan.plan import Reach
-from lakehouse.scan.prune import KEEP
 
 _INDEX_COLUMN = re.compile(r"'(?:[^']|'')*'|\b(?P<kind>min|max|nulls|nan|p)(?P<number>\d+)\b")
 
@@ -60,10 +61,10 @@ class Kept:
 
 def report(
     ref: TableRef,
-    where: str,
+    where: May,
     scans: Sequence[Reach],
     kept: Kept,
-    rows_total: int | None,
+    engine: Engine,
 ) -> TableScan:
     """Return the report of one table's scans."""
     files = ref.snapshot.files
@@ -76,9 +77,9 @@ def report(
         files_kept=kept.files,
         bytes_total=files.bytes,
         bytes_kept=kept.bytes,
-        rows_total=rows_total,
+        rows_total=files.rows(engine),
         rows_kept=kept.rows,
-        predicate=None if where == KEEP else _readable(where, ref),
+        predicate=None if where == EVERY else _readable(where.exact, ref),
         filters=tuple(dict.fromkeys(_named(f, ref) for scan in scans for f in scan.filters)),
         columns=tuple(fields[number].name for number in read) or tuple(f.name for f in fields),
     )

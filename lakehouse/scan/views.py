@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 
-from lakehouse.delta.files import Layout
+from lakehouse.delta.layout import Layout
 from lakehouse.delta.schema import Array, Field, Map, Struct, Type
 from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.engine import VERSION

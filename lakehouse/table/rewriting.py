@@ -38,12 +38,12 @@ def rewrite(
     """
     started = time.perf_counter()
     wanted = frozenset(paths)
-    old = [add for add in snapshot.files.adds() if add.key[0] in wanted]
+    old = snapshot.files.find(wanted).adds()
     written: list[NewFiles] = []
 
     def plan(current: Snapshot) -> Change | None:
         keys = frozenset(add.key for add in old)
-        if not old or not keys <= current.files.keys():
+        if not old or not keys <= current.files.find(wanted).keys():
             return None
         if not written:
             written.append(write_anew(current, keys, current.schema, engine, scanner))

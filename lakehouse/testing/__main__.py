@@ -1,4 +1,4 @@
-"""Run a proof and print its figures: ``python -m lakehouse.testing matrix``."""
+"""Run a proof and print its figures: ``python -m lakehouse.testing kills``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from lakehouse.testing import grid, nightly
+from lakehouse.testing import grid, nightly, proofs
 
 # Each takes the arguments after its name, prints, and returns the exit code.
 PROOFS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
     {
+        "kills": proofs.kills,
+        "lint": proofs.lint,
+        "lost-answers": proofs.lost_answers,
         "machine": nightly.main,
         "matrix": grid.main,
+        "stress": proofs.stress,
     }
 )
 

@@ -31,6 +31,7 @@ from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import register
 from lakehouse.lake.lake import Lake, connect
 from lakehouse.table.handle import Table
+from lakehouse.lint.log import lint
 from lakehouse.testing import changes, meaning, steps
 from lakehouse.testing.ambush import Ambush
 from lakehouse.testing.comparison import canonical_rows
@@ -152,6 +153,8 @@ class TableMachine(RuleBasedStateMachine):
                 newest = len(self._model.versions) - 1
                 for version in range(self._oldest, newest + 1):
                     self._same(self._model.versions[version], version)
+                found = [str(finding) for finding in lint(self._uri) if not finding.note]
+                assert found == [], found
                 for version in {newest, (self._oldest + newest) // 2}:
                     self._judge(version)
         finally:

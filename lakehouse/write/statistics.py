@@ -16,7 +16,7 @@ from decimal import Decimal as Number
 from typing import Any
 
 from catalog.errors import DataError
-from lakehouse.delta.files import Layout, Leaf
+from lakehouse.delta.layout import Layout, Leaf
 from lakehouse.delta.schema import Array, Decimal, Map, Primitive
 from lakehouse.duck.parquet import ColumnStatistics, WrittenFile
 

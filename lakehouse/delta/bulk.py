@@ -1,0 +1,110 @@
+"""Read commits of very many files with DuckDB: a million lines make no million objects.
+
+Lines that are add actions of the usual form become rows at once; all others are parsed as in any
+commit. Where DuckDB cannot read a line, the commit is read the slow way, which names it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from catalog.errors import LakehouseError
+from catalog.storage import Storage
+from lakehouse.delta import actions as act
+from lakehouse.delta.adds import RAW
+from lakehouse.delta.codec import LARGEST_COMMIT, from_lines
+from lakehouse.delta.entries import read_entries
+from lakehouse.delta.log import CommitFile
+from lakehouse.delta.soundness import check_commit, check_files, check_once
+from lakehouse.duck.engine import Engine
+from lakehouse.duck.sql import escaped, literal
+
+# From here on DuckDB is quicker than Python's json, in bytes.
+BULK_FROM = 1_000_000
+_SHAPE = {
+    "add": {
+        "path": "VARCHAR", "partitionValues": "MAP(VARCHAR, VARCHAR)", "size": "BIGINT",
+        "modificationTime": "BIGINT", "dataChange": "BOOLEAN", "stats": "VARCHAR",
+    },
+}  # fmt: skip
+_TYPES = (
+    "json_type(json, ['$.add.path', '$.add.partitionValues', '$.add.size', "
+    "'$.add.modificationTime']) = ['VARCHAR', 'OBJECT', 'UBIGINT', 'UBIGINT'] "
+    "AND coalesce(json_type(json, '$.add.stats') IN ('VARCHAR', 'NULL'), true) "
+    "AND coalesce(json_type(json, '$.add.dataChange') = 'BOOLEAN', true)"
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bulk:
+    """Hold a commit: its plain add actions as rows of RAW, and all other actions.
+
+    ``adds`` have no deletion vectors, and no two of them have one path.
+    """
+
+    adds: pa.Table
+    others: list[act.Action]
+
+
+def read_all(
+    storage: Storage, entries: Iterable[CommitFile], engine: Engine
+) -> Iterator[list[act.Action] | Bulk]:
+    """Yield each entry of the log: as its actions or, where it is very large, in bulk."""
+    for entry in entries:
+        many = None if entry.size < BULK_FROM else _try(storage, entry, engine)
+        if many is None:
+            yield from read_entries(storage, [entry])
+        else:
+            yield many
+
+
+def _try(storage: Storage, entry: CommitFile, engine: Engine) -> Bulk | None:
+    if entry.size > LARGEST_COMMIT:
+        return None
+    storage.require_inside([entry.path])
+    try:
+        return _read(storage, entry, engine)
+    except LakehouseError:
+        return None
+
+
+def _read(storage: Storage, entry: CommitFile, engine: Engine) -> Bulk | None:
+    fields = ", ".join(literal(name) for name in _SHAPE["add"])
+    keys = "json_keys(json, '$.add')"
+    plain = (
+        f"coalesce(len(json_keys(json)) = 1 AND list_has_all([{fields}], {keys}) "
+        f"AND list_unique({keys}) = len({keys}) AND {_TYPES}, false)"
+    )
+    url = literal(escaped(storage.url(entry.path)))
+    with engine.work("read a commit", reading=True) as cursor:
+        # Text that does not fit its type is NULL, and NULL is no path, size or time.
+        table = cursor.sql(
+            "SELECT x.add.path AS path, url_decode(x.add.path) AS file, "
+            "x.add.partitionValues AS partition_values, x.add.size AS size, "
+            "x.add.modificationTime AS modification_time, x.add.stats AS stats, "
+            "NULL AS deletion_vector, NULL AS extra, other FROM (SELECT "
+            f"CASE WHEN {plain} THEN from_json(json, {literal(json.dumps(_SHAPE))}) END AS x, "
+            f"CASE WHEN NOT {plain} THEN json::VARCHAR END AS other "
+            f"FROM read_ndjson_objects({url}))"
+        ).to_arrow_table()
+    adds = table.filter(pc.is_null(table["other"])).drop(["other"]).cast(RAW)
+    rest = "\n".join(table["other"].drop_null().to_pylist())
+    others = from_lines(rest.encode(), where=entry.path) if rest else []
+    if entry.first is not None:
+        # What it may hold of provenance need not be of its newest commit.
+        others = [action for action in others if not isinstance(action, act.CommitInfo)]
+    check_commit(others, where=entry.path)
+    check_files(adds, where=entry.path)
+    if adds["partition_values"].null_count:
+        return None
+    # What a commit may say twice about one file is for the slow way to judge.
+    named = [a.key[0] for a in others if isinstance(a, act.AddFile | act.RemoveFile)]
+    check_once(adds["file"], where=entry.path)
+    if pc.any(pc.is_in(adds["file"], value_set=pa.array(named, pa.string()))).as_py():
+        return None
+    return Bulk(adds, others)
