@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TypeVar
 
 from catalog.backend import Backend
-from catalog.location import join
 from lakehouse.delta.log import LOG
+from lakehouse.testing.watched import Watched
+
+T = TypeVar("T")
 
 
 class Ambush:
@@ -28,7 +30,7 @@ class Ambush:
 
     def around(self, backend: Backend) -> Backend:
         """Return a backend in which the ambush lies (for `Storage.wrapped`)."""
-        return cast(Backend, _Watched(backend, self, ""))
+        return Watched(backend, self._meet)
 
     def spring(self) -> None:
         """Call the function, unless it was called."""
@@ -36,31 +38,7 @@ class Ambush:
         if attack is not None:
             attack()
 
-    def meet(self, path: str) -> None:
-        """Call the function if a file of a log is about to be written."""
-        if LOG in path.split("/"):
+    def _meet(self, call: str, path: str, make: Callable[[], T]) -> T:
+        if call in ("put", "put_if_absent") and LOG in path.split("/"):
             self.spring()
-
-
-class _Watched:
-    """Look at writes, and pass every call on; ``below`` is the folder below the wrapped storage."""
-
-    def __init__(self, inner: Backend, ambush: Ambush, below: str) -> None:
-        self._inner = inner
-        self._ambush = ambush
-        self._below = below
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def put(self, path: str, data: bytes) -> None:
-        self._ambush.meet(join(self._below, path))
-        self._inner.put(path, data)
-
-    def put_if_absent(self, path: str, data: bytes) -> bool:
-        self._ambush.meet(join(self._below, path))
-        return self._inner.put_if_absent(path, data)
-
-    def child(self, relative: str) -> Backend:
-        below = join(self._below, relative)
-        return cast(Backend, _Watched(self._inner.child(relative), self._ambush, below))
+        return make()

@@ -12,7 +12,7 @@ from lakehouse.delta.types import schema_from_arrow, to_duckdb
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import register
 from lakehouse.table.handle import Table
-from lakehouse.testing import model
+from lakehouse.testing import meaning
 from lakehouse.testing.model import Model, Refused, State
 from lakehouse.testing.predicates import predicates
 from lakehouse.testing.steps import MOST_COLUMNS, Step, new_columns, writes
@@ -28,14 +28,17 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-def any_step(table: Model, engine: Engine) -> st.SearchStrategy[Step]:
+def any_step(table: Model, engine: Engine, *, oldest: int = 0) -> st.SearchStrategy[Step]:
     """Draw any operation on a table; ``engine`` evaluates predicates on the model's rows."""
-    return st.one_of(writes(table), changes(table, engine), alterations(table.latest))
+    return st.one_of(
+        writes(table), changes(table, engine, oldest=oldest), alterations(table.latest)
+    )
 
 
-def changes(table: Model, engine: Engine) -> st.SearchStrategy[Step]:
-    """Draw deletes, restores and rewrites."""
-    return st.one_of(deletes(table.latest, engine), restores(len(table.versions)), rewrites())
+def changes(table: Model, engine: Engine, *, oldest: int = 0) -> st.SearchStrategy[Step]:
+    """Draw deletes, restores of ``oldest`` and later versions, and rewrites."""
+    kept = range(oldest, len(table.versions))
+    return st.one_of(deletes(table.latest, engine), restores(kept), rewrites())
 
 
 @st.composite
@@ -43,20 +46,21 @@ def deletes(draw: st.DrawFn, state: State, engine: Engine) -> Step:
     """Draw deletes by a predicate over the columns that the table has now."""
     where = draw(predicates(as_arrow(state)))
 
-    def meaning(table: Model) -> State:
-        return deleted(table.latest, where, engine)
-
-    return Step("delete", lambda table: table.delete(where), meaning)
+    return Step(
+        "delete",
+        lambda table: table.delete(where),
+        lambda table: deleted(table.latest, where, engine),
+    )
 
 
 @st.composite
-def restores(draw: st.DrawFn, versions: int) -> Step:
-    """Draw the restoring of one of so many versions."""
-    version = versions - 1 - draw(st.integers(0, versions - 1))
+def restores(draw: st.DrawFn, versions: range) -> Step:
+    """Draw the restoring of one of some versions."""
+    version = draw(st.sampled_from(versions))
     return Step(
         "restore",
         lambda table: table.restore(version=version),
-        lambda table: model.restore(table, version),
+        lambda table: meaning.restore(table, version),
     )
 
 
@@ -91,26 +95,26 @@ def alterations(draw: st.DrawFn, state: State) -> Step:
             return Step(
                 "rename column",
                 lambda table: table.alter().rename_column(name, new),
-                lambda table: model.rename_column(table.latest, name, new),
+                lambda table: meaning.rename_column(table.latest, name, new),
             )
         case "nullable" if field.nullable:
             return Step(
                 "set not null",
                 lambda table: table.alter().set_not_null(name),
-                lambda table: model.set_not_null(table.latest, name),
+                lambda table: meaning.set_not_null(table.latest, name),
             )
         case "nullable":
             return Step(
                 "drop not null",
                 lambda table: table.alter().drop_not_null(name),
-                lambda table: model.drop_not_null(table.latest, name),
+                lambda table: meaning.drop_not_null(table.latest, name),
             )
         case "property":
             key, value = draw(st.sampled_from(_SETTINGS))
             return Step(
                 "set property",
                 lambda table: table.alter().set_properties({key: value}),
-                lambda table: model.set_property(table.latest, key, value),
+                lambda table: meaning.set_property(table.latest, key, value),
             )
         case "add":
             column = draw(new_columns(state))
@@ -118,13 +122,13 @@ def alterations(draw: st.DrawFn, state: State) -> Step:
             return Step(
                 "add column",
                 lambda table: table.alter().add_column(column.name, text),
-                lambda table: model.add_column(table.latest, column),
+                lambda table: meaning.add_column(table.latest, column),
             )
         case "drop":
             return Step(
                 "drop column",
                 lambda table: table.alter().drop_column(name),
-                lambda table: model.drop_column(table.latest, name),
+                lambda table: meaning.drop_column(table.latest, name),
             )
         case _:
             wider = _WIDER[field.type]
@@ -133,7 +137,7 @@ def alterations(draw: st.DrawFn, state: State) -> Step:
                 lambda table: table.alter().change_type(
                     name, to_duckdb(schema_from_arrow(pa.schema([(name, wider)])).fields[0].type)
                 ),
-                lambda table: model.widen(table.latest, name, wider),
+                lambda table: meaning.widen(table.latest, name, wider),
             )
 
 

@@ -1,5 +1,4 @@
-"""A state machine: any sequence of operations, and at every version we, delta-rs and Polars read
-what the model in plain Python holds.
+"""A state machine over tables: at every version we, delta-rs and Polars read what the model holds.
 
 Several handles take turns, some of which race with stale knowledge; delta-rs appends as well.
 """
@@ -7,7 +6,9 @@ Several handles take turns, some of which race with stale knowledge; delta-rs ap
 from __future__ import annotations
 
 import collections
+import os
 import tempfile
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,11 +26,13 @@ from hypothesis.stateful import (
 
 from catalog.errors import ConflictError, InputError, UnsupportedError
 from catalog.storage import open_storage
+from lakehouse.delta.log import LOG
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import register
 from lakehouse.lake.lake import Lake, connect
 from lakehouse.table.handle import Table
-from lakehouse.testing import changes, model, steps
+from lakehouse.lint.log import lint
+from lakehouse.testing import changes, meaning, steps
 from lakehouse.testing.ambush import Ambush
 from lakehouse.testing.comparison import canonical_rows
 from lakehouse.testing.judges import verdicts
@@ -57,6 +60,7 @@ class TableMachine(RuleBasedStateMachine):
         self._check = Engine({"threads": 1})
         self._opener = Opener.of(self._check)
         self._steps = 0
+        self._oldest = 0
 
     @initialize(state=steps.new_tables())
     def create(self, state: State) -> None:
@@ -74,7 +78,7 @@ class TableMachine(RuleBasedStateMachine):
     @rule(data=st.data(), handle=st.integers(0, 1))
     def change(self, data: st.DataObject, handle: int) -> None:
         """Delete, restore or rewrite."""
-        self._do(data.draw(changes.changes(self._model, self._check)), handle)
+        self._do(data.draw(changes.changes(self._model, self._check, oldest=self._oldest)), handle)
 
     @rule(data=st.data(), handle=st.integers(0, 1))
     def alter(self, data: st.DataObject, handle: int) -> None:
@@ -84,24 +88,28 @@ class TableMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def race(self, data: st.DataObject) -> None:
         """Let one handle commit just before another, which has planned already, does."""
-        first = data.draw(changes.any_step(self._model, self._check), label="first")
-        second = data.draw(changes.any_step(self._model, self._check), label="second")
+        steps_ = changes.any_step(self._model, self._check, oldest=self._oldest)
+        first = data.draw(steps_, label="first")
+        second = data.draw(steps_, label="second")
         self._race(first, second)
 
-    @rule(handle=st.integers(0, 1), reopen=st.booleans())
-    def settle(self, handle: int, *, reopen: bool) -> None:
-        """Write a checkpoint, or close a lake and open it again: nothing is remembered."""
-        if not reopen:
-            self._table(handle).checkpoint()
-        else:
-            self._lakes[handle].close()
-            self._lakes[handle] = self._connected()
-        self._count("reopen" if reopen else "checkpoint")
+    @rule(handle=st.integers(0, 1), kind=st.sampled_from(("checkpoint", "reopen", "log expiry")))
+    def settle(self, handle: int, kind: str) -> None:
+        """Write a checkpoint, open a lake again, or let the log expire."""
+        match kind:
+            case "checkpoint":
+                self._table(handle).checkpoint()
+            case "reopen":
+                self._lakes[handle].close()
+                self._lakes[handle] = self._connected()
+            case _:
+                kind = self._expire(self._table(handle))
+        self._count(kind)
 
     @rule(data=st.data(), handle=st.integers(0, 1))
     def query(self, data: st.DataObject, handle: int) -> None:
         """Read rows by a predicate, now and of the past, as a table's reader and by SQL."""
-        version = data.draw(st.integers(0, len(self._model.versions) - 1))
+        version = data.draw(st.integers(self._oldest, len(self._model.versions) - 1))
         state = self._model.versions[version]
         self._same(state, version)
         table = changes.as_arrow(state)
@@ -124,7 +132,7 @@ class TableMachine(RuleBasedStateMachine):
         """Let delta-rs append."""
         given = data.draw(rows(self._model.latest.schema, min_rows=1, max_rows=4))
         deltalake.write_deltalake(self._uri, given, mode="append")
-        self._model = self._model.then(model.append(self._model.latest, given))
+        self._model = self._model.then(meaning.append(self._model.latest, given))
         self._count("append by delta-rs")
 
     @invariant()
@@ -143,9 +151,11 @@ class TableMachine(RuleBasedStateMachine):
         try:
             if hasattr(self, "_model"):
                 newest = len(self._model.versions) - 1
-                for version, state in enumerate(self._model.versions):
-                    self._same(state, version)
-                for version in {newest, newest // 2}:
+                for version in range(self._oldest, newest + 1):
+                    self._same(self._model.versions[version], version)
+                found = [str(finding) for finding in lint(self._uri) if not finding.note]
+                assert found == [], found
+                for version in {newest, (self._oldest + newest) // 2}:
                     self._judge(version)
         finally:
             for lake in self._lakes:
@@ -181,6 +191,17 @@ class TableMachine(RuleBasedStateMachine):
             assert wrong is None, f"nothing was committed: {wrong}"
         else:
             self._model = self._model.then(after)
+
+    def _expire(self, table: Table) -> str:
+        """Let log entries expire, as if two months had passed since the last commit."""
+        past = time.time() - 60 * 24 * 3600
+        for number, file in enumerate(sorted((Path(self._uri) / LOG).iterdir())):
+            os.utime(file, (past + number, past + number))
+        table.checkpoint()
+        report = table.expire_log()
+        note(f"log expiry: {report}")
+        self._oldest = max(self._oldest, report.oldest_version or 0)
+        return "log expiry" if report.files else "log expiry, nothing"
 
     def _race(self, first: Step, second: Step) -> None:
         before = self._model

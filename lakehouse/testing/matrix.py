@@ -22,6 +22,7 @@ from lakehouse.delta.actions import CommitInfo
 from lakehouse.delta.entries import read_commit
 from lakehouse.delta.log import read_listing
 from lakehouse.duck.engine import Engine
+from lakehouse.lint.log import lint
 from lakehouse.testing import peer
 from lakehouse.testing.ambush import Ambush
 from lakehouse.testing.model import Model, Refused, State, difference
@@ -162,6 +163,7 @@ class _Trial:
             self._do("second", lambda: peer.PEER[self._pair.second](handle, self._works[1]))
         outcome = self._outcome(before)
         problem, needless = self._judge(outcome)
+        problem = problem or self._lint()
         error = self._errors.get("second") or self._errors.get("first")
         text = None if error is None else f"{type(error).__name__}: {error}".partition("\n")[0]
         return Cell(self._pair, outcome, problem, needless, text)
@@ -228,6 +230,13 @@ class _Trial:
         if None in wrongs:
             return None, False
         return f"equals no serial order: {wrongs[0]}; the other way round: {wrongs[1]}", False
+
+    def _lint(self) -> str | None:
+        """Return what the linter says to a log that only we wrote."""
+        if "delta-rs" in (self._pair.first_by, self._pair.second_by):
+            return None
+        found = [str(finding) for finding in lint(self._storage) if not finding.note]
+        return f"the linter says: {'; '.join(found)}" if found else None
 
     def _judge_second_alone(self) -> str | None:
         state = self._model.latest

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from lakehouse.table.handle import Table
-from lakehouse.testing import model
+from lakehouse.testing import meaning
 from lakehouse.testing.model import Model, Predicate, State
 
 SCHEMA = pa.schema([("id", pa.int64()), ("n", pa.int32()), ("part", pa.string())])
@@ -75,42 +75,46 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "append",
         lambda table, work: table.append(work.rows),
-        lambda table, work: model.append(table.latest, work.rows),
+        lambda table, work: meaning.append(table.latest, work.rows),
         always_fits=True,
     ),
     Operation(
         "append once",
         lambda table, work: table.append(work.rows, idempotency_key=(work.name, 1)),
-        lambda table, work: model.append(table.latest, work.rows, key=(work.name, 1)),
+        lambda table, work: meaning.append(table.latest, work.rows, key=(work.name, 1)),
         always_fits=True,
     ),
     Operation(
         "append wider",
         lambda table, work: table.append(work.wider_rows, schema_mode="add"),
-        lambda table, work: model.append(table.latest, work.wider_rows, schema_mode="add"),
+        lambda table, work: meaning.append(table.latest, work.wider_rows, schema_mode="add"),
     ),
     Operation(
         "overwrite",
         lambda table, work: table.overwrite(work.rows),
-        lambda table, work: model.overwrite(table.latest, work.rows),
+        lambda table, work: meaning.overwrite(table.latest, work.rows),
     ),
     Operation(
         "overwrite schema",
         lambda table, work: table.overwrite(work.wider_rows, schema_mode="overwrite"),
-        lambda table, work: model.overwrite(table.latest, work.wider_rows, schema_mode="overwrite"),
+        lambda table, work: meaning.overwrite(
+            table.latest, work.wider_rows, schema_mode="overwrite"
+        ),
     ),
     Operation(
         "overwrite part",
         lambda table, work: table.overwrite(work.rows, where=work.where.sql),
-        lambda table, work: model.overwrite(table.latest, work.rows, where=work.where),
+        lambda table, work: meaning.overwrite(table.latest, work.rows, where=work.where),
     ),
     Operation(
         "delete",
         lambda table, work: table.delete(work.where.sql),
-        lambda table, work: model.delete(table.latest, work.where),
+        lambda table, work: meaning.delete(table.latest, work.where),
     ),
-    Operation("update", None, lambda table, work: model.update(table.latest, {"n": 7}, work.where)),
-    Operation("merge", None, lambda table, work: model.merge(table.latest, work.rows, on="id")),
+    Operation(
+        "update", None, lambda table, work: meaning.update(table.latest, {"n": 7}, work.where)
+    ),
+    Operation("merge", None, lambda table, work: meaning.merge(table.latest, work.rows, on="id")),
     Operation(
         "rewrite",
         lambda table, work: table.rewrite(_files(table, work)),
@@ -119,42 +123,42 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "restore",
         lambda table, work: table.restore(version=work.version),
-        lambda table, work: model.restore(table, work.version),
+        lambda table, work: meaning.restore(table, work.version),
     ),
     Operation(
         "add column",
         lambda table, work: table.alter().add_column(work.name, "VARCHAR"),
-        lambda table, work: model.add_column(table.latest, pa.field(work.name, pa.string())),
+        lambda table, work: meaning.add_column(table.latest, pa.field(work.name, pa.string())),
     ),
     Operation(
         "widen column",
         lambda table, work: table.alter().change_type("n", "BIGINT"),
-        lambda table, work: model.widen(table.latest, "n", pa.int64()),
+        lambda table, work: meaning.widen(table.latest, "n", pa.int64()),
     ),
     Operation(
         "rename column",
         lambda table, work: table.alter().rename_column("n", work.name),
-        lambda table, work: model.rename_column(table.latest, "n", work.name),
+        lambda table, work: meaning.rename_column(table.latest, "n", work.name),
     ),
     Operation(
         "drop column",
         lambda table, work: table.alter().drop_column("n"),
-        lambda table, work: model.drop_column(table.latest, "n"),
+        lambda table, work: meaning.drop_column(table.latest, "n"),
     ),
     Operation(
         "set not null",
         lambda table, work: table.alter().set_not_null("part"),
-        lambda table, work: model.set_not_null(table.latest, "part"),
+        lambda table, work: meaning.set_not_null(table.latest, "part"),
     ),
     Operation(
         "add constraint",
         lambda table, work: table.alter().add_constraint(work.name, work.positive.sql),
-        lambda table, work: model.add_constraint(table.latest, work.name, work.positive),
+        lambda table, work: meaning.add_constraint(table.latest, work.name, work.positive),
     ),
     Operation(
         "set property",
         lambda table, work: table.alter().set_properties({work.name: "yes"}),
-        lambda table, work: model.set_property(table.latest, work.name, "yes"),
+        lambda table, work: meaning.set_property(table.latest, work.name, "yes"),
     ),
     Operation(
         "checkpoint", lambda table, work: table.checkpoint(), lambda table, work: table.latest

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lakehouse.duck.engine import VERSION
 from lakehouse.table.handle import Table
-from lakehouse.testing import model
+from lakehouse.testing import meaning
 from lakehouse.testing.model import Model, State
 from lakehouse.testing.rows import rows
 from lakehouse.testing.schemas import column_names, data_types, partition_types, schemas
@@ -65,7 +65,7 @@ def appends(draw: st.DrawFn, state: State) -> Step:
     return Step(
         "append" if keyed is None else "append once",
         lambda table: table.append(given, idempotency_key=keyed),
-        lambda table: model.append(table.latest, given, key=keyed),
+        lambda table: meaning.append(table.latest, given, key=keyed),
     )
 
 
@@ -76,7 +76,7 @@ def overwrites(draw: st.DrawFn, state: State) -> Step:
     return Step(
         "overwrite",
         lambda table: table.overwrite(given),
-        lambda table: model.overwrite(table.latest, given),
+        lambda table: meaning.overwrite(table.latest, given),
     )
 
 
@@ -90,12 +90,12 @@ def wider_writes(draw: st.DrawFn, state: State) -> Step:
         return Step(
             "append wider",
             lambda table: table.append(given, schema_mode="add"),
-            lambda table: model.append(table.latest, given, schema_mode="add"),
+            lambda table: meaning.append(table.latest, given, schema_mode="add"),
         )
     return Step(
         "overwrite wider",
         lambda table: table.overwrite(given, schema_mode="add"),
-        lambda table: model.overwrite(table.latest, given, schema_mode="add"),
+        lambda table: meaning.overwrite(table.latest, given, schema_mode="add"),
     )
 
 
@@ -111,7 +111,7 @@ def overwrites_of_the_schema(draw: st.DrawFn, state: State) -> Step:
     return Step(
         "overwrite schema",
         lambda table: table.overwrite(given, schema_mode="overwrite"),
-        lambda table: model.overwrite(table.latest, given, schema_mode="overwrite"),
+        lambda table: meaning.overwrite(table.latest, given, schema_mode="overwrite"),
     )
 
 

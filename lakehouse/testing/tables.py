@@ -23,8 +23,8 @@ from lakehouse.scan.read import Scanner
 from lakehouse.table.background import Background
 from lakehouse.table.create import create
 from lakehouse.table.handle import Table
-from lakehouse.testing import model
-from lakehouse.testing.model import Model, State
+from lakehouse.testing import meaning
+from lakehouse.testing.model import Model, Predicate, State
 from lakehouse.testing.operations import SCHEMA
 
 # Parts and ids of the rows that each commit appends: every file holds one part.
@@ -75,7 +75,7 @@ def plain(folder: Path, opener: Opener, *, partition_by: tuple[str, ...] = ()) -
         rows = [{"id": i, "part": part, "n": i * 10} for i in ids]
         given = pa.Table.from_pylist(rows, schema=SCHEMA)
         table.append(given)
-        made = made.then(model.append(made.latest, given))
+        made = made.then(meaning.append(made.latest, given))
     return Prepared(folder, made)
 
 
@@ -99,8 +99,8 @@ def with_deletion_vectors(folder: Path, opener: Opener) -> Prepared:
         removed = add.removed(deletion_timestamp=add.modification_time)
         changes += [removed, dataclasses.replace(add, deletion_vector=vector_of((0,)))]
     snapshot.storage.put_if_absent(commit_path(snapshot.version + 1), to_lines(tuple(changes)))
-    gone = model.Predicate("id IN (1, 3)", lambda row: row["id"] in (1, 3))
-    return Prepared(folder, made.model.then(model.delete(made.model.latest, gone)))
+    gone = Predicate("id IN (1, 3)", lambda row: row["id"] in (1, 3))
+    return Prepared(folder, made.model.then(meaning.delete(made.model.latest, gone)))
 
 
 KINDS: Mapping[str, Callable[[Path, Opener], Prepared]] = MappingProxyType(
