@@ -23,7 +23,9 @@ def test_a_state_equals_itself_in_any_order_of_rows_and_as_often():
 def test_a_state_differs_by_columns_properties_and_transactions():
     assert "columns" in str(difference(EMPTY, model.add_column(EMPTY, pa.field("x", pa.int8()))))
     assert "properties" in str(difference(EMPTY, model.set_property(EMPTY, "team", "red")))
-    assert "transactions" in str(difference(EMPTY, State(SCHEMA, (), ("part",), transactions={"a": 1})))
+    assert "transactions" in str(
+        difference(EMPTY, State(SCHEMA, (), ("part",), transactions={"a": 1}))
+    )
     assert difference(EMPTY, model.set_property(EMPTY, "delta.x", "1")) is None
 
 
