@@ -30,8 +30,8 @@ from lakehouse.delta.log import LOG
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import register
 from lakehouse.lake.lake import Lake, connect
-from lakehouse.table.handle import Table
 from lakehouse.lint.log import lint
+from lakehouse.table.handle import Table
 from lakehouse.testing import changes, meaning, steps
 from lakehouse.testing.ambush import Ambush
 from lakehouse.testing.comparison import canonical_rows
