@@ -65,7 +65,7 @@ test-spark: $(SPARK)/.project ## let Spark judge our tables, read its own with u
 PROVE := $(BIN)/python -m lakehouse.testing
 
 .PHONY: prove
-prove: stress kills lost-answers ## prove it: all of the proofs, with their figures
+prove: stress kills lost-answers matrix machine ## prove it: all of the proofs, with their figures
 
 .PHONY: stress
 stress: setup ## 6 processes on one table for a minute, then the same on a store that fails (ARGS=--seed=7)
@@ -79,6 +79,14 @@ kills: setup ## kill -9 a writer 200 times, and look each time
 .PHONY: lost-answers
 lost-answers: setup ## lose the answer to every third commit
 	$(PROVE) lost-answers $(ARGS)
+
+.PHONY: matrix
+matrix: setup ## every pair of operations, one of them on a stale handle; delta-rs as the other party too
+	$(PROVE) matrix $(ARGS)
+
+.PHONY: machine
+machine: setup ## any sequence of operations against a model, read by three readers
+	$(PROVE) machine $(ARGS)
 
 .PHONY: bench
 bench: setup ## measure against delta-rs and raw DuckDB

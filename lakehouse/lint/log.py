@@ -28,18 +28,20 @@ def lint(table: Storage | str | os.PathLike[str]) -> list[Finding]:
     """Return what is wrong with a table's log, oldest version first; empty for a sound one.
 
     Reads every commit and checkpoint, and asks for the size of every live file. Nothing is
-    changed. Raises StorageError where the storage cannot be reached.
+    changed, and others may write meanwhile. Raises StorageError where the storage cannot be reached.
 
     >>> lint("memory://")[0].message
     'there is no log here'
     """
     storage = table if isinstance(table, Storage) else open_storage(table)
+    # Before the listing: a checkpoint is there before anything names it.
+    hint = storage.read_or_none(LAST_CHECKPOINT)
     listing = read_listing(storage)
     if listing.latest is None:
         return [Finding("versions", "there is no log here")]
     state, found = State(), list[Finding]()
     found += _follow(storage, listing, state)
-    found += _hint(storage, listing)
+    found += _hint(storage, listing, hint)
     if state.complete:
         found += _files(storage, state)
     return found
@@ -117,13 +119,15 @@ def _checkpoint(storage: Storage, checkpoint: Checkpoint, state: State) -> Itera
         state.complete = True
 
 
-def _hint(storage: Storage, listing: Listing) -> Iterator[Finding]:
-    body = storage.read_or_none(LAST_CHECKPOINT)
-    if body is not None:
-        version = hint_of(body)
-        if version not in {checkpoint.version for checkpoint in listing.checkpoints}:
-            message = f"{LAST_CHECKPOINT} names version {version}, which has no whole checkpoint"
-            yield Finding("hint", message, version)
+def _hint(storage: Storage, listing: Listing, body: bytes | None) -> Iterator[Finding]:
+    if body is None:
+        return
+    version = hint_of(body)
+    missing = version not in {checkpoint.version for checkpoint in listing.checkpoints}
+    # Unless somebody has named another one by now, and deleted this.
+    if missing and storage.read_or_none(LAST_CHECKPOINT) == body:
+        message = f"{LAST_CHECKPOINT} names version {version}, which has no whole checkpoint"
+        yield Finding("hint", message, version)
 
 
 def _files(storage: Storage, state: State) -> Iterator[Finding]:

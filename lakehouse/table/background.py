@@ -43,7 +43,7 @@ class Background:
         with self._lock:
             # A newer state replaces one that still waits: only the newest checkpoint is read.
             self._waiting[snapshot.storage.uri] = (name, snapshot)
-            if self._worker is None:
+            if self._worker is None or not self._worker.is_alive():
                 self._worker = threading.Thread(target=self._run, name="lakehouse-background")
                 try:
                     self._worker.start()
@@ -53,8 +53,13 @@ class Background:
 
     def settle(self) -> None:
         """Wait until nothing is left to do."""
-        while (worker := self._worker) is not None:
+        while (worker := self._working()) is not None:
             worker.join()
+
+    def _working(self) -> threading.Thread | None:
+        with self._lock:
+            # One that does not live was left behind by a fork.
+            return self._worker if self._worker and self._worker.is_alive() else None
 
     def _run(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import random
 import time
 from collections import Counter
@@ -70,6 +71,7 @@ class Work:
     deleted: list[Deleted] = dataclasses.field(default_factory=list)
     rewritten: int = 0
     outrun: int = 0
+    gave_up: int = 0
     commits: int = 0
     attempts: int = 0
     tries: int = 0
@@ -100,13 +102,25 @@ class Job:
             yield number
             number += 1
 
-    def call(self, verb: Callable[[], WriteReport]) -> WriteReport | None:
-        """Call until it returns where faults are injected, else once; None where it failed."""
+    def call(
+        self, verb: Callable[[], WriteReport], *, may_give_up: bool = False
+    ) -> WriteReport | None:
+        """Call until it returns where faults are injected, else once; None where it failed.
+
+        Who reads before it writes may lose against others so often that it gives up, having
+        changed nothing; a blind append may not.
+        """
         for _ in range(_TRIES if self.persistent else 1):
             try:
                 report = verb()
-            except (OutcomeUnknownError, StorageError, ConflictError) as error:
+            except ConflictError as error:
                 problem: LakehouseError = error
+                if not may_give_up:
+                    break
+                self.work.gave_up += 1
+                return None
+            except (OutcomeUnknownError, StorageError) as error:
+                problem = error
                 self.work.tries += 1
             except LakehouseError as error:
                 problem = error
@@ -136,6 +150,8 @@ def run(
             lake = stack.enter_context(
                 _insist(lambda: connect_faulty(place, injector, create=False))
             )
+            # That checkpoints fail now and then is what was asked for.
+            logging.getLogger("lakehouse").addHandler(logging.NullHandler())
             stack.callback(lambda: work.faults.update(item.fault for item in injector.log))
         table = _insist(lambda: lake.table(TABLE))
         role(Job(table, writer, draw, bounds, faults is not None, work))
@@ -170,7 +186,7 @@ def rewrite(job: Job) -> None:
             if len(paths) < _FILES[0]:
                 continue
             chosen = job.draw.sample(paths, min(len(paths), job.draw.randint(*_FILES)))
-            report = job.call(lambda: job.table.rewrite(chosen))  # noqa: B023
+            report = job.call(lambda: job.table.rewrite(chosen), may_give_up=True)  # noqa: B023
             if report is not None:
                 job.work.rewritten += report.files_removed > 0
                 job.work.outrun += report.files_removed == 0
@@ -182,6 +198,6 @@ def delete(job: Job) -> None:
         writer, residue = job.draw.randrange(4), job.draw.randrange(_RESIDUES)
         where = f"writer = {writer} AND n % {_RESIDUES} = {residue}"
         key = (f"deleter-{job.writer}", number)
-        report = job.call(lambda: job.table.delete(where, idempotency_key=key))  # noqa: B023
+        report = job.call(lambda: job.table.delete(where, idempotency_key=key), may_give_up=True)  # noqa: B023
         if report is not None:
             job.work.deleted.append(Deleted(report.version, writer, residue))

@@ -89,10 +89,13 @@ class Faults:
 
     @classmethod
     def bad_day(cls, *, seed: int = 0) -> Faults:
-        """Return a bit of everything that honest storage may do."""
+        """Return a bit of everything that honest storage may do.
+
+        Reads fail seldom: what arrives here has been through the client library's own retries.
+        """
         return cls(
-            seed, dropped=0.02, error_after=0.02, repeated=0.02, error_before=0.02, torn=0.02,
-            unavailable=0.005, refused=0.01, read_error=0.02, pages=7, latency=0.002,
+            seed, dropped=0.02, error_after=0.02, repeated=0.02, error_before=0.02, torn=0.002,
+            unavailable=0.001, refused=0.01, read_error=0.002, pages=7, latency=0.002,
         )  # fmt: skip
 
 

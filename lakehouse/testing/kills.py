@@ -29,8 +29,8 @@ from lakehouse.testing.victim import TABLE, Aim, Side, write
 
 _SIDES: tuple[Side, ...] = ("before", "within", "after")
 _PER_TABLE = 20
-_BY_CALL = 0.6
 _CALLS = 80
+_PUTS = 8
 _STEPS = 5
 _LONGEST = 0.04
 _PATIENCE = 120.0
@@ -122,8 +122,11 @@ def _one_table(place: Path, count: int, seed: str, report: KillReport) -> None:
 
 
 def _aim(draw: random.Random) -> Aim:
-    if draw.random() < _BY_CALL:
-        return Aim(draw.randint(1, _CALLS), draw.choice(_SIDES))
+    kind, side = draw.random(), draw.choice(_SIDES)
+    if kind < 0.3:
+        return Aim(draw.randint(1, _PUTS), side, puts=True)
+    if kind < 0.6:
+        return Aim(draw.randint(1, _CALLS), side)
     return Aim(None, step=draw.randrange(_STEPS), delay=draw.random() * _LONGEST)
 
 

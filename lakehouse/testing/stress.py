@@ -53,6 +53,7 @@ class StressReport:
             "deletes": len(work.deleted),
             "rewrites": work.rewritten,
             "rewrites outrun by a delete": work.outrun,
+            "deletes and rewrites that gave up": work.gave_up,
             "commits": self.version,
             "puts into the log": work.attempts,
             "puts a commit": round(work.attempts / max(1, work.commits), 2),

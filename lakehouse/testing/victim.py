@@ -30,12 +30,13 @@ TABLE = "bronze.killed"
 class Aim:
     """Say where a writer dies: at its ``call``-th storage call, or (None) at any moment.
 
-    That is ``delay`` seconds after it began its ``step``-th step. ``within`` a put means that
+    With ``puts`` only puts are counted: they are few, and matter most. Any moment is ``delay`` seconds after it began its ``step``-th step. ``within`` a put means that
     half of a temporary file is written, which has no name yet.
     """
 
     call: int | None
     side: Side = "before"
+    puts: bool = False
     step: int = 0
     delay: float = 0.0
 
@@ -79,8 +80,9 @@ class _Sight:
         self._calls = 0
 
     def __call__(self, call: str, path: str, make: Callable[[], T], /) -> T:
-        self._calls += 1
-        hit, kind = self._calls == self._aim.call, _kind_of(path)
+        counts = call.startswith("put") or not self._aim.puts
+        self._calls += counts
+        hit, kind = counts and self._calls == self._aim.call, _kind_of(path)
         if hit and self._aim.side == "within" and call.startswith("put"):
             name = f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
             self._plain.put(posixpath.join(posixpath.dirname(path), name), b'{"commitInfo":')

@@ -106,10 +106,12 @@ def rejected(error: DuckError, cursor: Connection, source: Source, query: Query)
 def broken_rows(cursor: Connection, rows: str, rule: Rule) -> tuple[int, tuple[Any, ...]]:
     """Return how many rows of a query break a rule, and the columns it uses of a few of them."""
     where = f"FROM ({rows}) WHERE {rule.broken}"
-    count = cursor.execute(f"SELECT count(*) {where}").fetchone()
+    row = cursor.execute(f"SELECT count(*) {where}").fetchone()
+    assert row is not None
+    if not row[0]:
+        return 0, ()
     found = cursor.execute(f"SELECT {_shown(rule)} {where} LIMIT {_SAMPLES}").fetchall()
-    assert count is not None
-    return int(count[0]), tuple(json.loads(row[0]) for row in found)
+    return int(row[0]), tuple(json.loads(sample) for (sample,) in found)
 
 
 def breach(rule: Rule, count: int | None, samples: tuple[Any, ...], next_step: str) -> DataError:

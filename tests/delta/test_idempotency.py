@@ -98,10 +98,10 @@ class Deaf:
             self._backend.put_if_absent(path, data)
         raise lakehouse.OutcomeUnknownError("no answer")
 
-    def read(self, path):
+    def read(self, path, at_most=None):
         if self._deaf:
             raise lakehouse.StorageError("no network")
-        return self._backend.read(path)
+        return self._backend.read(path, at_most)
 
 
 def test_a_retry_after_a_lost_answer_writes_once(lake, table, verb):

@@ -134,7 +134,7 @@ CASES = {
         "INSERT OVERWRITE {t} VALUES (1, 'only'), (2, 'these')",
         "INSERT INTO {t} REPLACE WHERE v = 'only' VALUES (3, 'only')",
         "RESTORE TABLE {t} TO VERSION AS OF 5",
-        "TRUNCATE TABLE {t}",
+        "DELETE FROM {t}",
         "INSERT INTO {t} (k, v) VALUES (4, 'end')",
     )),
     "columns added": Case(table(columns=KEYS_AND_TEXTS + ", s STRUCT<a: INT>"), more=(

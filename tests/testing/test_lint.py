@@ -308,7 +308,7 @@ def compact(table, change=lambda actions: actions):
         from_lines((Path(table.uri) / commit_path(version)).read_bytes(), where="test")
         for version in range(1, 6)
     ]
-    net = [a for actions in commits for a in actions if isinstance(a, act.AddFile)]
+    net: list[act.Action] = [a for c in commits for a in c if isinstance(a, act.AddFile)]
     net += [a for a in commits[-1] if isinstance(a, act.Transaction)]
     log(table, f"{1:020d}.{5:020d}.compacted.json").write_bytes(to_lines(change(net)))
 
