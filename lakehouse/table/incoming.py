@@ -115,7 +115,7 @@ def _still_fits(written: Struct, wanted: Struct) -> bool:
         if had is None:
             if not field.nullable:
                 return False
-        elif _stored(had) != _stored(field):
+        elif _stored(had) != _stored(field) or (had.nullable and not field.nullable):
             return False
     return all(wanted.field(field.name) is not None for field in written)
 

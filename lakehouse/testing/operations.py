@@ -40,6 +40,11 @@ class Work:
         return pa.Table.from_pylist(values, schema=SCHEMA)
 
     @property
+    def nulls(self) -> pa.Table:
+        """Return the rows with NULL for ``n``."""
+        return self.rows.set_column(1, "n", pa.nulls(2, pa.int32()))
+
+    @property
     def wider_rows(self) -> pa.Table:
         """Return the rows with one more column."""
         return self.rows.append_column(self.name, pa.array(["x", None]))
@@ -83,6 +88,11 @@ OPERATIONS: tuple[Operation, ...] = (
         lambda table, work: table.append(work.rows, idempotency_key=(work.name, 1)),
         lambda table, work: meaning.append(table.latest, work.rows, key=(work.name, 1)),
         always_fits=True,
+    ),
+    Operation(
+        "append nulls",
+        lambda table, work: table.append(work.nulls),
+        lambda table, work: meaning.append(table.latest, work.nulls),
     ),
     Operation(
         "append wider",
@@ -147,8 +157,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "set not null",
-        lambda table, work: table.alter().set_not_null("part"),
-        lambda table, work: meaning.set_not_null(table.latest, "part"),
+        lambda table, work: table.alter().set_not_null("n"),
+        lambda table, work: meaning.set_not_null(table.latest, "n"),
     ),
     Operation(
         "add constraint",

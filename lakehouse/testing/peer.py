@@ -40,6 +40,7 @@ PEER: Mapping[str, Callable[[Handle, Work], object]] = MappingProxyType(
     {
         "append": lambda t, w: deltalake.write_deltalake(t, w.rows, mode="append"),
         "append once": _append_once,
+        "append nulls": lambda t, w: deltalake.write_deltalake(t, w.nulls, mode="append"),
         "append wider": lambda t, w: deltalake.write_deltalake(
             t, w.wider_rows, mode="append", schema_mode="merge"
         ),
