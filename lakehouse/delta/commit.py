@@ -78,6 +78,12 @@ class Committed:
     change: Change | None
     attempts: int
 
+    @property
+    def names_files(self) -> bool:
+        """Tell whether the commit made files live: else, what was written for it is of no use."""
+        actions = () if self.change is None else self.change.actions
+        return any(isinstance(action, act.AddFile) for action in actions)
+
 
 Plan = Callable[[Snapshot], Change | None]
 Clock = Callable[[], int]

@@ -59,6 +59,6 @@ def delete(
     except LakehouseError:
         removal.discard()
         raise
-    if done.change is None:
+    if not done.names_files:
         removal.discard()
     return done.snapshot, answer(done, key, "delete", started)

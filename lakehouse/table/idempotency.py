@@ -15,6 +15,7 @@ from typing import Any
 from catalog.errors import InputError
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, Committed, Plan, commit, milliseconds
+from lakehouse.delta.conflict import Reads
 from lakehouse.delta.entries import read_commit
 from lakehouse.delta.log import read_listing
 from lakehouse.delta.snapshot import Snapshot
@@ -87,17 +88,21 @@ def answer(done: Committed, key: Key | None, operation: str, started: float) -> 
 
 
 def once(plan: Plan, key: Key | None) -> Plan:
-    """Return a plan that does nothing where the key was written already, and writes it else."""
+    """Return a plan that does nothing where the key was written already, and writes it else.
+
+    A plan that comes to nothing writes the key alone: had it come later, there might have been
+    something to do.
+    """
     if key is None:
         return plan
 
     def keyed(snapshot: Snapshot) -> Change | None:
         if is_done(snapshot, key):
             return None
+        mark = act.Transaction(key.application, key.number, milliseconds())
         change = plan(snapshot)
         if change is None:
-            return None
-        mark = act.Transaction(key.application, key.number, milliseconds())
+            return Change("SET TRANSACTION", (mark,), reads=Reads(everything=True))
         return dataclasses.replace(change, actions=(*change.actions, mark))
 
     return keyed

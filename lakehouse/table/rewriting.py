@@ -59,7 +59,7 @@ def rewrite(
         return snapshot, earlier(snapshot, key, "rewrite")
     # Where commit raises, the files stay: a commit of unknown outcome may have made them live.
     done = commit(snapshot, once(plan, key), engine=engine, metadata=metadata)
-    if done.change is None and written:
+    if not done.names_files and written:
         discard_files(snapshot.storage, written[0])
     return done.snapshot, answer(done, key, "rewrite", started)
 

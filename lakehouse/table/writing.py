@@ -165,7 +165,7 @@ def _write(
             # These say for certain that nothing was committed.
             pending.discard(snapshot)
             raise
-    if done.change is None:
+    if not done.names_files:
         pending.discard(snapshot)
     return done.snapshot, answer(done, key, operation, started)
 

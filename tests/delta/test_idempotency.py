@@ -214,3 +214,31 @@ def test_other_engines_domains_survive_commits_and_checkpoints(lake):
     alive = {name: d.configuration for name, d in snapshot.domains.items() if not d.removed}
     assert alive == {"com.example": '{"a":1}'}
     assert {"checkConstraints", "domainMetadata"} <= writer_features(snapshot.protocol)
+
+
+NOTHING = {
+    "append": lambda table: table.append([], idempotency_key=KEY),
+    "delete": lambda table: table.delete("n = 9", idempotency_key=KEY),
+    "rewrite": lambda table: table.rewrite(["gone.parquet"], idempotency_key=KEY),
+    "restore": lambda table: table.restore(1, idempotency_key=KEY),
+    "drop column": lambda table: table.alter(idempotency_key=KEY).drop_column("x", if_exists=True),
+}
+
+
+@pytest.mark.parametrize("call", NOTHING.values(), ids=NOTHING.keys())
+def test_what_had_nothing_to_do_has_not_either_when_it_is_tried_again(table, call):
+    table.append([{"n": 1}])
+    first = call(table)
+    assert (first.version, first.replayed, first.files_added, first.files_removed) == (
+        2,
+        False,
+        0,
+        0,
+    )
+    table.append([{"n": 9}])
+    again = call(table)
+    assert (again.version, again.replayed) == (2, True)
+    assert sorted(table.read().fetchall()) == [(1,), (9,)]
+    assert table.history()[1].operation == "SET TRANSACTION"
+    files = [item.path for item in table.snapshot().storage.list() if "_delta_log" not in item.path]
+    assert sorted(files) == sorted(table.files()["path"].to_pylist())
