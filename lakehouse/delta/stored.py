@@ -32,6 +32,11 @@ _VECTOR_TYPE = (
     '"sizeInBytes" BIGINT, "cardinality" BIGINT)'
 )
 _IS_ADD = "(add.path IS NOT NULL OR add.size IS NOT NULL)"
+_WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "HUGEINT")
+_NEEDED = {
+    "path": ("VARCHAR",), "partitionValues": ("MAP(VARCHAR, VARCHAR)",),
+    "size": _WHOLE, "modificationTime": _WHOLE,
+}  # fmt: skip
 _EXTRA = ("tags", "baseRowId", "defaultRowCommitVersion", "clusteringProvider")
 # Seconds a file: what it takes to read the typed index of a checkpoint into memory.
 _PRICE = 2e-6
@@ -291,9 +296,14 @@ def stored_files(cursor: Connection, urls: list[str], engine: Engine) -> StoredF
         return None
     if types["add"].id != "struct":
         raise CorruptionError(f"the checkpoint's add is no struct but {types['add']}")
-    fields = {name for name, _ in types["add"].children}
-    if missing := {"path", "partitionValues", "size", "modificationTime"} - fields:
-        raise CorruptionError(f"the checkpoint's add has no {min(missing)}")
+    fields = {name: str(type_) for name, type_ in types["add"].children}
+    for name, allowed in _NEEDED.items():
+        if name not in fields:
+            raise CorruptionError(f"the checkpoint's add has no {name}")
+        if fields[name] not in allowed:
+            raise CorruptionError(
+                f"the checkpoint's add has columns of other types: {name} is {fields[name]}"
+            )
     rows = cursor.execute(
         "SELECT sum(num_rows) FROM parquet_file_metadata($urls)", {"urls": urls}
     ).fetchall()
