@@ -55,14 +55,38 @@ doctest: setup ## run the examples in the docstrings
 test-duckdb15: $(DUCKDB15)/.project ## run the tests on DuckDB 1.5.5, the oldest that we support
 	$(DUCKDB15)/bin/python $(PYTEST) $(ARGS)
 
-# One Spark serves all tests, so they run in one process. It fetches delta-spark from Maven Central.
+# A wheel brings its Java; Delta comes from Maven Central. Starting it alone, first, fetches that once
+# and says what is missing. SPARK_STRESS_SECONDS: how long two writers share a table (60).
 .PHONY: test-spark
-test-spark: $(SPARK)/.project ## let Spark judge our tables, and read its own with us (needs Java 17)
-	$(SPARK)/bin/python -m pytest tests/spark $(ARGS)
+test-spark: $(SPARK)/.project ## let Spark judge our tables, read its own with us, and write beside it
+	$(SPARK)/bin/python -m tests.spark.start
+	$(SPARK)/bin/python -m pytest -n 2 --dist worksteal tests/spark $(ARGS)
+
+PROVE := $(BIN)/python -m lakehouse.testing
+
+.PHONY: prove
+prove: stress kills lost-answers ## prove it: all of the proofs, with their figures
+
+.PHONY: stress
+stress: setup ## 6 processes on one table for a minute, then the same on a store that fails (ARGS=--seed=7)
+	$(PROVE) stress $(ARGS)
+	$(PROVE) stress --faulty $(ARGS)
+
+.PHONY: kills
+kills: setup ## kill -9 a writer 200 times, and look each time
+	$(PROVE) kills $(ARGS)
+
+.PHONY: lost-answers
+lost-answers: setup ## lose the answer to every third commit
+	$(PROVE) lost-answers $(ARGS)
 
 .PHONY: bench
 bench: setup ## measure against delta-rs and raw DuckDB
 	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-commits
+bench-commits: setup ## measure commits: latency, and many writers, against delta-rs
+	$(BIN)/python -m benchmarks commits $(ARGS)
 
 .PHONY: format
 format: setup ## format the code and mend what the linter can

@@ -1,4 +1,4 @@
-"""Run all benchmarks: ``python -m benchmarks [--rows N] [--rounds N] [--json]``."""
+"""Run benchmarks: ``python -m benchmarks [NAME ...] [--rows N] [--rounds N] [--json]``."""
 
 from __future__ import annotations
 
@@ -7,25 +7,38 @@ import json
 import platform
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import append
-from benchmarks.measure import Figure
+from benchmarks import append, commits
+from benchmarks.measure import Figure, load
+
+# Each takes an empty folder and the options of the command line.
+BENCHMARKS: Mapping[str, Callable[[Path, argparse.Namespace], Iterator[Figure]]] = {
+    "append": append.run,
+    "commits": commits.run,
+}
 
 
 def main() -> None:
     """Measure and print medians in seconds, and our share of each peer's time."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
-        figures = list(append.run(Path(folder), count=options.rows, rounds=options.rounds))
+    if unknown := set(options.names) - set(BENCHMARKS):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    before = load()
+    figures: list[Figure] = []
+    for name in options.names or BENCHMARKS:
+        with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
+            figures += BENCHMARKS[name](Path(folder), options)
     if options.json:
         json.dump([_data(figure) for figure in figures], sys.stdout, indent=2)
         return
@@ -35,15 +48,22 @@ def main() -> None:
     for figure in figures:
         ours, *_ = figure.medians.values()
         for peer, ratio in figure.ratios.items():
-            seconds = f"{figure.medians[peer]:.3f}"
-            table.add_row(figure.name, f"{ours:.3f}", peer, seconds, f"{ratio:.2f}")
+            seconds = f"{figure.medians[peer]:.4f}"
+            table.add_row(figure.name, f"{ours:.4f}", peer, seconds, f"{ratio:.2f}")
+        for remark in figure.remarks:
+            table.add_row(f"  {remark}")
         table.add_section()
     Console().print(table)
-    Console().print(f"Python {platform.python_version()}, median of rounds in turns")
+    Console().print(f"Python {platform.python_version()}, rounds in turns; load {before} before")
 
 
 def _data(figure: Figure) -> dict[str, object]:
-    return {"name": figure.name, "seconds": dict(figure.medians), "ratios": figure.ratios}
+    return {
+        "name": figure.name,
+        "seconds": dict(figure.medians),
+        "ratios": figure.ratios,
+        "remarks": list(figure.remarks),
+    }
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import shutil
 from collections.abc import Iterator
@@ -29,8 +30,9 @@ def rows(count: int) -> pa.Table:
         ).to_arrow_table()
 
 
-def run(folder: Path, *, count: int, rounds: int) -> Iterator[Figure]:
+def run(folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
     """Yield the figures; files live below ``folder``."""
+    count, rounds = options.rows, options.rounds
     data = rows(count)
     lake = lakehouse.connect(folder / "lake")
     raw = duckdb.connect()

@@ -81,6 +81,8 @@ class DataError(InputError):
 class UnsupportedError(LakehouseError, NotImplementedError):
     """Report something, named, that this version neither reads nor writes."""
 
+    features: tuple[str, ...] = ()
+
 
 class ConflictError(LakehouseError):
     """Report a commit that lost against somebody else's; nothing was changed."""

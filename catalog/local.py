@@ -247,12 +247,19 @@ class LocalBackend:
     def _walk(
         self, folder: str, start_after: str | None, *, temporary: bool
     ) -> Iterator[StoredObject]:
+        inside = folder.rstrip("/") + "/" if folder else ""
+        # Names below this come before `start_after`, and so does all in folders of such a name:
+        # "0" is the character after "/". A long log is mostly names below.
+        below = ""
+        if start_after is not None and start_after.startswith(inside):
+            below = start_after.removeprefix(inside)
         try:
             with os.scandir(self.url(folder)) as entries:
                 found = [
                     (entry, is_folder)
                     for entry in entries
-                    if (temporary or not entry.name.startswith(TEMPORARY_PREFIX))
+                    if entry.name + "0" > below
+                    and (temporary or not entry.name.startswith(TEMPORARY_PREFIX))
                     and (
                         (is_folder := entry.is_dir(follow_symlinks=False))
                         or start_after is None

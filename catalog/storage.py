@@ -8,7 +8,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from catalog.backend import TEMPORARY_PREFIX, Backend, StoredObject
 from catalog.errors import InputError, StorageError
 from catalog.local import LocalBackend
 from catalog.location import Location, check_relative, join, parse
-from catalog.remote import open_remote
+from catalog.remote import RemoteBackend, open_remote
 
 __all__ = ["Options", "Storage", "StoredObject", "open_storage"]
 
@@ -76,7 +76,7 @@ class Storage:
     @property
     def local_path(self) -> Path | None:
         """Return the absolute folder on local disk, or None elsewhere."""
-        return Path(self._backend.root) if isinstance(self._backend, LocalBackend) else None
+        return Path(self._backend.url("")) if self._opened.scheme == "file" else None
 
     def child(self, relative: str) -> "Storage":
         """Return the storage of a folder below this one; it need not exist yet."""
@@ -84,6 +84,10 @@ class Storage:
         below = join(self._below, path)
         uri = self._opened.child(below).uri
         return Storage(uri, self.options, self._backend.child(path), self._opened, below)
+
+    def wrapped(self, wrap: Callable[[Backend], Backend]) -> "Storage":
+        """Return this storage with its backend inside another, such as one that fails on purpose."""
+        return replace(self, _backend=wrap(self._backend))
 
     def url(self, path: str = "") -> str:
         """Return what DuckDB and deltalake open: an absolute path, or a URI with a scheme."""
@@ -188,6 +192,8 @@ class Storage:
 
     def __reduce__(self) -> tuple[Callable[..., "Storage"], tuple[object, ...]]:
         options = dict(self.options)
+        if not isinstance(self._backend, LocalBackend | RemoteBackend):
+            raise TypeError("a wrapped storage cannot be pickled: open it where it is needed")
         if isinstance(self._backend, LocalBackend):
             options["durable"] = self._backend.durable
         return _reopen, (self._opened.uri, self._below, options)

@@ -31,6 +31,9 @@ def doctor(
         ),
     ] = None,
     *,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read each table's whole log, and check every rule.")
+    ] = False,
     lake: LakeOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -50,7 +53,7 @@ def doctor(
             with open_lake(where) as opened:
                 uri = opened.uri
                 findings += [Finding("lake", "ok", uri), *health.storage(opened)]
-                examined = _examine(opened, tables or ())
+                examined = _examine(opened, tables or (), deep=deep)
         except lakehouse.NotFoundError as error:
             if error.message.startswith("no table"):
                 raise
@@ -76,11 +79,11 @@ def doctor(
         raise typer.Exit(UNHEALTHY)
 
 
-def _examine(lake: lakehouse.Lake, names: Sequence[str]) -> list[TableHealth]:
+def _examine(lake: lakehouse.Lake, names: Sequence[str], *, deep: bool) -> list[TableHealth]:
     wanted = {lake.catalog.table(name).name for name in names}
     chosen = [info for info in lake.tables() if not wanted or info.name in wanted]
     with progress("examining tables", BarColumn(), MofNCompleteColumn()) as bar:
-        return [health.examine(lake, info) for info in bar.track(chosen)]
+        return [health.examine(lake, info, deep=deep) for info in bar.track(chosen)]
 
 
 def _print(findings: Sequence[Finding], tables: Sequence[TableHealth]) -> None:

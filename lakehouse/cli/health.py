@@ -16,6 +16,7 @@ import lakehouse
 from catalog.errors import LakehouseError
 from catalog.storage import Storage, open_storage
 from lakehouse.cli.program import load_plugin, plugins
+from lakehouse.lint.log import lint
 
 DISTRIBUTION = "lakehouse-storage"
 _CORE = ("duckdb", "deltalake", "pyarrow", "obstore", "sqlglot", "typer", "rich")
@@ -102,8 +103,11 @@ def storage(lake: lakehouse.Lake) -> list[Finding]:
     return [*findings, Finding("writing", "bad", text)]
 
 
-def examine(lake: lakehouse.Lake, info: lakehouse.TableInfo) -> TableHealth:
-    """Open a table, ask deltalake about the same version, and look for its data files."""
+def examine(lake: lakehouse.Lake, info: lakehouse.TableInfo, *, deep: bool = False) -> TableHealth:
+    """Open a table, ask deltalake about the same version, and look for its data files.
+
+    ``deep`` lints its whole log as well.
+    """
     problems: list[str] = []
     notes: list[str] = []
     try:
@@ -129,6 +133,15 @@ def examine(lake: lakehouse.Lake, info: lakehouse.TableInfo) -> TableHealth:
         notes.append(f"no second opinion: {error}")
     if agrees is False:
         problems.append("deltalake sees other files in this version")
+    if deep:
+        try:
+            # Files that are missing, or of another size, were looked for above.
+            findings = [f for f in lint(_place(lake, info)) if f.rule != "files"]
+        except LakehouseError as error:
+            problems.append(str(error))
+        else:
+            problems += [str(finding) for finding in findings if not finding.note]
+            notes += [str(finding) for finding in findings if finding.note]
     return TableHealth(info.name, at, len(sizes), missing, agrees, tuple(problems), tuple(notes))
 
 

@@ -13,23 +13,26 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version as version_of
 from types import MappingProxyType
 from typing import Any
 
-from catalog.errors import ConflictError, LakehouseError, OutcomeUnknownError
+from catalog.errors import ConflictError, LakehouseError, OutcomeUnknownError, StorageError
+from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import to_lines
 from lakehouse.delta.conflict import Reads, conflict
 from lakehouse.delta.entries import read_commit
 from lakehouse.delta.in_commit import Table, stamped, time_of
-from lakehouse.delta.log import commit_path
+from lakehouse.delta.log import commit_path, read_listing
 from lakehouse.delta.protocol import check_writable
 from lakehouse.delta.snapshot import Snapshot, advance, refresh
 from lakehouse.duck.engine import Engine
 
 ENGINE_INFO = f"lakehouse-storage/{version_of('lakehouse-storage')}"
+_SHORT_WAITS = 3  # doublings of the first wait between lost races
+_TRIES = 12  # of one put whose answer is in doubt; with their waits about a second
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -121,19 +124,20 @@ def commit(
 
 
 def first_commit(
-    snapshot_actions: tuple[act.Action, ...],
+    storage: Storage,
+    actions: tuple[act.Action, ...],
     *,
     operation: str,
     parameters: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
     clock: Clock = milliseconds,
-) -> bytes:
-    """Return the body of a new table's version 0."""
-    change = Change(operation, snapshot_actions, parameters=parameters or {})
-    now = clock()
-    own, actions = stamped(Table(), snapshot_actions, version=0, previous=None, now=now)
-    info = _info(change, uuid.uuid4().hex, None, metadata, now=now, own=own)
-    return to_lines((info, *actions))
+) -> bool:
+    """Write a new table's version 0; tell whether it is ours that stands there."""
+    change = Change(operation, actions, parameters=parameters or {})
+    token, now = uuid.uuid4().hex, clock()
+    own, actions = stamped(Table(), actions, version=0, previous=None, now=now)
+    info = _info(change, token, None, metadata, now=now, own=own)
+    return _put_or_find(storage, 0, to_lines((info, *actions)), token, Retries())
 
 
 def _put(
@@ -158,35 +162,64 @@ def _put(
         info = _info(change, token, snapshot.version, metadata, now=now, own=own)
         if lines[0] != actions:
             lines = (actions, to_lines(actions))
-        if _put_or_find(snapshot, version, to_lines([info]) + lines[1], token):
+        body = to_lines([info]) + lines[1]
+        if _put_or_find(snapshot.storage, version, body, token, retries):
             after = _after(snapshot, [*winners, [info, *actions]], version, engine)
             done = dataclasses.replace(change, actions=actions)
             return Committed(version, after, done, attempts)
-        winner = read_commit(snapshot.storage, version)
-        reason = conflict(change.actions, change.reads, winner)
-        if reason is not None:
-            return attempts, reason
-        winners.append(winner)
-        table = table.after(winner)
-        own_before = time_of(winner)
-        if own_before is None and own is not None:
-            own_before = _modified(snapshot, version)
-        previous = previous if own_before is None else own_before
-        retries.wait(lost)
+        for winner in _winners(snapshot.storage, version):
+            reason = conflict(change.actions, change.reads, winner)
+            if reason is not None:
+                return attempts, reason
+            winners.append(winner)
+            table = table.after(winner)
+            own_before = time_of(winner)
+            if own_before is None and own is not None:
+                own_before = _modified(snapshot, snapshot.version + len(winners))
+            previous = previous if own_before is None else own_before
+        # We have caught up: whoever waits long now only falls behind again.
+        retries.wait(min(lost, _SHORT_WAITS))
     return attempts, f"{retries.rebases + 1} commits came first"
 
 
-def _put_or_find(snapshot: Snapshot, version: int, body: bytes, token: str) -> bool:
-    """Put the commit; tell whether it stands at this version, whatever the answer was."""
+def _winners(storage: Storage, version: int) -> Iterator[list[act.Action]]:
+    """Yield the commit that took a version, and those that stand after it by now.
+
+    To look for them all costs less than to lose a put against each, one after the other.
+    """
+    yield read_commit(storage, version)
+    for commit_file in read_listing(storage, start=version + 1).commits:
+        version += 1
+        if commit_file.version != version:
+            return
+        yield read_commit(storage, version)
+
+
+def _put_or_find(storage: Storage, version: int, body: bytes, token: str, retries: Retries) -> bool:
+    """Put the commit; tell whether it stands at this version, whatever the answers were.
+
+    A storage error leaves this function only while it proves that nothing was committed.
+    """
     path = commit_path(version)
-    unknown: OutcomeUnknownError | None = None
-    for _ in range(3):
+    doubt: LakehouseError | None = None
+    for attempt in range(_TRIES):
+        if attempt:
+            retries.wait(attempt)
         try:
-            if snapshot.storage.put_if_absent(path, body):
+            if storage.put_if_absent(path, body):
                 return True
         except OutcomeUnknownError as error:
-            unknown = error
-        present = snapshot.storage.read_or_none(path)
+            doubt = error
+        except StorageError:
+            # A refusal proves nothing about the put before it.
+            if doubt is None:
+                raise
+        # "It exists" may be about our own put, repeated after its answer was lost.
+        try:
+            present = storage.read_or_none(path)
+        except StorageError as error:
+            doubt = doubt or error
+            continue
         if present is not None:
             return token.encode() in present.split(b"\n", 1)[0]
     raise OutcomeUnknownError(
@@ -194,7 +227,7 @@ def _put_or_find(snapshot: Snapshot, version: int, body: bytes, token: str) -> b
         next_step=f"Look for {token} in the table's history before writing again",
         version=version,
         token=token,
-    ) from unknown
+    ) from doubt
 
 
 def _after(

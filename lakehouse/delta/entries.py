@@ -12,6 +12,7 @@ from catalog.errors import LakehouseError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import LARGEST_COMMIT, from_lines
+from lakehouse.delta.in_commit import time_of
 from lakehouse.delta.log import CommitFile, commit_path
 from lakehouse.delta.soundness import check_commit
 
@@ -47,8 +48,7 @@ def provenance(storage: Storage, version: int) -> Mapping[str, Any]:
 
 def in_commit_timestamp(storage: Storage, version: int) -> int | None:
     """Return the time that a commit carries itself, in milliseconds since the epoch, or None."""
-    value = provenance(storage, version).get("inCommitTimestamp")
-    return value if isinstance(value, int) else None
+    return time_of([act.CommitInfo(provenance(storage, version))])
 
 
 def _read(storage: Storage, path: str) -> list[act.Action]:

@@ -7,11 +7,11 @@ Requirements", "Writer Version Requirements", and the section of each feature.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lakehouse.delta.schema import Array, Field, Map, Primitive, Struct, Type
+from lakehouse.delta.schema import Array, Map, Primitive, Struct, Type, fields_of
 
 INVARIANTS = "delta.invariants"
 GENERATED = "delta.generationExpression"
@@ -55,22 +55,6 @@ def required(schema: Struct, configuration: Mapping[str, str]) -> frozenset[str]
     """Return the names of the features that a table of this schema and these properties needs."""
     names = {name for name, found in FEATURES.items() if found.in_use(configuration, schema)}
     return frozenset(names.union(*(FEATURES[name].needs for name in names)))
-
-
-def fields_of(type_: Type) -> Iterator[Field]:
-    """Yield every field of a type, at any depth."""
-    match type_:
-        case Struct(fields):
-            for field in fields:
-                yield field
-                yield from fields_of(field.type)
-        case Array(element):
-            yield from fields_of(element)
-        case Map(key, value):
-            yield from fields_of(key)
-            yield from fields_of(value)
-        case _:
-            pass
 
 
 def _never(_: Mapping[str, str], __: Struct) -> bool:

@@ -180,6 +180,22 @@ def leaves(
             yield path, field.type
 
 
+def fields_of(type_: Type) -> Iterator[Field]:
+    """Yield every field of a type, at any depth."""
+    match type_:
+        case Struct(fields):
+            for field in fields:
+                yield field
+                yield from fields_of(field.type)
+        case Array(element):
+            yield from fields_of(element)
+        case Map(key, value):
+            yield from fields_of(key)
+            yield from fields_of(value)
+        case _:
+            pass
+
+
 def _to_value(type_: Type) -> Any:
     match type_:
         case Primitive(name):

@@ -171,13 +171,14 @@ def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -
             next_step=f"Restore {log.commit_path(0)} from a backup",
         )
     check_readable(protocol)
+    tail = _with_time(tail, storage, segment, metadata)
     old = FileIndex(base.files, _layout(metadata), base.stored)
     files = old.changed(adds=tail.adds, gone=tail.gone, bulk=tail.bulk, engine=engine)
     _check_tail(tail, old, files)
     return Snapshot(
         storage=storage,
         version=segment.version,
-        timestamp=_stored_timestamp(storage, segment, tail, metadata),
+        timestamp=_timestamp(tail, metadata, segment.modified),
         protocol=protocol,
         metadata=metadata,
         files=files,
@@ -193,19 +194,18 @@ def _layout(metadata: act.Metadata) -> Layout:
     return layout
 
 
-def _stored_timestamp(
-    storage: Storage, segment: log.Segment, tail: Tail, metadata: act.Metadata
-) -> int:
-    if tail.in_commit_timestamp is None and is_on(metadata.configuration, ENABLED):
-        # Neither a checkpoint nor a compacted file keeps it.
-        return in_commit_timestamp(storage, segment.version) or segment.modified
-    return _timestamp(tail, metadata, segment.modified)
-
-
 def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:
     if is_on(metadata.configuration, ENABLED) and tail.in_commit_timestamp is not None:
         return tail.in_commit_timestamp
     return modified
+
+
+def _with_time(tail: Tail, storage: Storage, segment: log.Segment, metadata: act.Metadata) -> Tail:
+    """Return the tail with the commit's own time: a checkpoint or a compacted file has none."""
+    if tail.in_commit_timestamp is not None or not is_on(metadata.configuration, ENABLED):
+        return tail
+    own = in_commit_timestamp(storage, segment.version)
+    return dataclasses.replace(tail, in_commit_timestamp=own)
 
 
 def _check_tail(tail: Tail, base: FileIndex, files: FileIndex) -> None:

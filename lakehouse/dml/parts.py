@@ -11,6 +11,7 @@ from typing import Any
 
 from catalog.errors import LakehouseError
 from lakehouse.delta.conflict import Key
+from lakehouse.delta.schema import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Engine
@@ -58,8 +59,13 @@ def count_matches(snapshot: Snapshot, predicate: str, scanner: Scanner) -> dict[
     return dict(_fetch(sql, ref, scanner))
 
 
-def copy_rows(snapshot: Snapshot, scanner: Scanner, *, where: str = "true") -> NewFiles:
-    """Write the rows for which ``where`` is true anew, as few files."""
+def copy_rows(
+    snapshot: Snapshot, scanner: Scanner, *, where: str = "true", schema: Struct | None = None
+) -> NewFiles:
+    """Write the rows for which ``where`` is true anew, as few files.
+
+    ``schema`` is one that takes the rows, where it is not to be the snapshot's.
+    """
     ref = reference(snapshot)
     prepared = scanner.prepare(f"SELECT * FROM {_place(ref)}", [ref])
     try:
@@ -68,7 +74,7 @@ def copy_rows(snapshot: Snapshot, scanner: Scanner, *, where: str = "true") -> N
         return write_rows(
             prepared.cursor,
             source,
-            gate(source.columns, snapshot.schema),
+            gate(source.columns, schema or snapshot.schema),
             storage=snapshot.storage,
             partition_columns=snapshot.partition_columns,
             properties=snapshot.properties,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from catalog.errors import InputError, LakehouseError, UnsupportedError
+from catalog.errors import LakehouseError, UnsupportedError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.adds import raw_table
@@ -22,7 +22,7 @@ from lakehouse.duck.engine import Engine
 from lakehouse.scan.matching import Answer, Question, answers, question
 from lakehouse.scan.predicate import Predicate, parse_predicate
 from lakehouse.scan.read import Scanner
-from lakehouse.scan.views import file_column, has_other_names
+from lakehouse.scan.views import has_other_names
 from lakehouse.write.data_files import NewFiles, discard_files
 
 
@@ -79,13 +79,10 @@ class Removal:
         self._copies: list[tuple[frozenset[Key], NewFiles]] = []
 
     def predicate(self, snapshot: Snapshot) -> Predicate:
-        """Return the predicate, checked against a snapshot's columns."""
+        """Return the predicate, checked; the current time in it is that of the first call."""
         if self._predicate is None:
             columns = tuple(snapshot.schema.names())
             self._predicate = parse_predicate(self._where, columns=columns, engine=self._engine)
-        hidden = file_column(snapshot.schema)
-        if hidden in self._predicate.names:
-            raise InputError(f"the table has no column {hidden!r}")
         return self._predicate
 
     def rule(self, snapshot: Snapshot) -> str:
@@ -160,6 +157,7 @@ class Removal:
             kept = copy_rows(files, self._scanner, where=f"({predicate.sql}\n) IS NOT TRUE")
             self._copies.append((rest, kept))
             if kept.rows != expected:
+                self.discard()
                 raise LakehouseError(
                     f"copying {len(rest)} files kept {kept.rows} rows instead of {expected}",
                     next_step="Report this; nothing was committed",

@@ -21,6 +21,7 @@ from lakehouse.scan.views import TableView
 # A reader takes names as globs: what a file's name holds of one stands for itself.
 _PATTERN = "regexp_replace(file, '([\\[*?])', '[\\1]', 'g')"
 _ALL = "all"
+_REMEMBERED = 1000  # texts of predicates; they may be long
 
 
 def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine: Engine) -> Kept:
@@ -78,8 +79,11 @@ def _check_links(cursor: Connection, snapshot: Snapshot, chosen: str) -> None:
         return
     found = cursor.execute(f"SELECT file FROM {chosen}").fetchall()
     snapshot.storage.require_inside(name for (name,) in found)
-    if chosen != "chosen":
-        snapshot.contained.add(_ALL if every else chosen)
+    if chosen == "chosen":
+        return
+    if len(snapshot.contained) >= _REMEMBERED:
+        snapshot.contained.clear()
+    snapshot.contained.add(_ALL if every else chosen)
 
 
 def bind_nothing(cursor: Connection, ref: TableRef, view: TableView, empty: str) -> None:

@@ -25,6 +25,8 @@ _CLOCKS = frozenset(
         "get_current_timestamp", "transaction_timestamp",
     )
 )  # fmt: skip
+# Those that DuckDB 1.5 takes for fixed.
+_SESSION = frozenset(("current_setting", "getvariable"))
 # What is NULL only where one of its parts is.
 _STRICT = re.compile(
     r"COMPARE_(EQUAL|NOTEQUAL|(LESS|GREATER)THAN(OREQUALTO)?|BETWEEN|(NOT_)?IN|(NOT_)?DISTINCT_FROM)"
@@ -37,9 +39,10 @@ class Predicate:
     """Hold a checked predicate.
 
     ``text`` is what the caller wrote, ``sql`` what is run: a single expression in which the
-    current time is a constant. ``names`` are all names in it, in lower case; those of columns
-    among them. ``null_with`` are columns such that it is NULL at most where one of them is;
-    None where that is not known. ``constant`` is its value where it names nothing, else None.
+    current time is a constant. ``names`` are the names in it, in lower case, without those of
+    struct fields: columns and parameters of lambdas. ``null_with`` are columns such that it is
+    NULL at most where one of them is; None where that is not known. ``constant`` is its value
+    where it names nothing, else None.
     """
 
     text: str
@@ -60,23 +63,30 @@ def parse_predicate(text: str, *, columns: tuple[str, ...], engine: Engine) -> P
         raise InputError(
             "a predicate is expected", next_step="Pass SQL such as where=\"day < '2024-01-01'\""
         )
+    known = frozenset(name.lower() for name in columns)
     with engine.work("read the predicate") as cursor:
-        tree = _parse(cursor, text)
-        known = frozenset(name.lower() for name in columns)
+        try:
+            tree = _parse(cursor, text)
+            null_with = _null_with(tree, known)
+        except RecursionError as error:
+            raise InputError(
+                "this predicate is nested too deeply",
+                next_step="Write lists as IN (...), and sums as one function",
+            ) from error
         nodes = tuple(_nodes(tree))
         clocks = [node for node in nodes if _clock(node, known)]
         _refuse(cursor, nodes)
         sql = _fixed(cursor, text, clocks)
         references = [n for n in nodes if n["class"] == "COLUMN_REF" and n not in clocks]
-        names = frozenset(name for node in references for name in _lower(node))
+        names = frozenset(_lower(node)[0] for node in references)
         constant = None if names else _value(cursor, sql)
-    return Predicate(text, sql, names, _null_with(tree, known), constant)
+    return Predicate(text, sql, names, null_with, constant)
 
 
 def no_predicate(text: str, type_: str) -> InputError:
     """Return the error for an expression that is neither true nor false."""
     return InputError(
-        f"a predicate is true or false, and this is {type_}: {text}",
+        f"a predicate is true or false, and this is {type_}: {text[:200]}",
         next_step="Compare it with a value",
     )
 
@@ -87,7 +97,9 @@ def _parse(cursor: Connection, text: str) -> Node:
     assert row is not None
     found = json.loads(row[0])
     if found.get("error"):
-        raise InputError(f"this predicate cannot be read: {found.get('error_message')}: {text}")
+        raise InputError(
+            f"this predicate cannot be read: {found.get('error_message')}: {text[:200]}"
+        )
     statements = found["statements"]
     node = statements[0]["node"]
     expressions = node.get("select_list", [])
@@ -100,7 +112,7 @@ def _parse(cursor: Connection, text: str) -> Node:
     )
     items = _arguments(expressions[0]) if plain else []
     if len(items) != 1:
-        raise InputError(f"a predicate is one expression: {text}")
+        raise InputError(f"a predicate is one expression: {text[:200]}")
     return items[0]
 
 
@@ -168,7 +180,7 @@ def _unfixed(cursor: Connection) -> frozenset[str]:
         "SELECT DISTINCT lower(function_name), macro_definition FROM duckdb_functions() "
         "WHERE function_type IN ('scalar', 'macro') AND stability IS DISTINCT FROM 'CONSISTENT'"
     ).fetchall()
-    scalars = {name for name, macro in rows if macro is None}
+    scalars = _SESSION | {name for name, macro in rows if macro is None}
     words = re.compile(rf"\b({'|'.join(map(re.escape, scalars | _CLOCKS))})\b")
     return frozenset(scalars | {name for name, macro in rows if macro and words.search(macro)})
 
@@ -197,7 +209,7 @@ def _span(raw: bytes, node: Node, text: str) -> tuple[int, int, str]:
     start = node["query_location"] - len(_BEFORE)
     found = re.compile(pattern, re.IGNORECASE).match(raw, start) if start >= 0 else None
     if found is None:
-        raise InputError(f"write {name}() without quotes and comments in a predicate: {text}")
+        raise InputError(f"write {name}() without quotes and comments in a predicate: {text[:200]}")
     return start, found.end(), found[0].decode()
 
 

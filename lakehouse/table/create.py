@@ -11,7 +11,6 @@ from catalog.errors import AlreadyExistsError, InputError
 from catalog.storage import Storage
 from lakehouse.delta.actions import Metadata
 from lakehouse.delta.commit import first_commit
-from lakehouse.delta.log import commit_path
 from lakehouse.delta.mapping import assigned
 from lakehouse.delta.properties import checked
 from lakehouse.delta.protocol import check_writable, protocol_for
@@ -71,7 +70,8 @@ def create(
         description=description,
         created_time=time.time_ns() // 1_000_000,
     )
-    body = first_commit(
+    if not first_commit(
+        storage,
         (protocol, metadata),
         operation="CREATE TABLE",
         parameters={
@@ -80,8 +80,7 @@ def create(
             **({} if description is None else {"description": description}),
         },
         metadata=commit_metadata,
-    )
-    if not storage.put_if_absent(commit_path(0), body):
+    ):
         raise AlreadyExistsError(
             f"there is a Delta table at {storage.uri} already",
             next_step="Register it with register_table",

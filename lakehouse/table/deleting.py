@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from catalog.errors import ConflictError, InputError, StorageError, UnsupportedError
+from catalog.errors import LakehouseError, OutcomeUnknownError
 from lakehouse.delta.commit import Change, commit
 from lakehouse.delta.protocol import check_writable
 from lakehouse.delta.snapshot import Snapshot
@@ -54,8 +54,9 @@ def delete(
 
     try:
         done = commit(snapshot, once(plan, key), engine=engine, metadata=metadata)
-    except (InputError, ConflictError, StorageError, UnsupportedError):
-        # These say for certain that nothing was committed.
+    except OutcomeUnknownError:
+        raise  # the files may be live
+    except LakehouseError:
         removal.discard()
         raise
     if done.change is None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 
 from catalog.errors import InputError
-from catalog.names import near_misses
 from catalog.storage import Storage
 from lakehouse.delta.checkpoint import write_checkpoint
 from lakehouse.delta.leftovers import Leftover
-from lakehouse.delta.protocol import reader_features, writer_features
 from lakehouse.delta.snapshot import Snapshot, load, load_latest, refresh
 from lakehouse.delta.types import schema_to_arrow
 from lakehouse.duck.engine import Engine, Relation
@@ -113,24 +111,25 @@ class Table:
         become NULL. ``schema_mode`` says how the table may change to take them: ``"strict"``
         not at all, ``"add"`` by columns and struct fields that it lacks, ``"widen"`` also by
         wider types and by letting columns be NULL; default is the table's property
-        ``lakehouse.schemaMode``, or strict. ``metadata`` is kept in the table's history. ``idempotency_key`` is a job's name and a number that grows,
-        such as ``("daily-load", 17)``: a second call with it, or with a smaller number, writes
-        nothing and reports the first, so that a job may be tried again after any error.
+        ``lakehouse.schemaMode``, or strict. ``metadata`` is kept in the table's history.
+        ``idempotency_key`` is a job's name and a number that grows, such as ``("daily-load",
+        17)``: a second call with it, or with a smaller number, writes nothing and reports the
+        first, so that a job may be tried again after any error.
 
         Raises DataError, with column, count and samples, for rows whose values would change or
         that break a constraint; the table is then as it was.
         """
-        after, report = writing.append(
-            self.snapshot(),
-            rows,
-            engine=self._engine,
-            scanner=self._scanner,
-            schema_mode=schema_mode,
-            metadata=metadata,
-            key=parse_key(idempotency_key),
+        return self._done(
+            writing.append(
+                self.snapshot(),
+                rows,
+                engine=self._engine,
+                scanner=self._scanner,
+                schema_mode=schema_mode,
+                metadata=metadata,
+                key=parse_key(idempotency_key),
+            )
         )
-        self._remember(after)
-        return report
 
     def overwrite(
         self,
@@ -147,18 +146,18 @@ class Table:
         Earlier versions stay readable. With ``where``, a predicate as in `delete`, it must be
         true for every new row too: DataError, with count and samples, where it is not.
         """
-        after, report = writing.overwrite(
-            self.snapshot(),
-            rows,
-            engine=self._engine,
-            scanner=self._scanner,
-            where=where,
-            schema_mode=schema_mode,
-            metadata=metadata,
-            key=parse_key(idempotency_key),
+        return self._done(
+            writing.overwrite(
+                self.snapshot(),
+                rows,
+                engine=self._engine,
+                scanner=self._scanner,
+                where=where,
+                schema_mode=schema_mode,
+                metadata=metadata,
+                key=parse_key(idempotency_key),
+            )
         )
-        self._remember(after)
-        return report
 
     def alter(
         self,
@@ -204,16 +203,16 @@ class Table:
         >>> table.read().fetchall()
         [(2,), (None,)]
         """
-        after, report = deleting.delete(
-            self.snapshot(),
-            where,
-            engine=self._engine,
-            scanner=self._scanner,
-            metadata=metadata,
-            key=parse_key(idempotency_key),
+        return self._done(
+            deleting.delete(
+                self.snapshot(),
+                where,
+                engine=self._engine,
+                scanner=self._scanner,
+                metadata=metadata,
+                key=parse_key(idempotency_key),
+            )
         )
-        self._remember(after)
-        return report
 
     def restore(
         self,
@@ -225,20 +224,21 @@ class Table:
     ) -> WriteReport:
         """Make an earlier version the newest again, in a commit of its own.
 
-        ``metadata`` and ``idempotency_key`` are as in `append`. Raises StorageError where data files of that version are gone.
+        ``metadata`` and ``idempotency_key`` are as in `append`. Raises StorageError where data
+        files of that version are gone.
         """
         if (version is None) == (timestamp is None):
             raise InputError("restore needs a version or a timestamp, and not both")
         target = self.snapshot(version=version, timestamp=timestamp)
-        after, report = restoring.restore(
-            self.snapshot(),
-            target,
-            engine=self._engine,
-            metadata=metadata,
-            key=parse_key(idempotency_key),
+        return self._done(
+            restoring.restore(
+                self.snapshot(),
+                target,
+                engine=self._engine,
+                metadata=metadata,
+                key=parse_key(idempotency_key),
+            )
         )
-        self._remember(after)
-        return report
 
     def rewrite(
         self,
@@ -253,16 +253,16 @@ class Table:
         files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
         `append`.
         """
-        after, report = rewriting.rewrite(
-            self.snapshot(),
-            paths,
-            engine=self._engine,
-            scanner=self._scanner,
-            metadata=metadata,
-            key=parse_key(idempotency_key),
+        return self._done(
+            rewriting.rewrite(
+                self.snapshot(),
+                paths,
+                engine=self._engine,
+                scanner=self._scanner,
+                metadata=metadata,
+                key=parse_key(idempotency_key),
+            )
         )
-        self._remember(after)
-        return report
 
     def read(
         self,
@@ -278,7 +278,7 @@ class Table:
         Raises NotFoundError for a column or version that does not exist.
         """
         snapshot = self.snapshot(version=version, timestamp=timestamp)
-        selected = "*" if columns is None else self._columns(columns, snapshot)
+        selected = "*" if columns is None else listing.select(columns, snapshot, self._name)
         sql = f"SELECT {selected} FROM lakehouse.{identifier(self._name)}"
         if where is not None:
             sql += f" WHERE ({where}\n)"
@@ -339,27 +339,7 @@ class Table:
 
     def detail(self) -> TableDetail:
         """Describe the table as it is now."""
-        snapshot = self.snapshot()
-        created = snapshot.metadata.created_time
-        features = reader_features(snapshot.protocol) | writer_features(snapshot.protocol)
-        return TableDetail(
-            name=self._name,
-            uri=self.uri,
-            id=snapshot.metadata.id,
-            version=snapshot.version,
-            description=snapshot.metadata.description,
-            schema=schema_to_arrow(snapshot.schema),
-            partition_by=snapshot.partition_columns,
-            files=len(snapshot.files),
-            bytes=snapshot.files.bytes,
-            rows=snapshot.files.rows(self._engine),
-            properties=dict(snapshot.properties),
-            min_reader=snapshot.protocol.min_reader,
-            min_writer=snapshot.protocol.min_writer,
-            features=tuple(sorted(features)),
-            created=None if created is None else datetime.fromtimestamp(created / 1000, UTC),
-            modified=snapshot.time,
-        )
+        return listing.detail(self._name, self.snapshot(), self._engine)
 
     def to_deltalake(self, *, version: int | None = None) -> second_opinion.DeltaTable:
         """Return a handle of deltalake (delta-rs) on the same table, to read with.
@@ -393,6 +373,11 @@ class Table:
                 self._latest = refresh(self._latest, self._engine)
             return self._latest
 
+    def _done(self, outcome: tuple[Snapshot | None, WriteReport]) -> WriteReport:
+        after, report = outcome
+        self._remember(after)
+        return report
+
     def _remember(self, snapshot: Snapshot | None) -> None:
         with self._lock:
             known = self._latest
@@ -400,12 +385,3 @@ class Table:
                 self._latest = snapshot
         if snapshot is not None:
             self._background.committed(self._name, snapshot)
-
-    def _columns(self, columns: Sequence[str], snapshot: Snapshot) -> str:
-        if isinstance(columns, str):
-            columns = [columns]
-        names = {name.lower(): name for name in snapshot.schema.names()}
-        for column in columns:
-            if column.lower() not in names:
-                raise listing.no_column(column, near_misses(column, names.values()), self._name)
-        return ", ".join(identifier(names[column.lower()]) for column in columns) or "NULL"

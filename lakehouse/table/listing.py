@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.errors import NotFoundError
+from catalog.names import near_misses
+from lakehouse.delta.protocol import reader_features, writer_features
 from lakehouse.delta.snapshot import Snapshot
+from lakehouse.delta.types import schema_to_arrow
 from lakehouse.duck.engine import Engine
+from lakehouse.duck.sql import identifier
+from lakehouse.table.reports import TableDetail
 
 
 def files(snapshot: Snapshot, engine: Engine) -> pa.Table:
@@ -39,7 +47,37 @@ def files(snapshot: Snapshot, engine: Engine) -> pa.Table:
     return pa.table(columns)
 
 
-def no_column(name: str, near: tuple[str, ...], table: str) -> NotFoundError:
-    """Return the error for a column that a table does not have."""
-    step = f"Did you mean {near[0]}?" if near else "See the table's schema for its columns"
-    return NotFoundError(f"{table} has no column {name!r}", next_step=step, near=near)
+def detail(name: str, snapshot: Snapshot, engine: Engine) -> TableDetail:
+    """Describe a table at one version."""
+    protocol, metadata = snapshot.protocol, snapshot.metadata
+    created = metadata.created_time
+    return TableDetail(
+        name=name,
+        uri=snapshot.storage.url(),
+        id=metadata.id,
+        version=snapshot.version,
+        description=metadata.description,
+        schema=schema_to_arrow(snapshot.schema),
+        partition_by=snapshot.partition_columns,
+        files=len(snapshot.files),
+        bytes=snapshot.files.bytes,
+        rows=snapshot.files.rows(engine),
+        properties=dict(snapshot.properties),
+        min_reader=protocol.min_reader,
+        min_writer=protocol.min_writer,
+        features=tuple(sorted(reader_features(protocol) | writer_features(protocol))),
+        created=None if created is None else datetime.fromtimestamp(created / 1000, UTC),
+        modified=snapshot.time,
+    )
+
+
+def select(columns: Sequence[str], snapshot: Snapshot, table: str) -> str:
+    """Return columns as a SELECT list; NotFoundError for one that the table does not have."""
+    wanted = [columns] if isinstance(columns, str) else columns
+    names = {name.lower(): name for name in snapshot.schema.names()}
+    for column in wanted:
+        if column.lower() not in names:
+            near = near_misses(column, names.values())
+            step = f"Did you mean {near[0]}?" if near else "See the table's schema for its columns"
+            raise NotFoundError(f"{table} has no column {column!r}", next_step=step, near=near)
+    return ", ".join(identifier(names[column.lower()]) for column in wanted) or "NULL"

@@ -9,19 +9,17 @@ from typing import Any
 
 from catalog.errors import LakehouseError
 from lakehouse.delta.commit import Change, commit
+from lakehouse.delta.conflict import Key as FileKey
 from lakehouse.delta.conflict import Reads
 from lakehouse.delta.schema import Struct
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.duck.describe import columns_of
+from lakehouse.dml.parts import copy_rows, count_rows, part
 from lakehouse.duck.engine import Engine
-from lakehouse.duck.rows import Source
 from lakehouse.scan.read import Scanner
-from lakehouse.scan.report import TableRef
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.removal import removes_of
 from lakehouse.table.reports import WriteReport, metrics_of
-from lakehouse.write.data_files import NewFiles, discard_files, write_rows
-from lakehouse.write.gate import gate
+from lakehouse.write.data_files import NewFiles, discard_files
 
 
 def rewrite(
@@ -68,7 +66,7 @@ def rewrite(
 
 def write_anew(
     snapshot: Snapshot,
-    keys: frozenset[tuple[str, str]],
+    keys: frozenset[FileKey],
     schema: Struct,
     engine: Engine,
     scanner: Scanner,
@@ -78,25 +76,10 @@ def write_anew(
     The new files' actions have ``dataChange`` false. Raises LakehouseError where the number of
     rows is not the same, and leaves no file then.
     """
-    part = dataclasses.replace(snapshot, files=snapshot.files.only(keys))
-    expected = part.files.rows(engine)
-    sql = "SELECT * FROM lakehouse.rows"
-    prepared = scanner.prepare(sql, [TableRef("lakehouse", "rows", "rows", part)])
-    cursor = prepared.cursor
-    try:
-        source = Source("lakehouse.rows", columns_of(prepared.relation()), rescannable=True)
-        files = write_rows(
-            cursor,
-            source,
-            gate(source.columns, schema),
-            storage=snapshot.storage,
-            partition_columns=snapshot.partition_columns,
-            properties=snapshot.properties,
-            enforce=False,
-        )
-    finally:
-        cursor.close()
-    if expected is not None and files.rows != expected:
+    old = part(snapshot, keys)
+    expected = count_rows(old, engine, scanner)
+    files = copy_rows(old, scanner, schema=schema)
+    if files.rows != expected:
         discard_files(snapshot.storage, files)
         raise LakehouseError(
             f"rewriting {len(keys)} files gave {files.rows} rows instead of {expected}",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from catalog.errors import StorageError
 from catalog.storage import Storage
 
@@ -16,14 +18,23 @@ if TYPE_CHECKING:
 def open_table(storage: Storage, *, version: int | None = None) -> DeltaTable:
     """Open a table with deltalake."""
     deltalake = importlib.import_module("deltalake")
-    errors = importlib.import_module("deltalake.exceptions")
     try:
         table: DeltaTable = deltalake.DeltaTable(
             storage.url(), version=version, storage_options=storage_options(storage)
         )
-        return table
-    except errors.DeltaError as error:
+    except deltalake.exceptions.DeltaError as error:
         raise StorageError(f"deltalake cannot open {storage.uri}: {error}") from error
+    return table
+
+
+def read_rows(table: DeltaTable) -> pa.Table:
+    """Return a table's rows as deltalake reads them."""
+    deltalake = importlib.import_module("deltalake")
+    try:
+        found = deltalake.QueryBuilder().register("rows", table).execute("SELECT * FROM rows")
+        return pa.table(found.read_all())
+    except deltalake.exceptions.DeltaError as error:
+        raise StorageError(f"deltalake cannot read {table.table_uri}: {error}") from error
 
 
 def storage_options(storage: Storage) -> dict[str, str] | None:

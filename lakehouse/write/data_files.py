@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from catalog.errors import CorruptionError
+from catalog.errors import CorruptionError, StorageError
 from catalog.storage import Storage
 from lakehouse.delta.actions import AddFile
 from lakehouse.delta.codec import encode_path
@@ -141,12 +142,15 @@ def _check_inside(storage: Storage, written: list[WrittenFile], root: str) -> No
 def discard(storage: Storage, token: str) -> None:
     """Delete the data files that were written under a token and that no commit names."""
     marked = f"part-{token}-"
-    storage.delete([item.path for item in storage.list() if marked in item.path])
+    # What cannot be deleted now is a leftover, found by its age; it must not hide the error.
+    with contextlib.suppress(StorageError):
+        storage.delete([item.path for item in storage.list() if marked in item.path])
 
 
 def discard_files(storage: Storage, files: NewFiles) -> None:
-    """Delete files that were written for a commit that will not be."""
-    storage.delete([add.key[0] for add in files.adds])
+    """Delete files that were written for a commit that will not be, as far as storage lets us."""
+    with contextlib.suppress(StorageError):
+        storage.delete([add.key[0] for add in files.adds])
 
 
 def _add(file: WrittenFile, layout: Layout, root: str, properties: Mapping[str, str]) -> AddFile:

@@ -32,6 +32,7 @@ from lakehouse.write.kinds import (
     unquoted,
     widest,
 )
+from lakehouse.write.patterns import to_re2
 
 
 def from_spark(text: str, schema: Struct, *, volatile: bool = False) -> Translated:
@@ -50,6 +51,8 @@ def to_spark(text: str) -> str:
     "note <> '' AND NOT `unit price` < 0"
     """
     tree = _parsed(text, "spark" if "`" in text else "duckdb")
+    if "~" in text and tree.find(exp.RegexpLike):
+        raise Untranslatable("~ means a match of all the text in DuckDB only: use regexp_matches")
     return tree.sql("spark", comments=False)
 
 
@@ -278,6 +281,9 @@ class _Translation:
             operands = [node.this, *([node.expression] if "{1}" in pattern else [])]
             return Translated(pattern.format(*map(self._string, operands)), kind)
         match node:
+            case exp.RegexpLike() if isinstance(node.expression, exp.Literal):
+                pattern = literal(to_re2(str(node.expression.this)))
+                return boolean(f"regexp_matches({self._string(node.this)}, {pattern})")
             case exp.Concat() | exp.DPipe():
                 parts = node.expressions or [node.this, node.expression]
                 return Translated(f"({' || '.join(map(self._shown, parts))})", "string")

@@ -21,7 +21,7 @@ from lakehouse.write.gate import Check, ColumnPlan, GatePlan
 from lakehouse.write.rules import Rule, Rules
 
 _CHECK = re.compile(r"lakehouse-check:(\d+):(\d+):(.*)", re.DOTALL)
-_RULE = re.compile(r"lakehouse-rule:(\d+):(\{.*\})", re.DOTALL)
+_RULE = re.compile(r"lakehouse-rule:(\d+):(\{.*)", re.DOTALL)
 _SAMPLES = 5
 
 
@@ -130,7 +130,7 @@ def breach(rule: Rule, count: int | None, samples: tuple[Any, ...], next_step: s
 
 
 def _broken(cursor: Connection, source: Source, query: Query, rule: Rule, sample: str) -> DataError:
-    count, samples = None, (json.loads(sample),)
+    count, samples = None, (json.JSONDecoder().raw_decode(sample)[0],)
     if source.rescannable:
         try:
             count, samples = broken_rows(cursor, query.converted(), rule)

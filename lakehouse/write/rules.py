@@ -14,8 +14,8 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from catalog.errors import UnsupportedError
-from lakehouse.delta.features import CONSTRAINT, DEFAULT, GENERATED, INVARIANTS, fields_of
-from lakehouse.delta.schema import Field, Struct
+from lakehouse.delta.features import CONSTRAINT, DEFAULT, GENERATED, INVARIANTS
+from lakehouse.delta.schema import Field, Struct, fields_of
 from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.sql import identifier
 from lakehouse.write.expressions import from_spark
@@ -90,19 +90,6 @@ def constraints(configuration: Mapping[str, str]) -> Mapping[str, str]:
 def check_rule(name: str, text: str, schema: Struct) -> Rule:
     """Return the rule of one CHECK constraint; UnsupportedError where it is not translated."""
     return _check(f"constraint {name!r}", text, schema, "checkConstraints")
-
-
-def users_of(column: str, schema: Struct, configuration: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the rules and generated columns that use a column or a field in it."""
-    everything = rules_of(schema, configuration)
-    wanted = column.lower()
-    return tuple(
-        rule.name
-        for rule in everything.rules
-        if any(
-            name.lower() == wanted or name.lower().startswith(f"{wanted}.") for name in rule.columns
-        )
-    )
 
 
 def _check(name: str, text: str, schema: Struct, feature: str) -> Rule:

@@ -235,3 +235,13 @@ def test_now_is_the_time_that_files_get_and_leaves_nothing(storage: Storage) -> 
     assert after is not None
     assert before.modified <= now <= after.modified
     assert [item.path for item in storage.list(temporary=True)] == ["after", "before"]
+
+
+def test_list_after_any_path_is_the_rest_of_the_list(storage: Storage) -> None:
+    names = ["a", "a-b/x", "a.b", "a/b-c", "a/b.c", "a/b/c", "a0", "b/x", "b0/y/z"]
+    for name in names[1:]:
+        storage.put(name, b"")
+    found = paths(storage)
+    assert found == sorted(names[1:])
+    for after in [*names, *(name + suffix for name in names for suffix in "-/0z"), "", "0", "zz"]:
+        assert paths(storage, start_after=after) == [path for path in found if path > after]

@@ -45,6 +45,18 @@ def test_missing_and_changed_files(run: Run, lake: Path) -> None:
     assert "Not healthy." in run("doctor").err
 
 
+def test_a_log_that_contradicts_itself_is_found_by_a_deep_look(run: Run, lake: Path) -> None:
+    assert run("doctor", "--deep").code == 0
+    log = next((lake / "silver").rglob("00000000000000000001.json"))
+    with log.open("a") as file:
+        file.write('{"remove": {"path": "never.parquet", "dataChange": true}}\n')
+    assert run("doctor").code == 0
+    outcome = run("doctor", "--deep", "--json")
+    assert outcome.code == 1
+    (problem,) = outcome.json["tables"][0]["problems"]
+    assert problem == "version 1: removes never.parquet, which is not live (removes)"
+
+
 def test_damaged_log(run: Run, lake: Path) -> None:
     run("create", "gold.days", "-c", "day DATE")
     next((lake / "silver").rglob("00000000000000000001.json")).write_text("{")

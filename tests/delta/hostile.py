@@ -21,9 +21,8 @@ def build(root: Path) -> None:
     (root / "_delta_log").mkdir(parents=True)
     for folder, rows in (("x", "1, 2"), ("y", "3")):
         (root / f"p={folder}").mkdir()
-        duckdb.sql(f"SELECT unnest([{rows}])::BIGINT AS n").write_parquet(
-            str(root / f"p={folder}/a.parquet")
-        )
+        file = root / f"p={folder}/a.parquet"
+        duckdb.execute(f"COPY (SELECT unnest([{rows}])::BIGINT AS n) TO '{file}'")
     log = Log(root)
     log.write(0, {"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}, metadata())
     log.write(1, {"commitInfo": {"operation": "WRITE"}}, add("x", stats=STATS))

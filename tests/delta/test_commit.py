@@ -2,6 +2,7 @@
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ import lakehouse
 from catalog import OutcomeUnknownError
 from lakehouse.delta import actions as act
 from lakehouse.delta.conflict import Reads, conflict
+from lakehouse.testing import Faults, Injector, connect_faulty
 
 PATHS = ["a", "b", "c"]
 adds = st.builds(
@@ -158,6 +160,36 @@ def test_a_lost_answer_is_looked_up_and_the_rows_are_there_once(lake, lands):
     assert table.version == 1
 
 
+@pytest.mark.parametrize(
+    "error", [OutcomeUnknownError("no answer"), lakehouse.StorageError("no network")]
+)
+def test_a_commit_that_landed_and_cannot_be_looked_up_keeps_its_files(lake, error):
+    table = lake.create_table("bronze.t", {"n": "BIGINT"})
+    storage = table.snapshot().storage
+    backend = storage._backend
+
+    class Gone(_LosesAnswers):
+        """The first put lands without an answer, and then the storage is out of reach."""
+
+        def put_if_absent(self, path, data):
+            if self.puts:
+                raise error
+            return super().put_if_absent(path, data)
+
+        def read(self, path):
+            if self.puts and path.endswith("1.json"):
+                raise lakehouse.StorageError("no network")
+            return self._backend.read(path)
+
+    object.__setattr__(storage, "_backend", Gone(backend, lands=True))
+    with pytest.raises(lakehouse.OutcomeUnknownError, match="version 1"):
+        table.append([{"n": 1}], idempotency_key=("job", 1))
+    object.__setattr__(storage, "_backend", backend)
+    again = table.append([{"n": 1}], idempotency_key=("job", 1))
+    assert (again.replayed, again.version) == (True, 1)
+    assert table.read().fetchall() == [(1,)]
+
+
 def test_data_files_of_a_commit_that_cannot_be_confirmed_are_kept(lake, monkeypatch):
     table = lake.create_table("bronze.t", {"n": "BIGINT"})
     storage = table.snapshot().storage
@@ -171,6 +203,52 @@ def test_data_files_of_a_commit_that_cannot_be_confirmed_are_kept(lake, monkeypa
     with pytest.raises(lakehouse.OutcomeUnknownError, match="version 1"):
         table.append([{"n": 1}])
     assert len(list(_data_files(table))) == 1
+
+
+class _Storm(Injector):
+    """Lose the answer to one put, and fail a few times after it."""
+
+    def __init__(self):
+        super().__init__(Faults())
+        self.coming = []
+
+    def next(self, call, path):
+        if self.coming and (call == "put_if_absent" or self.coming[0] == "unavailable"):
+            return self.coming.pop(0)
+        return None
+
+
+@pytest.mark.parametrize("fault", ["dropped", "error_after", "repeated"])
+def test_a_commit_whose_answer_is_lost_survives_the_storm_that_follows(tmp_path, fault):
+    """Once, the storm was taken for a refusal, and the files that were live by now deleted."""
+    storm = _Storm()
+    with connect_faulty(tmp_path / "lake", storm) as lake:
+        table = lake.create_table("bronze.t", {"n": "BIGINT"})
+        assert table.version == 0
+        storm.coming = [fault, *["unavailable"] * 5]
+        assert table.append([{"n": 1}]).version == 1
+        assert storm.coming == []
+        assert table.read().fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("fault", ["dropped", "error_after", "repeated"])
+def test_a_table_is_created_though_the_answer_is_lost(tmp_path, fault):
+    """Once, a client that repeated the put by itself was told that the table exists."""
+    only: dict[str, Any] = {fault: 1.0}
+    injector = Injector(Faults(**only, paths="bronze/*_delta_log/*0.json"))
+    with connect_faulty(tmp_path / "lake", injector) as lake:
+        table = lake.create_table("bronze.t", {"n": "BIGINT"})
+        assert table.version == 0
+        assert [item.fault for item in injector.log] == [fault]
+
+
+def test_a_writer_who_was_away_for_long_catches_up_at_once(lake):
+    first, other = _stale_pair(lake)
+    stale = other.snapshot()
+    for number in range(7):
+        first.append([{"n": number}])
+    other._refreshed = lambda: stale
+    assert other.append([{"n": 9}]).attempts == 2
 
 
 ROWS, COMMITS, WRITERS = 3, 10, 3

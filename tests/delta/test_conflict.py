@@ -31,7 +31,8 @@ class Commit:
     def __init__(self, removed=(), added=(), *, data_change=True):
         self.removed = tuple(removed)
         self.added = dict(added)
-        self.actions = [
+        self.data_change = data_change
+        self.actions: list[act.Action] = [
             *(act.RemoveFile(path, 1, data_change) for path in self.removed),
             *(act.AddFile(path, {}, 1, 1, data_change) for path in self.added),
         ]
@@ -94,26 +95,25 @@ def races(draw):
     return files, winners, now
 
 
-def replaced(files: Files, where: Between, new: tuple[int, ...]) -> tuple[Commit, Reads]:
+def replaced(
+    files: Files, winners: list[Commit], where: Between, new: tuple[int, ...]
+) -> tuple[Commit, Reads]:
     """Return our commit: the rows that match give way to new ones (none: a delete)."""
     keep = lambda found: tuple(row for row in found if not where(row))  # noqa: E731
     commit, touched = rewritten(files, "ours", keep)
     added = {**commit.added, **({"new": new} if new else {})}
-    known = dict(files)
+    known = {path: rows for winner in winners for path, rows in winner.added.items()}
 
     def matching(adds):
         return [add.key for add in adds if where.may_match(known[add.path])]
 
-    matching.known = known
     return Commit(commit.removed, added), Reads(touched, matching=matching)
 
 
 @given(race=races(), where=ranges, new=st.lists(values, max_size=2).map(tuple))
 def test_what_is_let_through_equals_a_serial_order(race, where, new):
     files, winners, now = race
-    ours, reads = replaced(files, where, new)
-    for winner in winners:
-        reads.matching.known.update(winner.added)
+    ours, reads = replaced(files, winners, where, new)
     if any(conflict(ours.actions, reads, winner.actions) for winner in winners):
         return
     expected = [row for row in rows_of(now) if not where(row)] + list(new)
@@ -123,13 +123,11 @@ def test_what_is_let_through_equals_a_serial_order(race, where, new):
 @given(race=races(), where=ranges)
 def test_only_files_that_may_match_disturb(race, where):
     files, winners, _ = race
-    ours, reads = replaced(files, where, ())
-    for winner in winners:
-        reads.matching.known.update(winner.added)
+    ours, reads = replaced(files, winners, where, ())
     for winner in winners:
         removes_ours = {(path, "") for path in winner.removed} & reads.files
         may_match = any(where.may_match(rows) for rows in winner.added.values())
-        if not removes_ours and (not may_match or not _says_change(winner)):
+        if not removes_ours and not (may_match and winner.data_change):
             assert conflict(ours.actions, reads, winner.actions) is None
         if removes_ours:
             assert conflict(ours.actions, reads, winner.actions) is not None
@@ -137,7 +135,7 @@ def test_only_files_that_may_match_disturb(race, where):
 
 @given(race=races(), new=rows)
 def test_blind_appends_follow_any_change_of_rows(race, new):
-    files, winners, now = race
+    _, winners, now = race
     ours = Commit(added={"new": new})
     assert all(conflict(ours.actions, Reads(), winner.actions) is None for winner in winners)
     assert rows_of(ours.on(now)) == sorted([*rows_of(now), *new])
@@ -145,8 +143,13 @@ def test_blind_appends_follow_any_change_of_rows(race, new):
 
 def test_the_predicate_is_asked_once_a_commit_and_only_of_new_rows():
     asked = []
-    reads = Reads(matching=lambda adds: asked.append([add.path for add in adds]) or [])
-    winner = [
+
+    def matching(adds):
+        asked.append([add.path for add in adds])
+        return []
+
+    reads = Reads(matching=matching)
+    winner: list[act.Action] = [
         act.AddFile("a", {}, 1, 1),
         act.AddFile("moved", {}, 1, 1, data_change=False),
         act.RemoveFile("b", 1),
@@ -156,7 +159,3 @@ def test_the_predicate_is_asked_once_a_commit_and_only_of_new_rows():
     assert conflict([], reads, [act.RemoveFile("b", 1)]) is None
     assert asked == [["a", "c"]]
     assert not reads.is_blind
-
-
-def _says_change(winner: Commit) -> bool:
-    return any(action.data_change for action in winner.actions)

@@ -181,6 +181,18 @@ def test_properties_keep_the_log(lake, properties, reason):
     assert table.expire_log(dry_run=True).files == 0
 
 
+def test_a_retention_that_another_writer_set_and_we_cannot_read_keeps_the_log():
+    names = [f"{0:020d}.json", f"{1:020d}.json", f"{1:020d}.checkpoint.parquet"]
+    objects = [
+        StoredObject(f"{LOG}/{name}", 1, NOON - timedelta(days=99 - int(name[19])))
+        for name in names
+    ]
+    assert len(expired(objects, {}, now=NOW).entries) == 1
+    plan = expired(objects, {"delta.logRetentionDuration": "interval 1 year"}, now=NOW)
+    assert (plan.entries, plan.checkpoint) == ((), None)
+    assert "not an interval" in str(plan.reason)
+
+
 def test_a_table_with_checkpoint_protection_is_left_alone(lake, table):
     first = _path(table, f"{0:020d}.json")
     text = first.read_text().replace(

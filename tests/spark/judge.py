@@ -1,10 +1,10 @@
 """Ask Spark for the rows of a table, and compare them with ours."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 import lakehouse
 from lakehouse.testing import canonical_rows
@@ -28,34 +28,63 @@ def count(spark: Any, table: lakehouse.Table, where: str) -> int:
     return int(spark.sql(f"SELECT count(*) FROM {named(table)} WHERE {where}").collect()[0][0])
 
 
+def counts(spark: Any, table: lakehouse.Table, filters: dict[str, int]) -> dict[str, int]:
+    """Count the rows of each filter, in one query: Spark's queries are slow to start."""
+    query = " UNION ALL ".join(
+        f"SELECT {number} AS number, count(*) AS found FROM {named(table)} WHERE {where}"
+        for number, where in enumerate(filters)
+    )
+    found = {row["number"]: row["found"] for row in spark.sql(query).collect()}
+    return {where: found[number] for number, where in enumerate(filters)}
+
+
 def ours(table: lakehouse.Table, version: int | None = None) -> pa.Table:
     return table.read(version=version).to_arrow_table()
 
 
 def agree(spark: Any, table: lakehouse.Table, version: int | None = None) -> None:
     """Assert that Spark and we see the same columns and rows."""
-    theirs, mine = by_spark(spark, table, version), ours(table, version)
-    assert theirs.column_names == mine.column_names
-    assert canonical_rows(theirs) == canonical_rows(mine), f"version {version}"
+    same(by_spark(spark, table, version), ours(table, version), f"version {version}")
 
 
-def agree_at_every_version(spark: Any, table: lakehouse.Table, first: int = 0) -> None:
-    """Assert the same of every version from ``first`` on.
+def same(theirs: pa.Table, mine: pa.Table, where: str) -> None:
+    assert mine.column_names == theirs.column_names, where
+    assert canonical_rows(mine) == canonical_rows(theirs), where
 
-    One query reads all versions of one schema: what takes Spark long is the number of queries.
-    """
-    mine = {version: ours(table, version) for version in range(first, table.version + 1)}
-    for schema in {rows.schema: None for rows in mine.values()}:
-        versions = [version for version, rows in mine.items() if rows.schema == schema]
-        query = " UNION ALL ".join(
-            f"SELECT {version} AS read_version, * FROM {named(table)} VERSION AS OF {version}"
-            for version in versions
-        )
-        theirs = pa.table(spark.sql(query).toArrow())
-        assert theirs.column_names[1:] == schema.names
-        for version in versions:
-            rows = theirs.filter(pc.equal(theirs["read_version"], version)).drop("read_version")
-            assert canonical_rows(rows) == canonical_rows(mine[version]), f"version {version}"
+
+class Witness:
+    """Remember what Spark read at each version, and hold our reads against it."""
+
+    def __init__(self, spark: Any, table: lakehouse.Table) -> None:
+        self.spark, self.table = spark, table
+        self.seen: list[pa.Table] = []
+
+    def look(self) -> None:
+        """Compare the versions that are new since the last look."""
+        newest = self.table.version
+        for version in range(len(self.seen), newest + 1):
+            # A read of the newest version costs Spark less than time travel to it.
+            theirs = by_spark(self.spark, self.table, None if version == newest else version)
+            same(theirs, ours(self.table, version), f"version {version}")
+            self.seen.append(theirs)
+        same(self.seen[-1], ours(self.table), "refreshed")
+
+    def look_back(self) -> None:
+        """Compare every version again, now that there are later ones and their checkpoints."""
+        for version, theirs in enumerate(self.seen):
+            same(theirs, ours(self.table, version), f"version {version}, later")
+
+    def look_through_checkpoint(self, lake: lakehouse.Lake) -> None:
+        """Compare what is left of a copy whose commits before the newest checkpoint expired."""
+        copy = Path(self.table.uri).with_name("expired")
+        shutil.copytree(self.table.uri, copy)
+        log = copy / "_delta_log"
+        newest = max((int(path.name[:20]) for path in log.glob("0*.checkpoint*")), default=-1)
+        for version in range(newest + 1):
+            (log / f"{version:020d}.json").unlink()
+        table = lake.register_table("bronze.expired", copy)
+        for version in range(max(newest, 0), len(self.seen)):
+            same(self.seen[version], ours(table, version), f"version {version}, expired")
 
 
 def files_on_disk(table: lakehouse.Table) -> list[str]:

@@ -1,0 +1,140 @@
+"""Queries over a lake: from SQL to tables at their versions, and a plan."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from catalog.catalog import Catalog
+from catalog.errors import InputError, NotFoundError
+from catalog.names import near_misses
+from catalog.state import CatalogState, TableEntry
+from lakehouse.duck.engine import Engine
+from lakehouse.duck.errors import NameErrors
+from lakehouse.scan.names import At, Reference, references
+from lakehouse.scan.read import Params, Prepared, Scanner
+from lakehouse.scan.report import TableRef
+from lakehouse.table.handle import Table
+
+
+class Queries:
+    """Plan queries over a catalog's tables; ``handle`` opens one of them."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        engine: Engine,
+        scanner: Scanner,
+        handle: Callable[[TableEntry], Table],
+    ) -> None:
+        self._catalog = catalog
+        self._engine = engine
+        self._scanner = scanner
+        self._handle = handle
+        self._folded: tuple[CatalogState | None, Mapping[str, TableEntry]] = (None, {})
+
+    def prepare(self, query: str, params: Params) -> Prepared:
+        """Plan a query: find its tables, their versions, and the files to read."""
+        state = self._catalog.state
+        folded = self._by_folded_name(state)
+
+        def resolve(layer: str, table: str) -> tuple[str, str] | None:
+            entry = folded.get(f"{layer}.{table}".lower())
+            return None if entry is None else (entry.layer, entry.name.partition(".")[2])
+
+        text, found, others = references(query, resolve)
+        refs = [self._ref(reference, folded, params) for reference in found]
+        try:
+            return self._scanner.prepare(text, refs, _remaining(text, found, params), others=others)
+        except InputError as error:
+            raise _unknown_table(error, others, state) or error from error
+
+    def _by_folded_name(self, state: CatalogState) -> Mapping[str, TableEntry]:
+        known, folded = self._folded
+        if known is not state:
+            folded = {entry.name.lower(): entry for entry in state.tables.values()}
+            self._folded = (state, folded)
+        return folded
+
+    def _ref(
+        self, reference: Reference, entries: Mapping[str, TableEntry], params: Params
+    ) -> TableRef:
+        entry = entries[f"{reference.layer}.{reference.table}".lower()]
+        table = self._handle(entry)
+        if reference.at is None:
+            snapshot = table.snapshot()
+        elif reference.at.kind == "version":
+            snapshot = table.snapshot(version=self._version(reference.at, params))
+        else:
+            snapshot = table.snapshot(timestamp=self._moment(reference.at, params))
+        return TableRef(reference.layer, reference.view, entry.name, snapshot)
+
+    def _version(self, at: At, params: Params) -> int:
+        return int(self._value(at, "BIGINT", params))
+
+    def _moment(self, at: At, params: Params) -> datetime:
+        value = self._value(at, "TIMESTAMPTZ", params)
+        assert isinstance(value, datetime)
+        return value
+
+    def _value(self, at: At, type_: str, params: Params) -> Any:
+        values: Params = None
+        if isinstance(params, Mapping):
+            used = {n: v for n, v in params.items() if _mentions(at.expression, n)}
+            values = used or None
+        elif params is not None and at.parameters:
+            values = [params[position] for position in at.parameters]
+        with self._engine.work(f"evaluate AT ({at.kind.upper()} => {at.expression})") as cursor:
+            row = cursor.execute(f"SELECT CAST({at.expression} AS {type_})", values).fetchone()
+        if row is None or row[0] is None:
+            raise InputError(f"{at.expression} is NULL", next_step="Name a version or a time")
+        return row[0]
+
+
+def _remaining(text: str, found: Sequence[Reference], params: Params) -> Params:
+    """Return the parameters that are left for the query when time travel has taken its own."""
+    travels = [reference.at for reference in found if reference.at is not None]
+    if params is None or not travels:
+        return params
+    if isinstance(params, Mapping):
+        taken = {n for n in params if any(_mentions(at.expression, n) for at in travels)}
+        return {n: v for n, v in params.items() if n not in taken or _mentions(text, n)} or None
+    positions = {position for at in travels for position in at.parameters}
+    return [value for position, value in enumerate(params) if position not in positions] or None
+
+
+def _mentions(text: str, parameter: str) -> bool:
+    return re.search(rf"\${re.escape(parameter)}\b", text) is not None
+
+
+def _unknown_table(
+    error: InputError, others: Sequence[str], state: CatalogState
+) -> NotFoundError | None:
+    """Return the better error where a query names a table that the catalog does not have."""
+    if not isinstance(error.__cause__, NameErrors):
+        return None
+    text = str(error.__cause__)
+    layers = {name.lower() for name in state.layers}
+    named = [n for n in others if n.partition(".")[0].lower() in layers and n in text]
+    if match := _NO_TABLE.search(text):
+        named.append(match[1])
+    for name in named:
+        if "." not in name:
+            near = near_misses(name, state.tables)
+            if not near:
+                continue
+            return NotFoundError(
+                f"no table {name}", next_step=f"Did you mean {' or '.join(near)}?", near=near
+            )
+        try:
+            state.table(name)
+        except NotFoundError as missing:
+            return missing
+        except InputError:
+            continue
+    return None
+
+
+_NO_TABLE = re.compile(r'Table with name "?([^"\s]+?)"? does not exist')

@@ -1,0 +1,145 @@
+"""Lose the answer to every third commit, and look whether each write happened once all the same.
+
+The answers are lost at the storage backend: after the put, by a broken connection, a 500, or a
+client library that repeats the put by itself and is told that the file exists.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from catalog.errors import LakehouseError
+from lakehouse.duck.engine import Engine
+from lakehouse.lake.lake import Lake, connect
+from lakehouse.table.handle import Table
+from lakehouse.testing.agreement import Rows, disagreements
+from lakehouse.testing.faults import Faults, Injector, connect_faulty
+from lakehouse.testing.script import COLUMNS, SCHEMA, Step, data_of, perform, rows_after, step
+
+TABLE = "bronze.lost"
+_RIVALS = 3
+_BACK = 7
+
+
+@dataclasses.dataclass(slots=True)
+class LostReport:
+    """Report writes whose answers were lost, by kind of write and by kind of loss."""
+
+    steps: int = 0
+    commits: int = 0
+    attempts: int = 0
+    seconds: float = 0.0
+    verbs: Counter[str] = dataclasses.field(default_factory=Counter)
+    lost: Counter[str] = dataclasses.field(default_factory=Counter)
+    findings: list[str] = dataclasses.field(default_factory=list)
+
+    def figures(self) -> dict[str, object]:
+        """Return what to print."""
+        return {
+            "writes": self.steps,
+            **{f"of those, {verb}": count for verb, count in self.verbs.most_common()},
+            "commits": self.commits,
+            "puts into the log": self.attempts,
+            "answers lost": self.lost.total(),
+            **{f"of those, {fault}": count for fault, count in self.lost.most_common()},
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def lost_answers(steps: int = 300, *, seed: int = 0, folder: Path | None = None) -> LostReport:
+    """Write ``steps`` times by one writer alone, then as often by several beside each other.
+
+    Every call must return, as if nothing had happened; findings are empty where that is so.
+    """
+    report, started = LostReport(), time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="lakehouse-lost-", dir=folder) as place:
+        _alone(Path(place) / "alone", steps, seed, report)
+        _beside(Path(place) / "beside", steps, seed, report)
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def _alone(place: Path, steps: int, seed: int, report: LostReport) -> None:
+    """Do the script; each step is one commit at most, and no key helps."""
+    rows: Rows = Counter()
+    known: dict[int, Rows] = {}
+    with _losing(place, seed, report) as lake:
+        table = lake.create_table(TABLE, SCHEMA)
+        for number in range(steps):
+            before = table.version
+            known[before] = rows
+            # Now and then an earlier version is restored instead of the step.
+            back = before - 1 if number % _BACK == _BACK - 1 else None
+            todo = step(seed, number)
+            try:
+                done = perform(table, todo, keyed=False) if back is None else table.restore(back)
+            except LakehouseError as error:
+                report.findings.append(f"{todo}: {type(error).__name__}: {error}")
+                break
+            report.verbs["restore" if back is not None else todo.kind] += 1
+            report.attempts += done.attempts if done else 0
+            rows = rows_after(rows, todo) if back is None else known[back]
+            if done is not None and (done.replayed or table.version - before > 1):
+                report.findings.append(f"{todo} was not done once: {done}")
+        report.steps += steps
+        report.commits += table.version
+    _look(place, rows, report)
+
+
+def _beside(place: Path, steps: int, seed: int, report: LostReport) -> None:
+    """Append from several threads, each by a store of its own that loses answers."""
+    with connect(place, durable=False) as lake:
+        lake.create_table(TABLE, SCHEMA)
+
+    def write(rival: int) -> tuple[Rows, LostReport]:
+        mine, rows = LostReport(), Rows()
+        with _losing(place, seed + rival + 1, mine) as lake:
+            table = lake.table(TABLE)
+            for number in range(rival * steps, rival * steps + steps // _RIVALS):
+                todo = Step(number, "append", rows=3, residue=0)
+                rows = _append(table, todo, rows, mine)
+        return rows, mine
+
+    expected: Rows = Counter()
+    with ThreadPoolExecutor(_RIVALS) as pool:
+        for rows, mine in pool.map(write, range(_RIVALS)):
+            expected += rows
+            report.lost += mine.lost
+            report.attempts += mine.attempts
+            report.findings += mine.findings
+    report.verbs["append beside others"] += steps // _RIVALS * _RIVALS
+    report.steps += steps // _RIVALS * _RIVALS
+    with connect(place, durable=False, create=False) as lake:
+        report.commits += lake.table(TABLE).version
+    _look(place, expected, report)
+
+
+def _append(table: Table, todo: Step, rows: Rows, report: LostReport) -> Rows:
+    try:
+        done = table.append(data_of(todo))
+    except LakehouseError as error:
+        report.findings.append(f"{todo}: {type(error).__name__}: {error}")
+        return rows
+    report.attempts += done.attempts
+    return rows_after(rows, todo)
+
+
+@contextlib.contextmanager
+def _losing(place: Path, seed: int, report: LostReport) -> Iterator[Lake]:
+    injector = Injector(Faults.lost_answers(seed=seed))
+    with connect_faulty(place, injector) as lake:
+        yield lake
+    report.lost += Counter(item.fault for item in injector.log)
+
+
+def _look(place: Path, rows: Rows, report: LostReport) -> None:
+    with Engine() as engine, connect(place, durable=False, create=False) as lake:
+        problems = disagreements(lake.table(TABLE), [rows], columns=COLUMNS, engine=engine)
+    report.findings += [f"in {place.name}: {problem}" for problem in problems]

@@ -1,0 +1,379 @@
+"""A Delta table in plain Python: what every operation means, without files, log or SQL engine.
+
+A state holds rows as a multiset of dicts and a schema as Arrow's; each operation is a function
+from states to states, and raises `Refused` where a table must stay as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from lakehouse.testing.comparison import canonical
+
+Row = Mapping[str, Any]
+SchemaMode = Literal["strict", "add", "overwrite"]
+CONSTRAINT = "delta.constraints."
+
+
+class Refused(Exception):  # noqa: N818 - an answer, and no error
+    """Say that an operation does not fit the table, which then stays as it is."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Predicate:
+    """Hold a condition as SQL, and what it means: ``holds`` is true where the SQL is true.
+
+    ``columns`` are those that it names.
+    """
+
+    sql: str
+    holds: Callable[[Row], bool]
+    columns: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class State:
+    """Hold one version of a table. Every row has every column of the schema.
+
+    ``constraints`` are conditions by name: a row for which one is not true does not get in.
+    ``transactions`` are the greatest idempotency numbers by application.
+    """
+
+    schema: pa.Schema
+    rows: tuple[Row, ...] = ()
+    partition_by: tuple[str, ...] = ()
+    properties: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    constraints: Mapping[str, Predicate] = dataclasses.field(default_factory=dict)
+    transactions: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Model:
+    """Hold all versions of a table, oldest first."""
+
+    versions: tuple[State, ...]
+
+    @property
+    def latest(self) -> State:
+        """Return the newest version."""
+        return self.versions[-1]
+
+    def then(self, state: State) -> Model:
+        """Return the table with one more version."""
+        return Model((*self.versions, state))
+
+
+def append(
+    state: State,
+    given: pa.Table,
+    *,
+    schema_mode: SchemaMode = "strict",
+    key: tuple[str, int] | None = None,
+) -> State:
+    """Add rows; columns that the rows lack become NULL.
+
+    >>> state = State(pa.schema([("n", pa.int64())]))
+    >>> append(state, pa.table({"n": [1, 2]})).rows
+    ({'n': 1}, {'n': 2})
+    """
+    if _is_done(state, key):
+        return state
+    schema = _extended(state.schema, given.schema, schema_mode)
+    rows = _rows(given, schema)
+    _check(rows, schema, state.constraints)
+    if not rows and schema == state.schema:
+        return state  # a write of nothing leaves no trace, its key included
+    return dataclasses.replace(
+        state,
+        schema=schema,
+        rows=(*_filled(state.rows, schema), *rows),
+        transactions=_marked(state, key),
+    )
+
+
+def overwrite(
+    state: State,
+    given: pa.Table,
+    *,
+    schema_mode: SchemaMode = "strict",
+    where: Predicate | None = None,
+    key: tuple[str, int] | None = None,
+) -> State:
+    """Replace all rows, or those for which ``where`` holds, which then must hold for the new."""
+    if _is_done(state, key):
+        return state
+    kept: tuple[Row, ...] = ()
+    if where is not None:
+        kept = tuple(row for row in state.rows if not _holds(where, row))
+        if not all(_holds(where, row) for row in given.to_pylist()):
+            raise Refused("new rows lie outside of the part that they replace")
+    schema = state.schema
+    if schema_mode == "overwrite":
+        if not set(state.partition_by) <= set(given.schema.names):
+            raise Refused("the new columns lack a partition column")
+        schema = pa.schema([field.with_nullable(True) for field in given.schema])
+    schema = _extended(schema, given.schema, schema_mode)
+    rows = _rows(given, schema)
+    _check(rows, schema, state.constraints)
+    if not rows and len(kept) == len(state.rows) and schema == state.schema:
+        return state
+    return dataclasses.replace(
+        state,
+        schema=schema,
+        rows=(*_filled(kept, schema), *rows),
+        transactions=_marked(state, key),
+    )
+
+
+def delete(state: State, where: Predicate) -> State:
+    """Take out the rows for which a condition is true."""
+    return dataclasses.replace(
+        state, rows=tuple(row for row in state.rows if not _holds(where, row))
+    )
+
+
+def update(state: State, values: Row, where: Predicate) -> State:
+    """Give rows for which a condition is true other values."""
+    _columns(state.schema, values)
+    rows = [{**row, **values} if _holds(where, row) else row for row in state.rows]
+    _check(rows, state.schema, state.constraints)
+    return dataclasses.replace(state, rows=tuple(rows))
+
+
+def merge(state: State, given: pa.Table, *, on: str) -> State:
+    """Replace the rows whose key the given rows have, and add those with new keys."""
+    _columns(state.schema, given.schema.names)
+    new = _rows(given, state.schema)
+    _check(new, state.schema, state.constraints)
+    keys = {row[on] for row in new}
+    old = [row for row in state.rows if row[on] not in keys]
+    return dataclasses.replace(state, rows=(*old, *new))
+
+
+def restore(model: Model, version: int) -> State:
+    """Make rows, schema and properties of a version the newest again; transactions stay."""
+    return dataclasses.replace(model.versions[version], transactions=model.latest.transactions)
+
+
+def add_column(state: State, field: pa.Field) -> State:
+    """Add a column, NULL in every row."""
+    _new_name(state.schema, field.name)
+    schema = state.schema.append(field)
+    return dataclasses.replace(state, schema=schema, rows=_filled(state.rows, schema))
+
+
+def widen(state: State, name: str, type_: pa.DataType) -> State:
+    """Give a column a type that holds all values of the one it has."""
+    _columns(state.schema, [name])
+    position = state.schema.get_field_index(name)
+    field = state.schema.field(position).with_type(type_)
+    return dataclasses.replace(state, schema=state.schema.set(position, field))
+
+
+def rename_column(state: State, old: str, new: str) -> State:
+    """Give a column another name."""
+    _columns(state.schema, [old])
+    _unnamed(state, old)
+    _new_name(state.schema, new)
+    position = state.schema.get_field_index(old)
+    schema = state.schema.set(position, state.schema.field(position).with_name(new))
+    rows = tuple({new if k == old else k: v for k, v in row.items()} for row in state.rows)
+    parts = tuple(new if name == old else name for name in state.partition_by)
+    return dataclasses.replace(state, schema=schema, rows=rows, partition_by=parts)
+
+
+def drop_column(state: State, name: str) -> State:
+    """Take a column out."""
+    _columns(state.schema, [name])
+    _unnamed(state, name)
+    if name in state.partition_by:
+        raise Refused(f"{name} partitions the table")
+    if len(state.schema) == len(state.partition_by) + 1:
+        raise Refused("data files would hold nothing")
+    schema = state.schema.remove(state.schema.get_field_index(name))
+    rows = tuple({k: v for k, v in row.items() if k != name} for row in state.rows)
+    return dataclasses.replace(state, schema=schema, rows=rows)
+
+
+def set_not_null(state: State, name: str) -> State:
+    """Let no NULL into a column, which must hold none."""
+    _columns(state.schema, [name])
+    position = state.schema.get_field_index(name)
+    schema = state.schema.set(position, state.schema.field(position).with_nullable(False))
+    _check(state.rows, schema, {})
+    return dataclasses.replace(state, schema=schema)
+
+
+def drop_not_null(state: State, name: str) -> State:
+    """Let NULL into a column."""
+    _columns(state.schema, [name])
+    position = state.schema.get_field_index(name)
+    field = state.schema.field(position).with_nullable(True)
+    return dataclasses.replace(state, schema=state.schema.set(position, field))
+
+
+def add_constraint(state: State, name: str, condition: Predicate) -> State:
+    """Let in, from now on, only rows for which a condition is true, as it must be for all present."""
+    if name in state.constraints:
+        raise Refused(f"there is a constraint {name}")
+    constraints = {**state.constraints, name: condition}
+    _check(state.rows, state.schema, constraints)
+    return dataclasses.replace(
+        state,
+        constraints=constraints,
+        properties={**state.properties, CONSTRAINT + name: condition.sql},
+    )
+
+
+def drop_constraint(state: State, name: str) -> State:
+    """Take a constraint out."""
+    if name not in state.constraints:
+        raise Refused(f"there is no constraint {name}")
+    return dataclasses.replace(
+        state,
+        constraints={k: v for k, v in state.constraints.items() if k != name},
+        properties={k: v for k, v in state.properties.items() if k != CONSTRAINT + name},
+    )
+
+
+def set_property(state: State, name: str, value: str) -> State:
+    """Set a property of the table."""
+    return dataclasses.replace(state, properties={**state.properties, name: value})
+
+
+def difference(expected: State, found: State, *, column_order: bool = True) -> str | None:
+    """Say how two states differ; None where they do not.
+
+    The order of rows is nothing, that of columns is where ``column_order`` says so. Of the properties in ``delta.``, only constraints are compared:
+    others come with protocol features.
+
+    >>> one = State(pa.schema([("n", pa.int64())]))
+    >>> difference(one, append(one, pa.table({"n": [1]})))
+    "0 rows expected, 1 found: too many: [('int 1',)]"
+    """
+    want, have = _shape(expected.schema), _shape(found.schema)
+    if want != have and (column_order or sorted(want) != sorted(have)):
+        return f"columns {want} expected, {have} found"
+    if expected.transactions != found.transactions:
+        return f"transactions {expected.transactions} expected, {found.transactions} found"
+    if (wanted := _own(expected.properties)) != (had := _own(found.properties)):
+        return f"properties {wanted} expected, {had} found"
+    if expected.partition_by != found.partition_by:
+        return f"partitioned by {expected.partition_by} expected, by {found.partition_by} found"
+    names = expected.schema.names
+    lacking, extra = _bag(expected.rows, names), _bag(found.rows, names)
+    for key in list(lacking):
+        common = min(len(lacking[key]), len(extra.get(key, ())))
+        if common:
+            del lacking[key][:common], extra[key][:common]
+    missing = [row for rows in lacking.values() for row in rows]
+    surplus = [row for rows in extra.values() for row in rows]
+    if not missing and not surplus:
+        return None
+    text = f"{len(expected.rows)} rows expected, {len(found.rows)} found"
+    text += f": missing: {missing[:3]}" if missing else ""
+    return text + (f": too many: {surplus[:3]}" if surplus else "")
+
+
+def _bag(rows: Iterable[Row], names: list[str]) -> dict[str, list[tuple[Any, ...]]]:
+    bag: dict[str, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        form = tuple(canonical(row[name]) for name in names)
+        bag.setdefault(repr(form), []).append(form)
+    return bag
+
+
+def _shape(schema: pa.Schema) -> list[tuple[str, str, bool]]:
+    return [(field.name, str(_plain(field.type)), field.nullable) for field in schema]
+
+
+def _plain(type_: pa.DataType) -> pa.DataType:
+    """Return a type with the names that Delta gives to the parts of lists and maps."""
+    if pa.types.is_list(type_):
+        return pa.list_(pa.field("element", _plain(type_.value_type)))
+    if pa.types.is_map(type_):
+        return pa.map_(_plain(type_.key_type), _plain(type_.item_type))
+    if pa.types.is_struct(type_):
+        return pa.struct([(field.name, _plain(field.type)) for field in type_.fields])
+    return type_
+
+
+def _own(properties: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in properties.items()
+        if not name.startswith("delta.") or name.startswith(CONSTRAINT)
+    }
+
+
+def _is_done(state: State, key: tuple[str, int] | None) -> bool:
+    return key is not None and state.transactions.get(key[0], -1) >= key[1]
+
+
+def _marked(state: State, key: tuple[str, int] | None) -> Mapping[str, int]:
+    return state.transactions if key is None else {**state.transactions, key[0]: key[1]}
+
+
+def _extended(schema: pa.Schema, given: pa.Schema, mode: SchemaMode) -> pa.Schema:
+    known = {name.casefold() for name in schema.names}
+    new = [field for field in given if field.name.casefold() not in known]
+    if new and mode == "strict":
+        raise Refused(f"the table has no column {new[0].name}")
+    for field in given:
+        if field.name in schema.names and not _fits(field.type, schema.field(field.name).type):
+            raise Refused(f"{field.name} has another type")
+    for field in new:
+        schema = schema.append(field.with_nullable(True))
+    return schema
+
+
+def _fits(given: pa.DataType, wanted: pa.DataType) -> bool:
+    both_whole = pa.types.is_integer(given) and pa.types.is_integer(wanted)
+    return both_whole or _plain(given) == _plain(wanted)
+
+
+def _rows(given: pa.Table, schema: pa.Schema) -> list[Row]:
+    return list(_filled(given.to_pylist(), schema))
+
+
+def _filled(rows: Iterable[Row], schema: pa.Schema) -> tuple[Row, ...]:
+    return tuple({name: row.get(name) for name in schema.names} for row in rows)
+
+
+def _check(rows: Iterable[Row], schema: pa.Schema, constraints: Mapping[str, Predicate]) -> None:
+    required = [field.name for field in schema if not field.nullable]
+    for row in rows:
+        for name in required:
+            if row[name] is None:
+                raise Refused(f"{name} is NULL")
+        for name, condition in constraints.items():
+            if not _holds(condition, row):
+                raise Refused(f"a row breaks {name}")
+
+
+def _holds(condition: Predicate, row: Row) -> bool:
+    try:
+        return condition.holds(row)
+    except KeyError as error:
+        raise Refused(f"the table has no column {error}") from error
+
+
+def _columns(schema: pa.Schema, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in schema.names:
+            raise Refused(f"the table has no column {name}")
+
+
+def _unnamed(state: State, column: str) -> None:
+    for name, condition in state.constraints.items():
+        if column in condition.columns:
+            raise Refused(f"constraint {name} names {column}")
+
+
+def _new_name(schema: pa.Schema, name: str) -> None:
+    if name.casefold() in {known.casefold() for known in schema.names}:
+        raise Refused(f"there is a column {name}")
