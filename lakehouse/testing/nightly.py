@@ -45,7 +45,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lakehouse.testing machine", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m lakehouse.testing machine", description=__doc__
+    )
     parser.add_argument("--runs", type=int, default=500, help="runs, each on a table of its own")
     parser.add_argument("--steps", type=int, default=50, help="most steps of a run")
     parser.add_argument("--shrink", action="store_true", help="look for a shorter failing run")

@@ -47,7 +47,9 @@ class Work:
     @property
     def where(self) -> Predicate:
         """Return the condition that is true for all rows of the part."""
-        return Predicate(f"part = '{self.part}'", lambda row: bool(row["part"] == self.part), ("part",))
+        return Predicate(
+            f"part = '{self.part}'", lambda row: bool(row["part"] == self.part), ("part",)
+        )
 
     @property
     def positive(self) -> Predicate:

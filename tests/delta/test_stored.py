@@ -153,6 +153,7 @@ def many(count, **add):
 def row_groups(storage, version, engine, where):
     url = storage.url(f"_delta_log/{version:020d}.checkpoint.parquet")
     stored = load_latest(storage, engine).files.stored
+    assert stored is not None
     assert stored.urls == (url,)
     with engine.work("explain") as cursor:
         query = f"SELECT count(path) FROM ({stored.typed(LAYOUT)}) WHERE {where}"
@@ -169,6 +170,7 @@ def test_row_groups_prune_whatever_the_order_of_files(engine, tmp_path, monkeypa
     storage = written(tmp_path, [many(20_000)], **properties)
     write_checkpoint(load_latest(storage, engine), engine)
     held, stored = both(storage, engine, monkeypatch)
+    assert stored.files.stored is not None
     columns = [column.name for column in stored.files.stored.add.children]
     assert ("stats" in columns) == (as_json == "true")
     assert "deletionVector" not in columns
@@ -190,10 +192,12 @@ def test_an_index_that_is_asked_often_is_read_into_memory(engine, tmp_path, monk
     _, stored = both(storage, engine, monkeypatch)
     index = stored.files
     before = kept(index, EVERY, engine)
-    assert index.stored._memory.index is None
-    index.stored._memory.seconds = 1e9
+    assert index.stored is not None
+    memory = index.stored._memory
+    in_memory = [memory.index is not None]
+    memory.seconds = 1e9
     assert kept(index, EVERY, engine) == before
-    assert index.stored._memory.index is not None
+    assert [*in_memory, memory.index is not None] == [False, True]
     gone = [add.key for add in many(300)[:5]]
     after = index.changed(adds=[], gone=gone, engine=engine)
     assert len(kept(after, EVERY, engine)) == len(after) == 295
