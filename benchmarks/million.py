@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -57,6 +55,8 @@ DELTA_RS_APPEND = ROW + "import deltalake; " + TIMED.format(
 )  # fmt: skip
 OUR_CHECKPOINT = OPEN + "lake.table('bronze.t').checkpoint()"
 DELTA_RS_CHECKPOINT = "import deltalake; deltalake.DeltaTable({peer!r}).create_checkpoint()"
+# Not ru_maxrss, which a process inherits from the one that started it.
+PEAK = "import re; print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -122,16 +122,15 @@ def compare(name: str, codes: Mapping[str, str], *, rounds: int, printed: bool =
 
 def fresh(code: str) -> Run:
     """Run code in a new interpreter."""
-    with tempfile.TemporaryFile() as out:
-        started = time.perf_counter()
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=out)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit(f"exit {process.returncode}: {code}")
-        out.seek(0)
-        return Run(seconds, usage.ru_maxrss / 1024, out.read().decode().strip())
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{PEAK}"], capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise SystemExit(f"exit {done.returncode}: {code}\n{done.stderr}")
+    *printed, peak = done.stdout.split("\n")[:-1]
+    return Run(seconds, int(peak) / 1024, " ".join(printed))
 
 
 def build(folder: Path, files: int) -> tuple[Path, Path]:

@@ -57,9 +57,11 @@ class _Memory:
 class StoredFiles:
     """Hold where the add actions of a checkpoint stand.
 
-    ``add`` is the type of their column, ``rows`` an upper bound on their number.
+    ``add`` is the type of their column, ``rows`` an upper bound on their number, ``path`` the
+    checkpoint's first file below the table's root.
     """
 
+    path: str
     urls: tuple[str, ...]
     add: DuckType
     rows: int
@@ -284,8 +286,10 @@ class StoredFiles:
         self._memory.checked = layout
 
 
-def stored_files(cursor: Connection, urls: list[str], engine: Engine) -> StoredFiles | None:
-    """Look at Parquet files of a checkpoint; None where they hold no column ``add``."""
+def stored_files(
+    cursor: Connection, path: str, urls: list[str], engine: Engine
+) -> StoredFiles | None:
+    """Look at the Parquet files of the checkpoint ``path``; None where they hold no ``add``."""
     union = ", union_by_name = true" if len(urls) > 1 else ""
     relation = cursor.sql(
         f"SELECT * FROM read_parquet($urls{union}, hive_partitioning = false)",
@@ -307,7 +311,7 @@ def stored_files(cursor: Connection, urls: list[str], engine: Engine) -> StoredF
     rows = cursor.execute(
         "SELECT sum(num_rows) FROM parquet_file_metadata($urls)", {"urls": urls}
     ).fetchall()
-    return StoredFiles(tuple(urls), type_of(types["add"]), int(rows[0][0]), engine)
+    return StoredFiles(path, tuple(urls), type_of(types["add"]), int(rows[0][0]), engine)
 
 
 def _field(*names: str) -> str:

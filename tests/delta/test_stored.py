@@ -14,7 +14,7 @@ from lakehouse.delta import bulk, replay
 from lakehouse.delta.checkpoint import write_checkpoint
 from lakehouse.delta.codec import to_lines
 from lakehouse.delta.log import commit_path
-from lakehouse.delta.snapshot import load, load_latest
+from lakehouse.delta.snapshot import load, load_latest, refresh
 from lakehouse.duck.engine import VERSION, Engine
 from lakehouse.scan.may import EVERY
 from tests.scan.test_prune_rules import LAYOUT, PRUNER, filters
@@ -56,20 +56,21 @@ def statistics(draw):
 @st.composite
 def histories(draw):
     """Draw commits of adds, removes, new deletion vectors, and files that come back."""
-    live, commits = {}, []
+    live: dict[str, act.AddFile] = {}
+    commits: list[list[act.Action]] = []
     for _ in range(draw(st.integers(2, 5))):
-        commit = []
+        commit: list[act.Action] = []
         for path in draw(st.sets(st.sampled_from(["a b", "é", "[c]", "d/e", "f%"]), max_size=4)):
             add = live.pop(path, None)
             if add is not None:
                 commit.append(add.removed(deletion_timestamp=1))
                 if draw(st.booleans()):
                     continue
-            vector = act.DeletionVector("u", "ab^-aqEH.-t@S}K{vb[*k^", 40, 1, add and len(commits))
+            vector = act.DeletionVector("u", "ab^-aqEH.-t@S}K{vb[*k^", 40, 1, len(commits))
             text = draw(st.none() | st.integers(-3, 3).map(str))
             live[path] = act.AddFile(
                 path.replace("%", "%25").replace(" ", "%20"), {"p": text},
-                draw(st.integers(0, 10**6)), 1, True, draw(statistics()), add and vector,
+                draw(st.integers(0, 10**6)), 1, True, draw(statistics()), None if add is None else vector,
                 draw(st.sampled_from([{}, {"tags": {"k": "v"}}])),
             )  # fmt: skip
             commit.append(live[path])
@@ -252,3 +253,35 @@ def test_files_of_a_checkpoint_are_checked_before_they_are_used(tmp_path, monkey
             table.read()
         with pytest.raises(lakehouse.CorruptionError):
             table.snapshot().files.adds()
+
+
+def test_an_open_table_goes_on_when_its_checkpoint_expires(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(replay, "STORED_FROM", 0)
+    storage = written(tmp_path, [many(20)])
+    write_checkpoint(load_latest(storage, engine), engine)
+    opened = load_latest(storage, engine)
+    storage.put(commit_path(2), to_lines([act.AddFile("x", {"p": None}, 1, 1)]))
+    write_checkpoint(load_latest(storage, engine), engine)
+    newer = refresh(opened, engine)
+    assert (newer.version, newer.checkpoint_version, len(newer.files)) == (2, 2, 21)
+    storage.delete([f"_delta_log/{1:020d}.checkpoint.parquet", commit_path(0), commit_path(1)])
+    assert refresh(opened, engine).checkpoint_version == 2
+
+
+def test_bounds_of_columns_come_from_the_log(tmp_path, monkeypatch):
+    monkeypatch.setattr(replay, "STORED_FROM", 0)
+    with lakehouse.connect(tmp_path / "lake", durable=False) as lake:
+        columns = {"n": "BIGINT", "p": "VARCHAR", "b": "BLOB"}
+        table = lake.create_table("bronze.t", columns, partition_by="p")
+        assert table.bounds("n") == (None, None)
+        table.append([{"n": 3, "p": "x", "b": b""}, {"n": 7, "p": "y", "b": b""}])
+        table.append([{"n": None, "p": None, "b": None}])
+        table.checkpoint()
+        again = lakehouse.connect(lake.uri).table("bronze.t")
+        assert [again.bounds(name) for name in ("N", "p", "b")] == [
+            (3, 7),
+            ("x", "y"),
+            (None, None),
+        ]
+        with pytest.raises(lakehouse.NotFoundError):
+            again.bounds("nothing")
