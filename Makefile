@@ -96,6 +96,10 @@ bench: setup ## measure against delta-rs and raw DuckDB
 bench-commits: setup ## measure commits: latency, and many writers, against delta-rs
 	$(BIN)/python -m benchmarks commits $(ARGS)
 
+.PHONY: bench-million
+bench-million: setup ## measure a table of a million files against delta-rs and Polars
+	$(BIN)/python -m benchmarks million $(ARGS)
+
 .PHONY: format
 format: setup ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix --quiet $(SOURCES) || true

@@ -1,4 +1,4 @@
-"""Run benchmarks: ``python -m benchmarks [NAME ...] [--rows N] [--rounds N] [--json]``."""
+"""Run benchmarks: ``python -m benchmarks [NAME ...] [--rows N] [--files N] [--rounds N] [--json]``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import append, commits
+from benchmarks import append, commits, million
 from benchmarks.measure import Figure, load
 
 # Each takes an empty folder and the options of the command line.
 BENCHMARKS: Mapping[str, Callable[[Path, argparse.Namespace], Iterator[Figure]]] = {
     "append": append.run,
     "commits": commits.run,
+    "million": million.run,
 }
 
 
@@ -29,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--rows", type=int, default=20_000_000)
+    parser.add_argument("--files", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

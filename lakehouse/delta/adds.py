@@ -65,7 +65,7 @@ def to_action(row: dict[str, Any]) -> AddFile:
         modification_time=row["modification_time"],
         stats=row["stats"],
         deletion_vector=vector_from_row(row["deletion_vector"]),
-        extra=json.loads(row["extra"]) if row["extra"] else {},
+        extra={k: v for k, v in json.loads(row["extra"] or "{}").items() if v is not None},
     )
 
 

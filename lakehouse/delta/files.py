@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from lakehouse.delta.actions import AddFile
 from lakehouse.delta.adds import raw_table, to_action, vector_id
-from lakehouse.delta.layout import Layout
+from lakehouse.delta.layout import Layout, Leaf
 from lakehouse.delta.soundness import check_files, check_once
 from lakehouse.delta.stored import Keys, StoredFiles
 from lakehouse.delta.typed import derive, is_truncated, names
@@ -83,6 +83,20 @@ class FileIndex:
             return None
         deleted = pc.struct_field(self.held["deletion_vector"], "cardinality")
         return others + int(pc.sum(rows).as_py() or 0) - int(pc.sum(deleted).as_py() or 0)
+
+    def bounds(self, leaf: Leaf, engine: Engine) -> tuple[Any, Any]:
+        """Return what no value of a column is below, and above; None where that is unknown."""
+        low, high, nulls = f"min{leaf.ordinal}", f"max{leaf.ordinal}", f"nulls{leaf.ordinal}"
+        unknown = f"coalesce(bool_or({{}} IS NULL AND {nulls} IS DISTINCT FROM rows), true)"
+        sides = ", ".join(
+            f"CASE WHEN NOT {unknown.format(side)} THEN {way}({side}) END"
+            for side, way in ((low, "min"), (high, "max"))
+        )
+        with engine.work("read the statistics", reading=True) as cursor:
+            with self.on(cursor, engine) as index:
+                found = cursor.execute(f"SELECT {sides} FROM {index}").fetchall()
+        low_bound, high_bound = found[0]
+        return low_bound, high_bound
 
     @cached_property
     def _totals(self) -> tuple[int, int, int | None]:

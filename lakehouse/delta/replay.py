@@ -158,7 +158,7 @@ def read_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) ->
             files = NO_ROWS
         check_state(others, version=checkpoint.version, where=where)
         urls += _patterns(storage, _sidecars(others))
-        stored = stored_files(cursor, urls, engine) if urls else None
+        stored = stored_files(cursor, where, urls, engine) if urls else None
         if stored is not None and stored.rows < STORED_FROM:
             files = pa.concat_tables([files, stored.raw(frozenset())])
             stored = None

@@ -123,8 +123,15 @@ def refresh(snapshot: Snapshot, engine: Engine) -> Snapshot:
     """Return the newest snapshot, reading only the commits after this one."""
     listing = log.read_listing(snapshot.storage, start=snapshot.version + 1)
     commits = listing.commits
+    stored = snapshot.files.stored
+    if stored is not None and snapshot.storage.head(stored.path) is None:
+        # It expired, and a newer one stands for it.
+        return load_latest(snapshot.storage, engine)
     if listing.latest is None:
         return snapshot
+    base = snapshot.checkpoint_version or 0
+    if stored is not None and (log.read_hint(snapshot.storage) or 0) > base:
+        return load_latest(snapshot.storage, engine)
     if [commit.version for commit in commits] != list(
         range(snapshot.version + 1, listing.latest + 1)
     ):

@@ -32,6 +32,11 @@ _VECTOR_TYPE = (
     '"sizeInBytes" BIGINT, "cardinality" BIGINT)'
 )
 _IS_ADD = "(add.path IS NOT NULL OR add.size IS NOT NULL)"
+_WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "HUGEINT")
+_NEEDED = {
+    "path": ("VARCHAR",), "partitionValues": ("MAP(VARCHAR, VARCHAR)",),
+    "size": _WHOLE, "modificationTime": _WHOLE,
+}  # fmt: skip
 _EXTRA = ("tags", "baseRowId", "defaultRowCommitVersion", "clusteringProvider")
 # Seconds a file: what it takes to read the typed index of a checkpoint into memory.
 _PRICE = 2e-6
@@ -52,9 +57,11 @@ class _Memory:
 class StoredFiles:
     """Hold where the add actions of a checkpoint stand.
 
-    ``add`` is the type of their column, ``rows`` an upper bound on their number.
+    ``add`` is the type of their column, ``rows`` an upper bound on their number, ``path`` the
+    checkpoint's first file below the table's root.
     """
 
+    path: str
     urls: tuple[str, ...]
     add: DuckType
     rows: int
@@ -279,8 +286,10 @@ class StoredFiles:
         self._memory.checked = layout
 
 
-def stored_files(cursor: Connection, urls: list[str], engine: Engine) -> StoredFiles | None:
-    """Look at Parquet files of a checkpoint; None where they hold no column ``add``."""
+def stored_files(
+    cursor: Connection, path: str, urls: list[str], engine: Engine
+) -> StoredFiles | None:
+    """Look at the Parquet files of the checkpoint ``path``; None where they hold no ``add``."""
     union = ", union_by_name = true" if len(urls) > 1 else ""
     relation = cursor.sql(
         f"SELECT * FROM read_parquet($urls{union}, hive_partitioning = false)",
@@ -291,13 +300,18 @@ def stored_files(cursor: Connection, urls: list[str], engine: Engine) -> StoredF
         return None
     if types["add"].id != "struct":
         raise CorruptionError(f"the checkpoint's add is no struct but {types['add']}")
-    fields = {name for name, _ in types["add"].children}
-    if missing := {"path", "partitionValues", "size", "modificationTime"} - fields:
-        raise CorruptionError(f"the checkpoint's add has no {min(missing)}")
+    fields = {name: str(type_) for name, type_ in types["add"].children}
+    for name, allowed in _NEEDED.items():
+        if name not in fields:
+            raise CorruptionError(f"the checkpoint's add has no {name}")
+        if fields[name] not in allowed:
+            raise CorruptionError(
+                f"the checkpoint's add has columns of other types: {name} is {fields[name]}"
+            )
     rows = cursor.execute(
         "SELECT sum(num_rows) FROM parquet_file_metadata($urls)", {"urls": urls}
     ).fetchall()
-    return StoredFiles(tuple(urls), type_of(types["add"]), int(rows[0][0]), engine)
+    return StoredFiles(path, tuple(urls), type_of(types["add"]), int(rows[0][0]), engine)
 
 
 def _field(*names: str) -> str:

@@ -204,13 +204,13 @@ class Pruner:
         if bounds is None or not constants or None in constants:
             return EVERY
         values = ", ".join(str(constant) for constant in constants)
-        inside = f"len(list_filter([{values}], lambda x: x >= {bounds.low} AND x <= {bounds.high}))"
-        known = f"{bounds.low} IS NULL OR {bounds.high} IS NULL"
+        inside = f"coalesce(x >= {bounds.low} AND x <= {bounds.high}, true)"
+        some_inside = f"len(list_filter([{values}], lambda x: {inside})) > 0"
         needs: dict[str, str] = {}
         if bounds.leaf is not None:
             needs = at_most(bounds.leaf, f"greatest({values})")
             needs |= at_least(bounds.leaf, f"least({values})")
-        return May(f"(({known} OR {inside} > 0) AND {bounds.some})", needs)
+        return May(f"({some_inside} AND {bounds.some})", needs)
 
     def _is_null(self, node: exp.Is, *, want: bool) -> May:
         leaf = self._leaf(node.this)

@@ -337,6 +337,17 @@ class Table:
         snapshot = self.snapshot(version=version, timestamp=timestamp)
         return listing.files(snapshot, self._engine)
 
+    def bounds(self, column: str) -> tuple[Any, Any]:
+        """Return bounds of a column's values, from the table's log alone: no data file is read.
+
+        No value is below the first or above the second; they need not occur themselves (texts
+        and times are rounded, rows may have been deleted). None means unknown: not all files have
+        statistics, or the column has no order. NaN is left out.
+        """
+        snapshot = self.snapshot()
+        listing.select([column], snapshot, self._name)  # raises where there is none
+        return listing.bounds(snapshot, column, self._engine)
+
     def detail(self) -> TableDetail:
         """Describe the table as it is now."""
         return listing.detail(self._name, self.snapshot(), self._engine)

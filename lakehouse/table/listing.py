@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -45,6 +46,19 @@ def files(snapshot: Snapshot, engine: Engine) -> pa.Table:
             columns[f"min.{name}"] = typed[f"min{leaf.ordinal}"]
             columns[f"max.{name}"] = typed[f"max{leaf.ordinal}"]
     return pa.table(columns)
+
+
+def bounds(snapshot: Snapshot, column: str, engine: Engine) -> tuple[Any, Any]:
+    """Return the bounds of a column, by any case of its name."""
+    layout = snapshot.files.layout
+    for ordinal, field in enumerate(layout.partitions):
+        if field.name.lower() == column.lower():
+            found = pc.min_max(snapshot.files.typed(engine)[f"p{ordinal}"]).as_py()
+            return found["min"], found["max"]
+    for leaf in layout.leaves:
+        if len(leaf.path) == 1 and leaf.path[0].name.lower() == column.lower() and leaf.has_bounds:
+            return snapshot.files.bounds(leaf, engine)
+    return None, None
 
 
 def detail(name: str, snapshot: Snapshot, engine: Engine) -> TableDetail:

@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 import lakehouse
+from lakehouse.delta import replay
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "deltalake-dat-v0.0.3.tar.gz"
 
@@ -27,7 +28,9 @@ def _rows(relation):
     return sorted(repr(row) for row in selected.fetchall())
 
 
-def test_every_case_is_read_right_at_every_version(cases, tmp_path):
+@pytest.mark.parametrize("stored_from", [0, replay.STORED_FROM], ids=["stored", "held"])
+def test_every_case_is_read_right_at_every_version(cases, tmp_path, monkeypatch, stored_from):
+    monkeypatch.setattr(replay, "STORED_FROM", stored_from)
     checked, wrong = 0, []
     with lakehouse.connect(tmp_path / "lake") as lake:
         for case in sorted(path for path in cases.iterdir() if path.is_dir()):

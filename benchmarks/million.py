@@ -1,0 +1,186 @@
+"""A table of a million files: open, prune, count, append and checkpoint, each in a fresh process.
+
+The log is synthetic: of all files only the one that the queries read exists. Wall time includes
+the interpreter and all imports, but for appends, which are timed once the rows and the library
+are there. Each contestant has its own copy of the log, and its own checkpoint in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+import lakehouse
+from benchmarks.measure import Figure
+
+ROWS = 1000  # in each file
+BATCHES = 10
+LOG = "_delta_log"
+
+OPEN = "import lakehouse; lake = lakehouse.connect({lake!r}); "
+OURS = OPEN + "print(lake.sql('SELECT sum(value) FROM bronze.t WHERE id = {id}').fetchall()[0][0])"
+DELTA_RS = (
+    "import deltalake, pyarrow; t = deltalake.DeltaTable({peer!r}); "
+    "q = deltalake.QueryBuilder().register('t', t); "
+    "print(pyarrow.table(q.execute('SELECT sum(value) AS s FROM t WHERE id = {id}').read_all())"
+    "['s'][0])"
+)
+POLARS = (
+    "import polars as pl; print(pl.scan_delta({peer!r}).filter(pl.col('id') == {id})"
+    ".select(pl.col('value').sum()).collect().item())"
+)
+OUR_BOUNDS = OPEN + ("t = lake.table('bronze.t'); print(t.detail().rows, t.bounds('id')[1])")
+DELTA_RS_BOUNDS = (
+    "import deltalake, pyarrow, pyarrow.compute as pc; t = deltalake.DeltaTable({peer!r}); "
+    "a = pyarrow.table(t.get_add_actions(flatten=True)); "
+    "print(pc.sum(a['num_records']), pc.max(a['max.id']))"
+)
+ROW = "import pyarrow as pa, time; rows = pa.table({{'id': [-1], 'ts': pa.array([0], pa.timestamp('us', 'UTC')), 'value': [1]}}); "
+TIMED = "started = time.perf_counter(); {verb}; print(time.perf_counter() - started)"
+OUR_APPEND = ROW + "import lakehouse; " + TIMED.format(
+    verb="lakehouse.connect({lake!r}).table('bronze.t').append(rows)"
+)  # fmt: skip
+DELTA_RS_APPEND = ROW + "import deltalake; " + TIMED.format(
+    verb="deltalake.write_deltalake({peer!r}, rows, mode='append')"
+)  # fmt: skip
+OUR_CHECKPOINT = OPEN + "lake.table('bronze.t').checkpoint()"
+DELTA_RS_CHECKPOINT = "import deltalake; deltalake.DeltaTable({peer!r}).create_checkpoint()"
+# Not ru_maxrss, which a process inherits from the one that started it.
+PEAK = "import re; print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """Hold a process that ended: wall seconds, peak megabytes, what it printed."""
+
+    seconds: float
+    megabytes: float
+    printed: str
+
+
+def run(folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
+    """Yield the figures; ``--files`` is how many files the table has."""
+    lake, peer = build(folder, options.files)
+    # The one file that exists holds these rows.
+    values: dict[str, object] = {
+        "lake": str(lake), "peer": str(peer), "id": options.files // 2 * ROWS + ROWS // 2,
+    }  # fmt: skip
+    rounds = min(options.rounds, 3)
+
+    ours, theirs = OUR_CHECKPOINT.format(**values), DELTA_RS_CHECKPOINT.format(**values)
+    yield compare("checkpoint of JSON commits", {"ours": ours, "delta-rs": theirs}, rounds=1)
+    (table,) = (lake / "bronze").iterdir()
+    sizes = {"ours": checkpoint_bytes(table), "delta-rs": checkpoint_bytes(peer)}
+    yield Figure(
+        "bytes of the checkpoint (not seconds)",
+        sizes,
+        (f"{sizes['delta-rs'] / sizes['ours']:.1f} times smaller",),
+    )
+    contestants = {"ours": OURS, "delta-rs": DELTA_RS, "Polars": POLARS}
+    for name, texts in {
+        "query of one file": contestants,
+        "rows and a column's maximum": {"ours": OUR_BOUNDS, "delta-rs": DELTA_RS_BOUNDS},
+    }.items():
+        filled = {who: text.format(**values) for who, text in texts.items()}
+        yield compare(name, filled, rounds=rounds)
+    appends = {"ours": OUR_APPEND, "delta-rs": DELTA_RS_APPEND}
+    filled = {who: text.format(**values) for who, text in appends.items()}
+    yield compare("append of a row, opening the table", filled, rounds=rounds, printed=True)
+    yield compare("checkpoint after these", {"ours": ours, "delta-rs": theirs}, rounds=1)
+
+
+def compare(name: str, codes: Mapping[str, str], *, rounds: int, printed: bool = False) -> Figure:
+    """Run code in fresh processes, in turns; remarks compare memory, and results must agree.
+
+    ``printed`` takes the seconds that the code prints instead of the process's.
+    """
+    runs: dict[str, list[Run]] = {who: [] for who in codes}
+    for _ in range(rounds):
+        for who, code in codes.items():
+            runs[who].append(fresh(code))
+    if not printed:
+        said = {who: {_number(r.printed) for r in found} for who, found in runs.items()}
+        assert len(set().union(*said.values())) == 1, said
+    seconds = {
+        who: statistics.median(float(r.printed) if printed else r.seconds for r in found)
+        for who, found in runs.items()
+    }
+    peaks = {who: max(r.megabytes for r in found) for who, found in runs.items()}
+    memory = ", ".join(f"{who} {megabytes:.0f} MB" for who, megabytes in peaks.items())
+    return Figure(name, seconds, (f"peak memory: {memory}",))
+
+
+def fresh(code: str) -> Run:
+    """Run code in a new interpreter."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{PEAK}"], capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise SystemExit(f"exit {done.returncode}: {code}\n{done.stderr}")
+    *printed, peak = done.stdout.split("\n")[:-1]
+    return Run(seconds, int(peak) / 1024, " ".join(printed))
+
+
+def build(folder: Path, files: int) -> tuple[Path, Path]:
+    """Write a table of so many files; return the lake, and a copy of the table for the peers."""
+    lake = folder / "lake"
+    columns = {"id": "BIGINT", "ts": "TIMESTAMPTZ", "value": "BIGINT"}
+    with lakehouse.connect(lake, durable=False) as opened, duckdb.connect() as source:
+        properties = {"delta.dataSkippingNumIndexedCols": "2"}
+        table = opened.create_table("bronze.t", columns, properties=properties)
+        source.execute("SET TimeZone = 'UTC'")
+        first = files // 2
+        rows = source.sql(
+            f"SELECT {first * ROWS} + range AS id, TIMESTAMPTZ '2024-01-01' + "
+            f"to_seconds({first * 10}) + to_milliseconds(range * 10) AS ts, range AS value "
+            f"FROM range({ROWS})"
+        ).to_arrow_table()
+        table.append(pa.table(rows))
+        log = Path(table.uri, LOG)
+        for batch in range(BATCHES):
+            start, end = batch * files // BATCHES, (batch + 1) * files // BATCHES
+            lines = source.execute(_adds(start, end, leave_out=first)).fetchall()[0][0]
+            info = '{"commitInfo":{"timestamp":1700000000000,"operation":"WRITE"}}'
+            (log / f"{batch + 2:020d}.json").write_text(f"{info}\n{lines}\n")
+    peer = folder / "peer"
+    shutil.copytree(table.uri, peer)
+    return lake, peer
+
+
+def checkpoint_bytes(table: Path) -> int:
+    """Return the size of a table's newest checkpoint."""
+    return max(table.glob(f"{LOG}/*.checkpoint.parquet")).stat().st_size
+
+
+def _adds(start: int, end: int, *, leave_out: int) -> str:
+    time_ = "strftime(TIMESTAMP '2024-01-01' + to_milliseconds({}), '%Y-%m-%dT%H:%M:%S.%gZ')"
+    low, high = time_.format("i * 10000"), time_.format("i * 10000 + 9990")
+    parts = [
+        '{"add":{"path":"part-00000-', "uuid()", '-c000.snappy.parquet","partitionValues":{},"size":',
+        "8000 + i % 500", ',"modificationTime":', "1700000000000 + i",
+        f',"dataChange":true,"stats":"{{\\"numRecords\\":{ROWS},\\"minValues\\":{{\\"id\\":',
+        f"i * {ROWS}", ',\\"ts\\":\\"', low, '\\"},\\"maxValues\\":{\\"id\\":',
+        f"i * {ROWS} + {ROWS - 1}", ',\\"ts\\":\\"', high,
+        '\\"},\\"nullCount\\":{\\"id\\":0,\\"ts\\":0}}"}}',
+    ]  # fmt: skip
+    line = " || ".join(f"'{part}'" if n % 2 == 0 else f"({part})" for n, part in enumerate(parts))
+    return (
+        f"SELECT string_agg({line}, chr(10) ORDER BY i) "
+        f"FROM (SELECT range AS i FROM range({start}, {end})) WHERE i <> {leave_out}"
+    )
+
+
+def _number(printed: str) -> tuple[float, ...]:
+    return tuple(float(word) for word in printed.split())
