@@ -179,6 +179,7 @@ _KNOWN: Mapping[str, tuple[Check, str]] = MappingProxyType(
         "delta.randomPrefixLength": (_integer(1), "a number of characters, 1 or more"),
         "delta.targetFileSize": (_bytes, "a number of bytes such as 134217728 or 128mb"),
         "delta.universalFormat.enabledFormats": _TEXT,
+        "lakehouse.demo": _TEXT,
         "lakehouse.schemaMode": _choice("strict", "add", "widen"),
     }
 )

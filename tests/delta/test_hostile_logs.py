@@ -339,14 +339,14 @@ BAD = {
     "without metadata": ("0 metadata", "FROM whole WHERE metaData.id IS NULL"),
     "without protocol": ("0 protocol", "SELECT * EXCLUDE (protocol) FROM whole"),
     "with add of text": ("add is no struct", "SELECT * REPLACE ('x' AS add) FROM whole"),
-    "with size of text": ("other types", "SELECT * REPLACE (struct_update(add, size := 'x') AS add) FROM whole"),
+    "with size of text": ("other types|read the checkpoint", "SELECT * REPLACE (struct_update(add, size := 'x') AS add) FROM whole"),
     "with a negative size": ("size of -1", "SELECT * REPLACE (CASE WHEN add.path IS NOT NULL THEN "
     "struct_update(add, size := -1) END AS add) FROM whole"),
     "with a path that leaves": ("not inside", "SELECT * REPLACE (CASE WHEN add.path IS NOT NULL THEN "
     "struct_update(add, path := '../' || add.path) END AS add) FROM whole"),
     "with paths of no utf-8": ("UTF", "SELECT * REPLACE (CASE WHEN add.path IS NOT NULL THEN "
     "struct_update(add, path := '%ff') END AS add) FROM whole"),
-    "with values of a list": ("other types", "SELECT * REPLACE (CASE WHEN add.path IS NOT NULL THEN "
+    "with values of a list": ("other types|read the checkpoint", "SELECT * REPLACE (CASE WHEN add.path IS NOT NULL THEN "
     "struct_update(add, partitionValues := [1]) END AS add) FROM whole"),
     "without sizes": ("no ", "SELECT * REPLACE (CASE WHEN add.path IS NOT NULL THEN "
     "struct_pack(path := add.path) END AS add) FROM whole"),
