@@ -194,7 +194,6 @@ CASES = {
     "TIMESTAMP_MICROS": Case(table(columns=KEYS_AND_TEXTS + ", ts TIMESTAMP", rest="PARTITIONED BY (ts)"), more=(*TIMES, "OPTIMIZE {t}"), conf=MICROS),
     "without zone": Case(table(columns=KEYS_AND_TEXTS + ", ts TIMESTAMP_NTZ"), more=tuple(text.replace("TIMESTAMP '", "TIMESTAMP_NTZ '") for text in TIMES)),
     "char and varchar": Case(table(columns=KEYS_AND_TEXTS + ", c CHAR(5), w VARCHAR(5)"), more=("INSERT INTO {t} VALUES (1, 'x', 'ab', 'cd')",), conf=AS_STORED),
-    "collated": Case(table(columns="k BIGINT, v STRING COLLATE UTF8_LCASE"), features=("collations",)),
     "binary, small, exact": Case(table(columns=KEYS_AND_TEXTS + ", b BINARY, y TINYINT, n DECIMAL(38, 18)"), more=("INSERT INTO {t} VALUES (1, 'x', X'00FF', -128Y, 0.000000000000000001)",)),
 }  # fmt: skip
 
