@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog.errors import ConflictError, LakehouseError, OutcomeUnknownError, StorageError
 from lakehouse.lake.lake import connect
@@ -26,6 +27,8 @@ ROWS = 5
 _RESIDUES = 7
 _TRIES = 60
 _FILES = (4, 40)
+_SHORT = 50
+_END = 1 << 40
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,16 +42,18 @@ class Appended:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Deleted:
-    """Note an acknowledged delete of a writer's rows whose number has this residue."""
+    """Note an acknowledged delete of a writer's rows from ``low`` to ``high``, by residue."""
 
     version: int
     writer: int
     residue: int
+    low: int
+    high: int
 
     def took(self, append: Appended, n: int) -> bool:
         """Tell whether this delete came after an appended row and matched it."""
         matches = append.writer == self.writer and n % _RESIDUES == self.residue
-        return matches and append.version <= self.version
+        return matches and self.low <= n <= self.high and append.version <= self.version
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -193,11 +198,27 @@ def rewrite(job: Job) -> None:
 
 
 def delete(job: Job) -> None:
-    """Delete a seventh of one writer's rows, whatever is there of them."""
+    """Delete a seventh of one writer's rows.
+
+    Mostly of a short range; else of all that are there by now; else of all, so that it has to
+    begin anew when that writer was faster.
+    """
     for number in job.turns():
-        writer, residue = job.draw.randrange(4), job.draw.randrange(_RESIDUES)
-        where = f"writer = {writer} AND n % {_RESIDUES} = {residue}"
-        key = (f"deleter-{job.writer}", number)
-        report = job.call(lambda: job.table.delete(where, idempotency_key=key), may_give_up=True)  # noqa: B023
-        if report is not None:
-            job.work.deleted.append(Deleted(report.version, writer, residue))
+        with contextlib.suppress(*((StorageError,) if job.persistent else ())):
+            writer, residue = job.draw.randrange(4), job.draw.randrange(_RESIDUES)
+            there = job.table.read(columns=["n"], where=f"writer = {writer}").to_arrow_table()
+            newest = pc.max(there["n"]).as_py() or 0
+            low, high = job.draw.choice(
+                [*[(newest // (1 + part), newest // (1 + part) + _SHORT) for part in range(8)],
+                 (0, newest), (0, _END)]
+            )  # fmt: skip
+            where = (
+                f"writer = {writer} AND n % {_RESIDUES} = {residue} AND n BETWEEN {low} AND {high}"
+            )
+            key = (f"deleter-{job.writer}", number)
+            report = job.call(
+                lambda: job.table.delete(where, idempotency_key=key),  # noqa: B023
+                may_give_up=True,
+            )
+            if report is not None:
+                job.work.deleted.append(Deleted(report.version, writer, residue, low, high))

@@ -105,7 +105,9 @@ def expected_rows(work: Work) -> Rows:
     """Return the rows that must be in the table, by what was acknowledged at which version.
 
     >>> from lakehouse.testing.crowd import Appended, Deleted
-    >>> work = Work([Appended(1, writer=0, first=0)], [Deleted(2, writer=0, residue=3)])
+    >>> work = Work(
+    ...     [Appended(1, writer=0, first=0)], [Deleted(2, writer=0, residue=3, low=0, high=9)]
+    ... )
     >>> sorted(expected_rows(work))
     [(0, 0), (0, 1), (0, 2), (0, 4)]
     """

@@ -38,11 +38,14 @@ def test_a_lost_answer_is_no_lost_write_and_no_conflict(tmp_path):
 
 
 def test_stress_counts_what_versions_say():
-    work = Work([Appended(1, 0, 0), Appended(4, 0, 5)], [Deleted(3, 0, 5), Deleted(2, 1, 0)])
+    work = Work(
+        [Appended(1, 0, 0), Appended(4, 0, 5)],
+        [Deleted(3, 0, 5, 0, 99), Deleted(2, 1, 0, 0, 99), Deleted(4, 0, 0, 0, 6)],
+    )
     # The delete at version 3 took none of the rows that came at version 4.
-    assert set(expected_rows(work)) == {(0, n) for n in range(10)}
-    work.deleted.append(Deleted(4, 0, 5))
-    assert set(expected_rows(work)) == {(0, n) for n in range(10) if n != 5}
+    assert set(expected_rows(work)) == {(0, n) for n in range(1, 10)}
+    work.deleted.append(Deleted(4, 0, 5, 0, 99))
+    assert set(expected_rows(work)) == {(0, n) for n in range(1, 10) if n != 5}
 
 
 def test_the_program_prints_figures_and_its_exit_code_tells(tmp_path, capsys):
