@@ -130,6 +130,22 @@ def test_types_widen_in_one_commit(lake, recorded):
         peers_agree(table)  # delta-rs and Polars refuse typeWidening
 
 
+@pytest.mark.parametrize("partition_by", [[], ["x"]])
+def test_bounds_that_were_written_for_floats_hide_no_double(lake, partition_by):
+    properties = {"delta.enableTypeWidening": True}
+    schema = {"id": "BIGINT", "x": "FLOAT"}
+    table = new_table(lake, schema, partition_by=partition_by, properties=properties)
+    rows = pa.table({"id": [1], "x": pa.array([1.1], pa.float32())})
+    table.append(rows)
+    (row,) = dicts(table)
+    table.alter().change_type("x", "DOUBLE")
+    assert dicts(table) == dicts(table, where="x > 1.1") == [row]
+    assert dicts(table, where="x = 1.1") == []
+    table.append([{"id": 2, "x": 1.1}])
+    assert table.delete("x > 1.1").rows_deleted == 1
+    assert dicts(table) == [{"id": 2, "x": 1.1}]
+
+
 def test_a_type_that_would_lose_values_is_refused(lake):
     table = new_table(lake, {"a": "BIGINT", "s": "VARCHAR"})
     for column, type_ in (("a", "INTEGER"), ("a", "DOUBLE"), ("s", "BIGINT"), ("a", "VARCHAR")):

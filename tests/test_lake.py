@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import lakehouse
+from lakehouse.delta.codec import to_lines
 
 
 @pytest.fixture
@@ -183,6 +184,19 @@ def test_restore_brings_rows_and_columns_back(lake, flights):
     Path(flights.uri, flights.files(version=4)["path"][0].as_py()).unlink()
     with pytest.raises(lakehouse.StorageError, match="cannot be restored"):
         flights.restore(4)
+
+
+def test_restore_brings_back_a_feature_that_another_engine_dropped(lake, flights):
+    before = flights.snapshot()
+    flights.alter().rename_column("delay", "late")
+    mapped = flights.version
+    dropped = to_lines([before.protocol, before.metadata])
+    before.storage.put(f"_delta_log/{mapped + 1:020d}.json", dropped)
+    assert "columnMapping" not in flights.detail().features
+    flights.restore(mapped)
+    assert flights.schema.names[-1] == "late"
+    assert "columnMapping" in flights.detail().features
+    assert len(flights.read(columns=["late"]).fetchall()) == 3
 
 
 def _by_plain_duckdb(uri):

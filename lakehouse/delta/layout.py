@@ -13,6 +13,7 @@ from typing import Any
 from catalog.errors import CorruptionError
 from lakehouse.delta.schema import Decimal, Field, Primitive, Struct, Type, leaves
 from lakehouse.delta.types import to_duckdb
+from lakehouse.delta.widening import has_been
 from lakehouse.duck.engine import VERSION
 
 _UNBOUNDED = ("binary", "boolean")
@@ -29,8 +30,12 @@ class Leaf:
 
     @property
     def has_bounds(self) -> bool:
-        """Tell whether the index holds a minimum and a maximum for this column."""
-        return is_bounded(self.type)
+        """Tell whether the index holds a minimum and a maximum for this column.
+
+        None for a DOUBLE that was FLOAT: the bounds of its older files are the shortest texts that
+        make the same FLOAT again, and they make another DOUBLE.
+        """
+        return is_bounded(self.type) and not has_been(self.path[-1], "float")
 
     @property
     def is_float(self) -> bool:

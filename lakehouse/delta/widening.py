@@ -7,7 +7,7 @@ older data files can follow; they are also the only ones that we make by rewriti
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -98,6 +98,17 @@ def with_type_changes(old: Struct, new: Struct) -> Struct:
     Source: Delta protocol, "Type Change Metadata".
     """
     return Struct(tuple(_recorded(old.field(field.name), field) for field in new))
+
+
+def has_been(field: Field, type_: str) -> bool:
+    """Tell whether a field is recorded to have had a type, as far as the record can be read.
+
+    >>> has_been(Field("x", _DOUBLE, metadata={TYPE_CHANGES: [{"fromType": "float"}]}), "float")
+    True
+    """
+    changes = field.metadata.get(TYPE_CHANGES)
+    listed = changes if isinstance(changes, list) else ()
+    return any(isinstance(change, Mapping) and change.get("fromType") == type_ for change in listed)
 
 
 def _joined_primitives(a: str, b: str) -> Type | None:

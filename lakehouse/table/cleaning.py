@@ -77,11 +77,14 @@ def _needed(listing: Listing) -> tuple[Checkpoint, ...]:
 
 
 def _in_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) -> Iterator[str]:
-    files = read_checkpoint(storage, checkpoint, engine).files
-    for column in ("path", "file"):
-        yield from (fold(path) for path in files[column].to_pylist())
-    for row in files["deletion_vector"].drop_null().to_pylist():
-        vector = vector_from_row(row)
-        if vector is not None:
-            yield from named_by_vector(vector)
+    base = read_checkpoint(storage, checkpoint, engine)
+    # Of a large checkpoint, files are held nowhere but there.
+    stored = [] if base.stored is None else [base.stored.raw(frozenset())]
+    for files in (base.files, *stored):
+        for column in ("path", "file"):
+            yield from (fold(path) for path in files[column].to_pylist())
+        for row in files["deletion_vector"].drop_null().to_pylist():
+            vector = vector_from_row(row)
+            if vector is not None:
+                yield from named_by_vector(vector)
     yield from named_by(checkpoint_tombstones(storage, checkpoint, engine))

@@ -36,6 +36,7 @@ class Incoming:
     cursor: Connection
     source: Source
     plan: GatePlan | None = None
+    partition_columns: tuple[str, ...] = ()
     rules: Rules = NO_RULES
     files: NewFiles = _NOTHING
     rewritten: NewFiles = _NOTHING
@@ -67,7 +68,9 @@ class Incoming:
         """Return data files that fit a plan, writing them unless earlier ones still fit."""
         rules = rules_of(plan.schema, snapshot.properties)
         if self.plan is not None:
-            if self.rules == rules and _still_fits(self.plan.schema, plan.schema):
+            if (self.partition_columns, self.rules) == (snapshot.partition_columns, rules) and (
+                _still_fits(self.plan.schema, plan.schema)
+            ):
                 return self.files
             if not self.source.rescannable:
                 raise ConflictError(
@@ -86,6 +89,7 @@ class Incoming:
                 within=None if self.removal is None else self.removal.rule(snapshot),
             )
         self.plan, self.rules = plan, rules
+        self.partition_columns = snapshot.partition_columns
         return self.files
 
     def anew(

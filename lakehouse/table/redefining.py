@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from lakehouse.delta import actions as act
+from lakehouse.delta.features import is_on
 from lakehouse.delta.mapping import assigned
 from lakehouse.delta.protocol import check_writable, upgraded
 from lakehouse.delta.schema import Primitive, Struct
@@ -21,8 +22,8 @@ TYPE_WIDENING = "delta.enableTypeWidening"
 class Definition:
     """Hold a table's next schema, and the actions that bring it about: none where nothing changes.
 
-    ``rewrites`` says that the present data files do not fit the schema, so that their rows must
-    be written anew in the same commit.
+    ``rewrites`` says that data files of the schema before do not fit it, so that the rows must be
+    written anew in the same commit, and that one which adds such a file may not come in between.
     """
 
     schema: Struct
@@ -60,7 +61,7 @@ def redefine(
         if _is_recordable(snapshot, wanted, settings):
             wanted = with_type_changes(snapshot.schema, wanted)
         else:
-            rewrites = len(snapshot.files) > 0
+            rewrites = True
     metadata = dataclasses.replace(
         old,
         schema_string=old.schema_string if wanted == snapshot.schema else wanted.to_json(),
@@ -78,10 +79,11 @@ def redefine(
 
 def _is_recordable(snapshot: Snapshot, wanted: Struct, settings: Mapping[str, str]) -> bool:
     """Tell whether readers can follow the change of types by the schema's own record of it."""
-    if settings.get(TYPE_WIDENING, "").lower() != "true":
+    if not is_on(settings, TYPE_WIDENING):
         return False
-    # The text of a date in a partition value is no text of a timestamp.
+    # As a partition value, the text of a date is no timestamp's, and that of a float another double's.
     return not any(
-        wanted.field(field.name) not in (None, field) and field.type == Primitive("date")
+        wanted.field(field.name) not in (None, field)
+        and field.type in (Primitive("date"), Primitive("float"))
         for field in snapshot.files.layout.partitions
     )

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Any
 
-from catalog.errors import StorageError
+from catalog.errors import StorageError, UnsupportedError
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change
 from lakehouse.delta.conflict import Reads
 from lakehouse.delta.in_commit import kept
 from lakehouse.delta.mapping import MAX_ID, is_mapped
+from lakehouse.delta.protocol import check_writable, reader_features, upgraded
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
 from lakehouse.table.idempotency import Key, written_once
@@ -41,13 +42,12 @@ def restore(
         ]
         gone = [add for add in now if add.key not in wanted]
         _check_present(target, back)
-        restored = _metadata(current, target)
-        changed = restored != current.metadata
-        if not back and not gone and not changed:
+        definition = _definition(current, target)
+        if not back and not gone and not definition:
             return None
         return Change(
             "RESTORE",
-            (*((restored,) if changed else ()), *removes_of(gone), *back),
+            (*definition, *removes_of(gone), *back),
             reads=Reads(frozenset(present), everything=True),
             parameters={"version": target.version},
             metrics={
@@ -63,8 +63,32 @@ def restore(
     )
 
 
+def _definition(current: Snapshot, target: Snapshot) -> tuple[act.Action, ...]:
+    """Return the actions that bring the target's schema and properties back, if any.
+
+    What only grows in a table goes on: in-commit times, ids. Another engine may have dropped a
+    feature since, which then comes back as well.
+    """
+    metadata = _metadata(current, target)
+    protocol = upgraded(current.protocol, target.schema, metadata.configuration)
+    if target.files.has_deletion_vectors:
+        _check_vectors(protocol)
+    check_writable(protocol, metadata.configuration, target.schema)
+    found: list[act.Action] = [] if protocol == current.protocol else [protocol]
+    return (*found, *(() if metadata == current.metadata else (metadata,)))
+
+
+def _check_vectors(protocol: act.Protocol) -> None:
+    if "deletionVectors" not in reader_features(protocol):
+        raise UnsupportedError(
+            "cannot restore this version: its files have deletion vectors, and the table has "
+            "dropped that feature",
+            next_step="Restore a later version, or switch delta.enableDeletionVectors on first",
+            features=("deletionVectors",),
+        )
+
+
 def _metadata(current: Snapshot, target: Snapshot) -> act.Metadata:
-    """Return the target's metadata, with what only grows in a table: in-commit times, ids."""
     settings = dict(kept(current.properties, target.properties))
     if is_mapped(settings):
         # Ids of columns are never given out twice.

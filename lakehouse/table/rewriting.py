@@ -76,6 +76,8 @@ def write_anew(
     The new files' actions have ``dataChange`` false. Raises LakehouseError where the number of
     rows is not the same, and leaves no file then.
     """
+    if not keys:
+        return NewFiles((), 0, 0)
     old = part(snapshot, keys)
     expected = count_rows(old, engine, scanner)
     files = copy_rows(old, scanner, schema=schema)

@@ -104,9 +104,12 @@ def overwrite(
         else:
             wanted = pending.schema(current.schema, mode, columns)
         new = redefine(current, schema=wanted, replaces_rows=removal is None, seed=pending.seed)
-        if removal is not None and new.rewrites:
+        if removal is not None and new.rewrites and len(current.files):
             raise _only_whole()
-        removed = everything(current) if removal is None else removal.plan(current)
+        if removal is None or new.rewrites:
+            removed = everything(current)
+        else:
+            removed = removal.plan(current)
         files = pending.write(pending.gated(new.schema, columns), current)
         if not files.adds and not removed.gone and not new.actions:
             return None

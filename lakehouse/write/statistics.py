@@ -16,7 +16,7 @@ from decimal import Decimal as Number
 from typing import Any
 
 from catalog.errors import DataError
-from lakehouse.delta.layout import Layout, Leaf
+from lakehouse.delta.layout import Layout, Leaf, is_bounded
 from lakehouse.delta.schema import Array, Decimal, Map, Primitive
 from lakehouse.duck.parquet import ColumnStatistics, WrittenFile
 
@@ -46,7 +46,7 @@ def statistics(file: WrittenFile, layout: Layout, properties: Mapping[str, str])
             _nest(nulls, path, found.nulls)
         if leaf.is_float and found.has_nan is False:
             _nest(nans, path, 0)
-        if leaf.has_bounds and not found.has_nan:
+        if is_bounded(leaf.type) and not found.has_nan:
             low = _bound(leaf, found.minimum, upper=False)
             high = _bound(leaf, found.maximum, upper=True)
             if low is not None and high is not None:

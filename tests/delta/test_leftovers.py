@@ -14,6 +14,7 @@ import lakehouse
 from catalog.errors import CorruptionError, InputError, UnsupportedError
 from catalog.storage import StoredObject
 from lakehouse.delta import actions as act
+from lakehouse.delta import replay
 from lakehouse.delta.codec import encode_path
 from lakehouse.delta.leftovers import fold, leftovers, named_by
 from lakehouse.write import data_files
@@ -154,7 +155,9 @@ def test_what_a_dead_writer_left_is_collected_by_age_and_nothing_else(lake, tabl
         assert sorted(table.read(version=version).fetchall()) == rows
 
 
-def test_files_that_only_a_checkpoint_names_are_needed(lake, table):
+@pytest.mark.parametrize("stored_from", [0, replay.STORED_FROM], ids=["stored", "held"])
+def test_files_that_only_a_checkpoint_names_are_needed(lake, table, monkeypatch, stored_from):
+    monkeypatch.setattr(replay, "STORED_FROM", stored_from)
     table.checkpoint()
     for version in range(3):
         Path(table.uri, "_delta_log", f"{version:020d}.json").unlink()
