@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from catalog.errors import CorruptionError
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import LARGEST_COMMIT, from_lines, to_json
 from lakehouse.delta.log import LAST_CHECKPOINT, LOG, CommitFile, read_listing, segment
+from lakehouse.delta.properties import interval
 from lakehouse.delta.replay import checkpoint_tombstones
 from lakehouse.delta.schema import Primitive
 from lakehouse.delta.snapshot import Snapshot
@@ -29,8 +29,7 @@ from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal
 
 _WEEK = 7 * 24 * 3600 * 1000
-_UNITS = {"week": _WEEK, "day": _WEEK // 7, "hour": 3_600_000, "minute": 60_000, "second": 1000}
-
+_RETENTION = "delta.deletedFileRetentionDuration"
 _TEXTS = "MAP(VARCHAR, VARCHAR)"
 _AS_JSON = "delta.checkpoint.writeStatsAsJson"
 # Small enough to prune well, large enough that reading the footer takes a few milliseconds.
@@ -82,24 +81,9 @@ def write_checkpoint(snapshot: Snapshot, engine: Engine, *, now: int | None = No
     return len(body)
 
 
-def retention(properties: Mapping[str, str], name: str, default: int) -> int:
-    """Return an interval property such as ``interval 1 week`` in milliseconds.
-
-    >>> retention({"delta.x": "interval 2 days"}, "delta.x", 0)
-    172800000
-    """
-    words = properties.get(name, "").lower().removeprefix("interval").split()
-    total = 0
-    for count, unit in zip(words[::2], words[1::2], strict=False):
-        size = _UNITS.get(unit.removesuffix("s"))
-        if size is None or not count.isdigit():
-            return default
-        total += int(count) * size
-    return total if words and len(words) % 2 == 0 else default
-
-
 def _other_actions(snapshot: Snapshot, engine: Engine, now: int) -> list[act.Action]:
-    kept = retention(snapshot.properties, "delta.deletedFileRetentionDuration", _WEEK)
+    asked = interval(snapshot.properties.get(_RETENTION, ""))
+    kept = _WEEK if asked is None else asked
     alive = [
         remove for remove in _tombstones(snapshot, engine)
         if (remove.deletion_timestamp or 0) > now - kept

@@ -12,8 +12,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 
 from catalog.storage import StoredObject
-from lakehouse.delta.checkpoint import retention
 from lakehouse.delta.log import LOG, Checkpoint, Listing, monotone_times, parse_listing
+from lakehouse.delta.properties import interval
 
 DAY = 24 * 3600 * 1000
 _MONTH = 30 * DAY
@@ -55,12 +55,13 @@ def expired(
     """
     if properties.get("delta.enableExpiredLogCleanup", "true").lower() == "false":
         return Expiry(reason="delta.enableExpiredLogCleanup is false")
-    kept = retention(properties, "delta.logRetentionDuration", -1)
-    if kept < 0 and properties.get("delta.logRetentionDuration"):
+    asked = properties.get("delta.logRetentionDuration", "")
+    kept = interval(asked)
+    if kept is None and asked:
         return Expiry(reason="delta.logRetentionDuration is not an interval of weeks to seconds")
     found = tuple(objects)
     listing = parse_listing(found)
-    before = _midnight(now - max(kept if kept >= 0 else _MONTH, DAY))
+    before = _midnight(now - max(_MONTH if kept is None else kept, DAY))
     checkpoint = _cut_off(listing, before, keep_versions, unusable)
     if checkpoint is None:
         return Expiry(reason="no checkpoint is old enough")

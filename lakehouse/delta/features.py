@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from lakehouse.delta.mapping import mode_of
 from lakehouse.delta.schema import Array, Map, Primitive, Struct, Type, fields_of
 
 INVARIANTS = "delta.invariants"
@@ -100,7 +101,7 @@ def _constrained(configuration: Mapping[str, str], _: Struct) -> bool:
 
 
 def _mapped(configuration: Mapping[str, str], _: Struct) -> bool:
-    return configuration.get("delta.columnMapping.mode", "none").lower() != "none"
+    return mode_of(configuration) != "none"
 
 
 def _v2_policy(configuration: Mapping[str, str], _: Struct) -> bool:

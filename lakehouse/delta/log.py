@@ -186,11 +186,6 @@ def monotone_times(commits: Iterable[CommitFile]) -> list[int]:
     return times
 
 
-def newer_commits(storage: Storage, version: int) -> tuple[CommitFile, ...]:
-    """Return the commits after ``version``, oldest first: one request where there are none."""
-    return read_listing(storage, start=version + 1).commits
-
-
 def read_hint(storage: Storage) -> int | None:
     """Return the version that ``_last_checkpoint`` names; None where it is missing or damaged."""
     try:

@@ -12,19 +12,35 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lakehouse.delta.schema import Array, Field, Map, Struct, Type, fields_of
+from lakehouse.delta.schema import (
+    FIELD_ID,
+    PHYSICAL_NAME,
+    Array,
+    Field,
+    Map,
+    Struct,
+    Type,
+    fields_of,
+)
 
 MODE = "delta.columnMapping.mode"
 MAX_ID = "delta.columnMapping.maxColumnId"
-_ID = "delta.columnMapping.id"
-_PHYSICAL_NAME = "delta.columnMapping.physicalName"
 
 FieldIds = dict[str, Any]
 
 
 def is_mapped(configuration: Mapping[str, str]) -> bool:
     """Tell whether a table's columns are mapped, by name or by id."""
-    return configuration.get(MODE, "none") in ("name", "id")
+    return mode_of(configuration) in ("name", "id")
+
+
+def mode_of(configuration: Mapping[str, str]) -> str:
+    """Return the mode in lower case: ``none``, ``name`` or ``id``; engines write it in any.
+
+    >>> mode_of({MODE: "Name"}), mode_of({})
+    ('name', 'none')
+    """
+    return configuration.get(MODE, "none").lower()
 
 
 def assigned(
@@ -50,10 +66,10 @@ def assigned(
     def named(field: Field, path: tuple[str, ...]) -> Field:
         metadata = dict(field.metadata)
         if field.field_id is None:
-            metadata[_ID] = counter.next()
-        if _PHYSICAL_NAME not in metadata:
+            metadata[FIELD_ID] = counter.next()
+        if PHYSICAL_NAME not in metadata:
             fresh = f"col-{uuid.uuid5(namespace, repr(path))}"
-            metadata[_PHYSICAL_NAME] = field.name if keep_names else fresh
+            metadata[PHYSICAL_NAME] = field.name if keep_names else fresh
         return dataclasses.replace(field, metadata=MappingProxyType(metadata))
 
     changed = mapped_fields(schema, named)

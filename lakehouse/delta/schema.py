@@ -19,8 +19,8 @@ PRIMITIVES = (
     "string", "long", "integer", "short", "byte", "float", "double", "boolean", "binary",
     "date", "timestamp", "timestamp_ntz",
 )  # fmt: skip
-_PHYSICAL_NAME = "delta.columnMapping.physicalName"
-_FIELD_ID = "delta.columnMapping.id"
+PHYSICAL_NAME = "delta.columnMapping.physicalName"
+FIELD_ID = "delta.columnMapping.id"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ class Field:
     @property
     def physical_name(self) -> str:
         """Return the name in data files and statistics (differs under column mapping)."""
-        return str(self.metadata.get(_PHYSICAL_NAME) or self.name)
+        return str(self.metadata.get(PHYSICAL_NAME) or self.name)
 
     @property
     def field_id(self) -> int | None:
         """Return the column mapping id, where the table has one."""
-        value = self.metadata.get(_FIELD_ID)
+        value = self.metadata.get(FIELD_ID)
         return None if value is None else int(value)
 
 
@@ -261,10 +261,10 @@ def _from_value(value: Any) -> Type:
 
 def _metadata(value: Any) -> Mapping[str, Any]:
     found = mapping({} if value is None else value, "a field's metadata")
-    if found.get(_PHYSICAL_NAME) is not None:
-        _text(found[_PHYSICAL_NAME])
-    if found.get(_FIELD_ID) is not None:
-        whole(found[_FIELD_ID])
+    if found.get(PHYSICAL_NAME) is not None:
+        _text(found[PHYSICAL_NAME])
+    if found.get(FIELD_ID) is not None:
+        whole(found[FIELD_ID])
     return MappingProxyType(dict(found))
 
 

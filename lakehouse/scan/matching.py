@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from catalog.errors import LakehouseError
-from lakehouse.delta.actions import DeletionVector
-from lakehouse.delta.adds import vector_from_row
+from lakehouse.delta.adds import vector_id
 from lakehouse.delta.conflict import Key
 from lakehouse.delta.files import FileIndex
 from lakehouse.delta.layout import Layout
@@ -84,17 +83,13 @@ def answers(files: FileIndex, asked: Question, engine: Engine) -> list[Answer]:
                 continue
             return [
                 Answer(
-                    (row["file"], _id(vector_from_row(row["deletion_vector"]))),
+                    (row["file"], vector_id(row["deletion_vector"])),
                     row["live"],
                     row["every"],
                 )
                 for row in found.to_pylist()
             ]
     raise LakehouseError("the file index cannot be read", next_step="Report this")
-
-
-def _id(vector: DeletionVector | None) -> str:
-    return "" if vector is None else vector.id
 
 
 def _never_null(layout: Layout, predicate: Predicate) -> str | None:

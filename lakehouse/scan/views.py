@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 
 from lakehouse.delta.layout import Layout
+from lakehouse.delta.mapping import mode_of
 from lakehouse.delta.schema import Array, Field, Map, Struct, Type
 from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.engine import VERSION
@@ -58,7 +59,7 @@ def table_view(
     deletion vectors.
     """
     fields = layout.schema.fields
-    by_id = properties.get("delta.columnMapping.mode") == "id"
+    by_id = mode_of(properties) == "id"
     template = _view(layout, by_id=by_id, has_vectors=has_vectors, numbered=numbered)
     types = [to_duckdb(field.type) for field in fields]
     key = hashlib.sha256(f"{place}\0{template}\0{types}".encode()).hexdigest()[:20]

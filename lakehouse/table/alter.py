@@ -11,7 +11,7 @@ from catalog.errors import InputError, NotFoundError
 from catalog.names import near_misses
 from lakehouse.delta import edits
 from lakehouse.delta.edits import Path, shown
-from lakehouse.delta.mapping import MODE, assigned, is_mapped
+from lakehouse.delta.mapping import MODE, assigned, is_mapped, mode_of
 from lakehouse.delta.properties import check_name, checked
 from lakehouse.delta.schema import Struct
 from lakehouse.delta.snapshot import Snapshot
@@ -212,7 +212,7 @@ class Alter:
         def plan(current: Snapshot) -> Definition:
             settings = {**current.properties, **given}
             schema = current.schema
-            if MODE in given and given[MODE] != current.properties.get(MODE, "none"):
+            if MODE in given and given[MODE] != mode_of(current.properties):
                 schema, mapped = _remapped(current, given[MODE])
                 settings = {**settings, **mapped}
             return redefine(current, schema=schema, configuration=settings)
@@ -314,7 +314,7 @@ def _mapped(snapshot: Snapshot) -> tuple[Struct, Mapping[str, str]]:
 
 
 def _remapped(snapshot: Snapshot, mode: str) -> tuple[Struct, Mapping[str, str]]:
-    present = snapshot.properties.get(MODE, "none")
+    present = mode_of(snapshot.properties)
     if (present, mode) != ("none", "name"):
         raise InputError(
             f"a table's {MODE} cannot change from {present} to {mode}: its data files are written "

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 from catalog.errors import InputError
 from lakehouse.delta import actions as act
+from lakehouse.delta.features import is_on
 from lakehouse.delta.snapshot import Snapshot
 
 
 def check_removable(snapshot: Snapshot) -> None:
     """Raise InputError for a table whose rows may not be removed."""
-    if snapshot.properties.get("delta.appendOnly", "").lower() == "true":
+    if is_on(snapshot.properties, "delta.appendOnly"):
         raise InputError(
             "the table is append-only (delta.appendOnly)",
             next_step="Append, or change the property first",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from catalog.errors import LakehouseError, UnsupportedError
+from catalog.errors import LakehouseError
 from catalog.storage import Storage, StoredObject
 from lakehouse.delta.expiry import Expiry, expired
 from lakehouse.delta.log import LOG, Checkpoint, read_hint, read_listing
-from lakehouse.delta.protocol import check_writable, writer_features
+from lakehouse.delta.protocol import check_writable
 from lakehouse.delta.replay import read_checkpoint, sidecars_of
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
@@ -53,15 +53,9 @@ def check_cleanable(snapshot: Snapshot) -> None:
     """Raise UnsupportedError, by feature name, where no file of the table may be cleaned away.
 
     Deleting is writing: a feature that we do not write may forbid it or give files a meaning
-    (protocol, "VACUUM Protocol Check").
+    (protocol, "VACUUM Protocol Check"; ``checkpointProtection``).
     """
     check_writable(snapshot.protocol, snapshot.properties, snapshot.schema)
-    if "checkpointProtection" in writer_features(snapshot.protocol):
-        raise UnsupportedError(
-            "cannot clean up this table: it uses checkpointProtection",
-            next_step="Clean it up with an engine that supports checkpointProtection",
-            features=("checkpointProtection",),
-        )
 
 
 def _verified(

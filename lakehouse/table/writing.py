@@ -12,7 +12,7 @@ from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, commit
 from lakehouse.delta.conflict import Reads
 from lakehouse.delta.protocol import check_writable
-from lakehouse.delta.schema import Field, Struct
+from lakehouse.delta.schema import FIELD_ID, PHYSICAL_NAME, Field, Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.types import schema_from_duckdb
 from lakehouse.dml.removal import Removal, everything
@@ -30,7 +30,7 @@ from lakehouse.write.gate import validate_schema
 AppendMode = SchemaMode
 OverwriteMode = Literal["strict", "add", "widen", "overwrite"]
 MODE = "lakehouse.schemaMode"
-_KEPT = ("comment", "delta.columnMapping.id", "delta.columnMapping.physicalName")
+_KEPT = ("comment", FIELD_ID, PHYSICAL_NAME)
 
 
 _Planner = Callable[[Snapshot, Incoming], Change | None]

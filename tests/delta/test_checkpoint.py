@@ -10,7 +10,6 @@ import polars as pl
 import pytest
 
 import lakehouse
-from lakehouse.delta.checkpoint import retention
 
 TYPES = {
     "id": "BIGINT NOT NULL",
@@ -128,17 +127,3 @@ def test_a_damaged_checkpoint_without_its_log_is_a_typed_error(lake, table):
         pytest.raises(lakehouse.CorruptionError, match="checkpoint"),
     ):
         fresh.table("bronze.t").read()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("interval 1 week", 604_800_000),
-        ("interval 2 days 3 hours", 183_600_000),
-        ("", 7),
-        ("interval", 7),
-        ("a while", 7),
-    ],
-)
-def test_retention_reads_intervals_and_falls_back(text, expected):
-    assert retention({"x": text} if text else {}, "x", 7) == expected

@@ -34,7 +34,10 @@ def test_a_column_that_became_not_null_lets_no_null_of_a_stale_writer_in(tmp_pat
     [
         (lambda stale: stale.alter().change_type("id", "BIGINT"), False),
         (lambda stale: stale.append([{"id": 1 << 40}], schema_mode="widen"), False),
-        (lambda stale: stale.overwrite([{"id": 1 << 40}], where="id > 7", schema_mode="widen"), True),
+        (
+            lambda stale: stale.overwrite([{"id": 1 << 40}], where="id > 7", schema_mode="widen"),
+            True,
+        ),
     ],
     ids=["alter", "append", "overwrite"],
 )
