@@ -146,6 +146,16 @@ def test_bounds_that_were_written_for_floats_hide_no_double(lake, partition_by):
     assert dicts(table) == [{"id": 2, "x": 1.1}]
 
 
+def test_overwriting_the_columns_drops_none_that_a_constraint_names(lake):
+    table = new_table(lake, {"id": "BIGINT", "x": "BIGINT"})
+    table.alter().add_constraint("positive", "x > 0")
+    with pytest.raises(lakehouse.InputError, match="'x' cannot be dropped: constraint 'positive'"):
+        table.overwrite([{"id": 1}], schema_mode="overwrite")
+    table.alter().drop_constraint("positive")
+    table.overwrite([{"id": 1}], schema_mode="overwrite")
+    assert dicts(table) == [{"id": 1}]
+
+
 def test_a_type_that_would_lose_values_is_refused(lake):
     table = new_table(lake, {"a": "BIGINT", "s": "VARCHAR"})
     for column, type_ in (("a", "INTEGER"), ("a", "DOUBLE"), ("s", "BIGINT"), ("a", "VARCHAR")):

@@ -7,6 +7,7 @@ version after (rebase) or plan anew on a fresh snapshot (redo), a bounded number
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import getpass
 import json
@@ -127,6 +128,18 @@ def commit(
         f"{operation} lost against other writers {retries.redos + 1} times: {reason}",
         next_step="Try again when fewer jobs write to the same rows",
     )
+
+
+@contextlib.contextmanager
+def otherwise(discard: Callable[[], None]) -> Iterator[None]:
+    """Call ``discard`` where an error of `commit` says for certain that nothing was committed."""
+    try:
+        yield
+    except OutcomeUnknownError:
+        raise  # what was written may be live
+    except LakehouseError:
+        discard()
+        raise
 
 
 def first_commit(

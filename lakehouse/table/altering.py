@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lakehouse.delta.commit import Change, commit
+from lakehouse.delta.commit import Change, commit, otherwise
 from lakehouse.delta.conflict import Reads
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
@@ -56,9 +56,12 @@ def alter(
         return earlier(snapshot, key, "alter")
     written: list[NewFiles] = []
 
-    def plan(current: Snapshot) -> Change | None:
+    def discard() -> None:
         while written:
-            discard_files(current.storage, written.pop())
+            discard_files(snapshot.storage, written.pop())
+
+    def plan(current: Snapshot) -> Change | None:
+        discard()
         new = alteration.plan(current)
         if not new.actions:
             return None
@@ -69,7 +72,10 @@ def alter(
         written.append(write_anew(current, keys, new.schema, target.engine, target.scanner))
         return _rewriting_change(alteration, new, current, written[0])
 
-    done = commit(snapshot, once(plan, key), engine=target.engine, metadata=metadata)
+    with otherwise(discard):
+        done = commit(snapshot, once(plan, key), engine=target.engine, metadata=metadata)
+    if not done.names_files:
+        discard()
     target.remember(done.snapshot)
     return answer(done, key, "alter", started)
 

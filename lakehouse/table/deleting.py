@@ -6,9 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from catalog.errors import LakehouseError, OutcomeUnknownError
-from lakehouse.delta.commit import Change, commit
-from lakehouse.delta.protocol import check_writable
+from lakehouse.delta.commit import Change, commit, otherwise
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.removal import Removal
 from lakehouse.duck.engine import Engine
@@ -35,8 +33,6 @@ def delete(
     started = time.perf_counter()
     if key is not None and is_done(snapshot, key):
         return snapshot, earlier(snapshot, key, "delete")
-    # Before any work: a table that we must not write is refused by name.
-    check_writable(snapshot.protocol, snapshot.properties, snapshot.schema)
     removal = Removal(where, engine=engine, scanner=scanner)
 
     def plan(current: Snapshot) -> Change | None:
@@ -52,13 +48,8 @@ def delete(
             metrics=removed.metrics(),
         )
 
-    try:
+    with otherwise(removal.discard):
         done = commit(snapshot, once(plan, key), engine=engine, metadata=metadata)
-    except OutcomeUnknownError:
-        raise  # the files may be live
-    except LakehouseError:
-        removal.discard()
-        raise
     if not done.names_files:
         removal.discard()
     return done.snapshot, answer(done, key, "delete", started)

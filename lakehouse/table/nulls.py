@@ -9,6 +9,7 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
+from lakehouse.write.samples import many
 
 
 def check_no_nulls(snapshot: Snapshot, path: Path, scanner: Scanner) -> None:
@@ -32,7 +33,7 @@ def check_no_nulls(snapshot: Snapshot, path: Path, scanner: Scanner) -> None:
     count = scanner.prepare(query, [ref]).relation().fetchall()[0][0]
     if count:
         raise DataError(
-            f"column {shown(path)!r} is NULL in {count} row{'s' if count != 1 else ''}",
+            f"column {shown(path)!r} is NULL in {many(count)}",
             next_step="Fill them first",
             column=shown(path),
             count=count,

@@ -8,9 +8,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from catalog.errors import LakehouseError
-from lakehouse.delta.commit import Change, commit
+from lakehouse.delta.commit import Change, commit, otherwise
 from lakehouse.delta.conflict import Key as FileKey
 from lakehouse.delta.conflict import Reads
+from lakehouse.delta.layout import Layout
 from lakehouse.delta.schema import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.parts import copy_rows, count_rows, part
@@ -39,15 +40,21 @@ def rewrite(
     started = time.perf_counter()
     wanted = frozenset(paths)
     old = snapshot.files.find(wanted).adds()
-    written: list[NewFiles] = []
+    written: list[tuple[Layout, NewFiles]] = []
+
+    def discard() -> None:
+        while written:
+            discard_files(snapshot.storage, written.pop()[1])
 
     def plan(current: Snapshot) -> Change | None:
         keys = frozenset(add.key for add in old)
         if not old or not keys <= current.files.find(wanted).keys():
             return None
-        if not written:
-            written.append(write_anew(current, keys, current.schema, engine, scanner))
-        files = written[0]
+        layout = current.files.layout
+        if not written or written[0][0] != layout:
+            discard()
+            written.append((layout, write_anew(current, keys, layout.schema, engine, scanner)))
+        files = written[0][1]
         return Change(
             "OPTIMIZE",
             (*removes_of(old, data_change=False), *files.adds),
@@ -57,10 +64,10 @@ def rewrite(
 
     if key is not None and is_done(snapshot, key):
         return snapshot, earlier(snapshot, key, "rewrite")
-    # Where commit raises, the files stay: a commit of unknown outcome may have made them live.
-    done = commit(snapshot, once(plan, key), engine=engine, metadata=metadata)
-    if not done.names_files and written:
-        discard_files(snapshot.storage, written[0])
+    with otherwise(discard):
+        done = commit(snapshot, once(plan, key), engine=engine, metadata=metadata)
+    if not done.names_files:
+        discard()
     return done.snapshot, answer(done, key, "rewrite", started)
 
 

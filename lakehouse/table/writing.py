@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
-from catalog.errors import ConflictError, InputError, StorageError, UnsupportedError
+from catalog.errors import InputError
 from lakehouse.delta import actions as act
-from lakehouse.delta.commit import Change, commit
+from lakehouse.delta.commit import Change, commit, otherwise
 from lakehouse.delta.conflict import Reads
 from lakehouse.delta.protocol import check_writable
 from lakehouse.delta.schema import FIELD_ID, PHYSICAL_NAME, Field, Struct
@@ -22,6 +22,7 @@ from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.incoming import Incoming
 from lakehouse.table.redefining import redefine
+from lakehouse.table.references import check_unreferenced
 from lakehouse.table.removal import check_removable, removes_of
 from lakehouse.table.reports import WriteReport, metrics_of
 from lakehouse.write.evolution import SchemaMode
@@ -101,6 +102,9 @@ def overwrite(
         if mode == "overwrite":
             wanted = _replaced(current.schema, pending.source)
             validate_schema(wanted, columns)
+            for field in current.schema:
+                if wanted.field(field.name) is None:
+                    check_unreferenced(current, (field.name,), "dropped")
         else:
             wanted = pending.schema(current.schema, mode, columns)
         new = redefine(current, schema=wanted, replaces_rows=removal is None, seed=pending.seed)
@@ -157,17 +161,13 @@ def _write(
         query = query_of(engine, rows)
         pending = Incoming(*query) if query else Incoming(cursor, register(cursor, rows))
         pending.removal = removal
-        try:
+        with otherwise(lambda: pending.discard(snapshot)):
             done = commit(
                 snapshot,
                 once(lambda current: plan(current, pending), key),
                 engine=engine,
                 metadata=metadata,
             )
-        except (InputError, ConflictError, StorageError, UnsupportedError):
-            # These say for certain that nothing was committed.
-            pending.discard(snapshot)
-            raise
     if not done.names_files:
         pending.discard(snapshot)
     return done.snapshot, answer(done, key, operation, started)

@@ -10,12 +10,12 @@ from lakehouse.duck.errors import DuckError
 from lakehouse.duck.rows import Source
 from lakehouse.duck.sql import identifier
 from lakehouse.write.gate import GatePlan
+from lakehouse.write.samples import SAMPLES, many
 
 _MARK = "lakehouse-outside:"
 _FOUND = re.compile(rf"{_MARK}(.*)", re.DOTALL)
 _ROW = '"lakehouse row"'
 _SHOWN = f"left(CAST({_ROW} AS VARCHAR), 200)"
-_SAMPLES = 5
 
 
 def inside(query: str, plan: GatePlan, predicate: str) -> str:
@@ -41,9 +41,8 @@ def outside(
     if match is None:
         return None
     count, samples = _diagnose(cursor, source, plan, predicate) or (None, (match[1],))
-    many = "at least 1 row" if count is None else f"{count} row{'s' if count != 1 else ''}"
     return DataError(
-        f"{predicate} is not true for {many}; for example {', '.join(samples[:3])}",
+        f"{predicate} is not true for {many(count)}; for example {', '.join(samples[:3])}",
         next_step="Leave these rows out, or widen the predicate; nothing was written",
         count=count,
         samples=samples,
@@ -59,7 +58,7 @@ def _diagnose(
     rows = f"(SELECT {columns} FROM {source.name}) AS {_ROW}"
     try:
         row = cursor.execute(
-            f"SELECT count(*), list({_SHOWN})[:{_SAMPLES}] FROM {rows} "
+            f"SELECT count(*), list({_SHOWN})[:{SAMPLES}] FROM {rows} "
             f"WHERE ({predicate}\n) IS NOT TRUE"
         ).fetchone()
     except DuckError:  # another row cannot be converted at all

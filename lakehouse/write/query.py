@@ -19,10 +19,10 @@ from lakehouse.duck.rows import Source
 from lakehouse.duck.sql import identifier, literal
 from lakehouse.write.gate import Check, ColumnPlan, GatePlan
 from lakehouse.write.rules import Rule, Rules
+from lakehouse.write.samples import SAMPLES, many
 
 _CHECK = re.compile(r"lakehouse-check:(\d+):(\d+):(.*)", re.DOTALL)
 _RULE = re.compile(r"lakehouse-rule:(\d+):(\{.*)", re.DOTALL)
-_SAMPLES = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def broken_rows(cursor: Connection, rows: str, rule: Rule) -> tuple[int, tuple[A
     assert row is not None
     if not row[0]:
         return 0, ()
-    found = cursor.execute(f"SELECT {_shown(rule)} {where} LIMIT {_SAMPLES}").fetchall()
+    found = cursor.execute(f"SELECT {_shown(rule)} {where} LIMIT {SAMPLES}").fetchall()
     return int(row[0]), tuple(json.loads(sample) for (sample,) in found)
 
 
@@ -122,7 +122,7 @@ def breach(rule: Rule, count: int | None, samples: tuple[Any, ...], next_step: s
     )
     example = f"; for example {shown}" if shown else ""
     return DataError(
-        f"{rule.name} {rule.reason} is broken by {_many(count)}{example}",
+        f"{rule.name} {rule.reason} is broken by {many(count)}{example}",
         next_step=next_step,
         constraint=rule.name,
         column=next(iter(rule.columns), None),
@@ -150,7 +150,7 @@ def _unfit(
         count, found = _diagnose(cursor, source, column, check)
         samples = tuple(found) or samples
     return DataError(
-        f"column {column.field.name!r} {check.reason} in {_many(count)}; "
+        f"column {column.field.name!r} {check.reason} in {many(count)}; "
         f"for example {', '.join(map(str, samples[:3]))}",
         next_step="Correct these rows, or convert the column yourself; nothing was written",
         column=column.field.name,
@@ -163,7 +163,7 @@ def _diagnose(
     cursor: Connection, source: Source, column: ColumnPlan, check: Check
 ) -> tuple[int, list[Any]]:
     row = cursor.execute(
-        f"SELECT count(*), list(shown)[:{_SAMPLES}] FROM "
+        f"SELECT count(*), list(shown)[:{SAMPLES}] FROM "
         f"(SELECT coalesce({_text(column)}, 'NULL') AS shown FROM {source.name} WHERE {check.sql})"
     ).fetchone()
     assert row is not None
@@ -199,7 +199,3 @@ def _shown(rule: Rule) -> str:
 
 def _name(column: ColumnPlan) -> str:
     return identifier(column.field.physical_name)
-
-
-def _many(count: int | None) -> str:
-    return "at least 1 row" if count is None else f"{count} row{'s' if count != 1 else ''}"

@@ -8,7 +8,16 @@ from lakehouse.duck.errors import DuckError
 from lakehouse.duck.rows import Source
 from lakehouse.duck.sql import identifier
 
-_SAMPLES = 5
+SAMPLES = 5
+
+
+def many(count: int | None) -> str:
+    """Return a number of rows in words; None where it was not counted.
+
+    >>> many(1), many(2), many(None)
+    ('1 row', '2 rows', 'at least 1 row')
+    """
+    return "at least 1 row" if count is None else f"{count} row{'s' if count != 1 else ''}"
 
 
 def with_samples(error: DataError, cursor: Connection, source: Source) -> DataError:
@@ -23,7 +32,7 @@ def with_samples(error: DataError, cursor: Connection, source: Source) -> DataEr
     shown = f"left(CAST({identifier(found.name)} AS VARCHAR), 100)"
     try:
         row = cursor.execute(
-            f"SELECT count(shown), list(shown)[:{_SAMPLES}] FROM "
+            f"SELECT count(shown), list(shown)[:{SAMPLES}] FROM "
             f"(SELECT {shown} AS shown FROM {source.name}) WHERE shown IS NOT NULL"
         ).fetchone()
     except DuckError:
@@ -34,7 +43,7 @@ def with_samples(error: DataError, cursor: Connection, source: Source) -> DataEr
         return error
     values = ", ".join(map(str, samples[:3]))
     return error.amended(
-        f"{error.message}, in {count} row{'s' if count != 1 else ''}; for example {values}",
+        f"{error.message}, in {many(count)}; for example {values}",
         count=count,
         samples=samples,
     )
