@@ -76,6 +76,14 @@ stress: setup ## 6 processes on one table for a minute, then the same on a store
 kills: setup ## kill -9 a writer 200 times, and look each time
 	$(PROVE) kills $(ARGS)
 
+.PHONY: matrix
+matrix: setup ## every operation against every other, the second one stale: ours, and with delta-rs (ARGS=--ours)
+	$(PROVE) matrix $(ARGS)
+
+.PHONY: machine
+machine: setup ## 500 runs of 50 random operations against a model (ARGS="--runs 50 --steps 30 --shrink")
+	$(PROVE) machine $(ARGS)
+
 .PHONY: lost-answers
 lost-answers: setup ## lose the answer to every third commit
 	$(PROVE) lost-answers $(ARGS)

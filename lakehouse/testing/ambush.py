@@ -25,8 +25,8 @@ class Ambush:
     (True, True)
     """
 
-    def __init__(self, attack: Callable[[], None]) -> None:
-        self._attack: Callable[[], None] | None = attack
+    def __init__(self, attack: Callable[[], object]) -> None:
+        self._attack: Callable[[], object] | None = attack
 
     def around(self, backend: Backend) -> Backend:
         """Return a backend in which the ambush lies (for `Storage.wrapped`)."""
