@@ -1,12 +1,12 @@
-"""Write to a table of a lake for some seconds, in a process of its own, beside Spark.
+"""Write to a table of a lake until told to stop, in a process of its own, beside Spark.
 
-Run as ``python -m tests.spark.writers append|rewrite LAKE TABLE NAME``. It says ``ready``, waits
-for a line with the seconds, and at the end prints what was acknowledged, as JSON.
+Run as ``python -m tests.spark.writers append|rewrite LAKE TABLE NAME``. It says ``ready``, begins
+at a first line, stops at a second, and prints what was acknowledged, as JSON.
 """
 
 import json
 import sys
-import time
+import threading
 from collections.abc import Callable
 
 import lakehouse
@@ -39,10 +39,10 @@ def main(kind: str, place: str, table: str, name: str) -> None:
         handle = lake.table(table)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        end = time.monotonic() + float(sys.stdin.readline())
-        done = {"append": append, "rewrite": rewrite}[kind](
-            handle, name, lambda: time.monotonic() < end
-        )
+        sys.stdin.readline()
+        told = threading.Thread(target=sys.stdin.readline, daemon=True)
+        told.start()
+        done = {"append": append, "rewrite": rewrite}[kind](handle, name, told.is_alive)
     sys.stdout.write(json.dumps(done) + "\n")
 
 
