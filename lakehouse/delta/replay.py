@@ -163,7 +163,8 @@ def read_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) ->
             files = pa.concat_tables([files, stored.raw(frozenset())])
             stored = None
         # Files that stay in the checkpoint are checked when they are used.
-        check_files(files, where=where)
+        if files.num_rows:
+            check_files(files, where=where)
         if files.num_rows and _repeats(cursor, files):
             check_once(files["file"], where=where)
     return Base(files, replay([[a] for a in others]), stored)
