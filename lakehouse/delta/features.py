@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lakehouse.delta.schema import Array, Map, Primitive, Struct, Type, fields_of
+from lakehouse.delta.schema.fields import Array, Map, Primitive, Struct, Type, fields_of
 
 INVARIANTS = "delta.invariants"
 GENERATED = "delta.generationExpression"

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from lakehouse.delta.adds import vector_from_row
 from lakehouse.delta.codec import LARGEST_FILE
 from lakehouse.delta.deletion_vector import deleted_rows
+from lakehouse.delta.files.adds import vector_from_row
+from lakehouse.delta.files.typed import PLAIN, check_deleted
 from lakehouse.delta.paths import check_file_path
+from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.soundness import check_files, check_once
-from lakehouse.delta.typed import PLAIN, check_deleted
-from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import escaped, literal
 from lakehouse.scan.may import KEEP, May

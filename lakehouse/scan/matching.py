@@ -6,10 +6,10 @@ import dataclasses
 
 from catalog.errors import LakehouseError
 from lakehouse.delta.actions import DeletionVector
-from lakehouse.delta.adds import vector_from_row
 from lakehouse.delta.conflict import Key
-from lakehouse.delta.files import FileIndex
-from lakehouse.delta.layout import Layout
+from lakehouse.delta.files.adds import vector_from_row
+from lakehouse.delta.files.index import FileIndex
+from lakehouse.delta.files.layout import Layout
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError
 from lakehouse.scan.may import DROP, KEEP

@@ -18,11 +18,11 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.errors import CorruptionError
-from lakehouse.delta.adds import RAW, VECTOR, VECTOR_TYPE
-from lakehouse.delta.layout import Layout, Leaf, bound_type, statistics_shape
-from lakehouse.delta.schema import Field
-from lakehouse.delta.typed import bad_partition, columns, counted, from_text, parsed
-from lakehouse.delta.types import to_duckdb
+from lakehouse.delta.files.adds import RAW, VECTOR, VECTOR_TYPE
+from lakehouse.delta.files.layout import Layout, Leaf, bound_type, statistics_shape
+from lakehouse.delta.files.typed import bad_partition, columns, counted, from_text, parsed
+from lakehouse.delta.schema.fields import Field
+from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.duck.describe import DuckType, type_of
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal

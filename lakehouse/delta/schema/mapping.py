@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lakehouse.delta.schema import Array, Field, Map, Struct, Type, fields_of
+from lakehouse.delta.schema.fields import Array, Field, Map, Struct, Type, fields_of
 
 MODE = "delta.columnMapping.mode"
 MAX_ID = "delta.columnMapping.maxColumnId"

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from catalog.errors import LakehouseError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
-from lakehouse.delta.adds import RAW, VECTOR_TYPE
 from lakehouse.delta.codec import LARGEST_COMMIT, from_lines
 from lakehouse.delta.entries import read_entries
+from lakehouse.delta.files.adds import RAW, VECTOR_TYPE
 from lakehouse.delta.log import CommitFile
 from lakehouse.delta.soundness import check_commit, check_files, check_once
 from lakehouse.duck.engine import Engine
