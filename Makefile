@@ -88,14 +88,6 @@ machine: setup ## 500 runs of 50 random operations against a model (ARGS="--runs
 lost-answers: setup ## lose the answer to every third commit
 	$(PROVE) lost-answers $(ARGS)
 
-.PHONY: matrix
-matrix: setup ## every pair of operations, one of them on a stale handle; delta-rs as the other party too
-	$(PROVE) matrix $(ARGS)
-
-.PHONY: machine
-machine: setup ## any sequence of operations against a model, read by three readers
-	$(PROVE) machine $(ARGS)
-
 .PHONY: bench
 bench: setup ## measure against delta-rs and raw DuckDB
 	$(BIN)/python -m benchmarks $(ARGS)
