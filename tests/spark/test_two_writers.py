@@ -30,7 +30,7 @@ def test_nothing_is_lost_or_doubled(spark, lake, capsys):
     processes = {writer: start(kind, lake.uri, writer) for writer, kind in OURS.items()}
     for process in processes.values():
         assert process.stdout.readline() == "ready\n"
-        process.stdin.write("begin\n")
+        process.stdin.write(f"{SECONDS}\n")
         process.stdin.flush()
     rows, more = by_turns(spark, name, rows, rounds=3, seconds=SECONDS)
     done = {writer: finish(process) for writer, process in processes.items()}
@@ -91,6 +91,6 @@ def start(kind, place, writer) -> Any:
 
 
 def finish(process) -> list[int]:
-    said, _ = process.communicate("stop\n", timeout=120)
+    said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
     return json.loads(said)

@@ -1,7 +1,7 @@
-"""Write to a table of a lake until told to stop, in a process of its own, beside Spark.
+"""Write to a table of a lake for some seconds, in a process of its own, beside Spark.
 
-Run as ``python -m tests.spark.writers append|rewrite LAKE TABLE NAME``. It says ``ready``, begins
-at a first line, stops at a second, and prints what was acknowledged, as JSON.
+Run as ``python -m tests.spark.writers append|rewrite LAKE TABLE NAME``. It says ``ready``, waits
+for a line with the seconds, and at the end prints what was acknowledged, as JSON.
 """
 
 import json
@@ -10,6 +10,10 @@ import threading
 from collections.abc import Callable
 
 import lakehouse
+
+# Seconds between commits. Spark takes long to look at each commit that was faster than its own: at
+# full speed ours would be ahead of it for ever.
+PACE = 0.25
 
 
 def append(table: lakehouse.Table, name: str, busy: Callable[[], bool]) -> list[int]:
@@ -39,10 +43,10 @@ def main(kind: str, place: str, table: str, name: str) -> None:
         handle = lake.table(table)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        sys.stdin.readline()
-        told = threading.Thread(target=sys.stdin.readline, daemon=True)
-        told.start()
-        done = {"append": append, "rewrite": rewrite}[kind](handle, name, told.is_alive)
+        over = threading.Event()
+        threading.Timer(float(sys.stdin.readline()), over.set).start()
+        write = {"append": append, "rewrite": rewrite}[kind]
+        done = write(handle, name, lambda: not over.wait(PACE))
     sys.stdout.write(json.dumps(done) + "\n")
 
 
