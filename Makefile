@@ -76,17 +76,17 @@ stress: setup ## 6 processes on one table for a minute, then the same on a store
 kills: setup ## kill -9 a writer 200 times, and look each time
 	$(PROVE) kills $(ARGS)
 
-.PHONY: lost-answers
-lost-answers: setup ## lose the answer to every third commit
-	$(PROVE) lost-answers $(ARGS)
-
 .PHONY: matrix
-matrix: setup ## every pair of operations, one of them on a stale handle; delta-rs as the other party too
+matrix: setup ## every operation against every other, the second one stale: ours, and with delta-rs (ARGS=--ours)
 	$(PROVE) matrix $(ARGS)
 
 .PHONY: machine
-machine: setup ## any sequence of operations against a model, read by three readers
+machine: setup ## 500 runs of 50 random operations against a model (ARGS="--runs 50 --steps 30 --shrink")
 	$(PROVE) machine $(ARGS)
+
+.PHONY: lost-answers
+lost-answers: setup ## lose the answer to every third commit
+	$(PROVE) lost-answers $(ARGS)
 
 .PHONY: bench
 bench: setup ## measure against delta-rs and raw DuckDB

@@ -61,9 +61,10 @@ PEAK = "import re; print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status'
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run:
-    """Hold a process that ended: wall seconds, peak megabytes, what it printed."""
+    """Hold a process that ended: seconds of wall and CPU, peak megabytes, what it printed."""
 
     seconds: float
+    cpu: float
     megabytes: float
     printed: str
 
@@ -117,7 +118,9 @@ def compare(name: str, codes: Mapping[str, str], *, rounds: int, printed: bool =
     }
     peaks = {who: max(r.megabytes for r in found) for who, found in runs.items()}
     memory = ", ".join(f"{who} {megabytes:.0f} MB" for who, megabytes in peaks.items())
-    return Figure(name, seconds, (f"peak memory: {memory}",))
+    used = {who: statistics.median(r.cpu for r in found) for who, found in runs.items()}
+    cpu = ", ".join(f"{who} {value:.2f}" for who, value in used.items())
+    return Figure(name, seconds, (f"CPU seconds: {cpu}", f"peak memory: {memory}"))
 
 
 def fresh(code: str) -> Run:
@@ -129,8 +132,8 @@ def fresh(code: str) -> Run:
     seconds = time.perf_counter() - started
     if done.returncode:
         raise SystemExit(f"exit {done.returncode}: {code}\n{done.stderr}")
-    *printed, peak = done.stdout.split("\n")[:-1]
-    return Run(seconds, int(peak) / 1024, " ".join(printed))
+    *printed, cpu, peak = done.stdout.split("\n")[:-1]
+    return Run(seconds, float(cpu), int(peak) / 1024, " ".join(printed))
 
 
 def build(folder: Path, files: int) -> tuple[Path, Path]:

@@ -18,12 +18,12 @@ import pyarrow as pa
 from catalog.errors import CorruptionError
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import LARGEST_COMMIT, from_lines, to_json
+from lakehouse.delta.files.sorted_adds import VECTOR, sorted_adds
 from lakehouse.delta.log import LAST_CHECKPOINT, LOG, CommitFile, read_listing, segment
 from lakehouse.delta.properties import interval
 from lakehouse.delta.replay import checkpoint_tombstones
-from lakehouse.delta.schema import Primitive
+from lakehouse.delta.schema.fields import Primitive
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.delta.sorted_adds import VECTOR, sorted_adds
 from lakehouse.delta.transactions import unexpired
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal

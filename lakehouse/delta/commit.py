@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import getpass
+import itertools
 import json
 import random
 import time
@@ -186,18 +187,20 @@ def _put(
             after = _after(snapshot, [*winners, [info, *actions]], version, engine)
             done = dataclasses.replace(change, actions=actions)
             return Committed(version, after, done, attempts)
-        for winner in _winners(snapshot.storage, version):
-            reason = conflict(change.actions, change.reads, winner)
-            if reason is not None:
-                return attempts, reason
+        # A short wait, and before looking: what was seen long ago is old when the put is made.
+        retries.wait(min(lost, _SHORT_WAITS))
+        ahead = [*_winners(snapshot.storage, version)]
+        # One question about all of them: a predicate takes milliseconds for each that is asked.
+        reason = conflict(change.actions, change.reads, itertools.chain(*ahead))
+        if reason is not None:
+            return attempts, reason
+        for winner in ahead:
             winners.append(winner)
             table = table.after(winner)
             own_before = time_of(winner)
             if own_before is None and own is not None:
                 own_before = _modified(snapshot, snapshot.version + len(winners))
             previous = previous if own_before is None else own_before
-        # We have caught up: whoever waits long now only falls behind again.
-        retries.wait(min(lost, _SHORT_WAITS))
     return attempts, f"{retries.rebases + 1} commits came first"
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lakehouse.delta.mapping import mode_of
-from lakehouse.delta.schema import Array, Map, Primitive, Struct, Type, fields_of
+from lakehouse.delta.schema.fields import Array, Map, Primitive, Struct, Type, fields_of
+from lakehouse.delta.schema.mapping import mode_of
 
 INVARIANTS = "delta.invariants"
 GENERATED = "delta.generationExpression"
@@ -136,8 +136,9 @@ FEATURES: Mapping[str, Feature] = _table(
     Feature("catalogManaged", _never, needs=("inCommitTimestamp",), **_refused),
     Feature("catalogOwned-preview", _never, **_refused),
     Feature("redirectReaderWriter-preview", _never, **_refused),
-    Feature("variantType", _has_type("variant"), **_refused),
-    Feature("variantType-preview", _never, **_refused),
+    # The type is refused where a schema has it; delta-rs lists the feature where none does.
+    Feature("variantType", _has_type("variant"), writes=True, **_both),
+    Feature("variantType-preview", _never, writes=True, **_both),
     Feature("variantShredding", _property("delta.enableVariantShredding"), **_refused),
     Feature("variantShredding-preview", _never, **_refused),
     # Only writers must know these: reading goes on whatever they do.

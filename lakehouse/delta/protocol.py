@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from catalog.errors import UnsupportedError
 from lakehouse.delta.actions import Protocol
 from lakehouse.delta.features import FEATURES, is_on, required
-from lakehouse.delta.schema import Struct
+from lakehouse.delta.schema.fields import Struct
 
 READ_FEATURES = frozenset(name for name, feature in FEATURES.items() if feature.reads)
 WRITE_FEATURES = frozenset(name for name, feature in FEATURES.items() if feature.writes)

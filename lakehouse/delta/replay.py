@@ -16,13 +16,13 @@ import pyarrow.compute as pc
 from catalog.errors import CorruptionError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
-from lakehouse.delta.adds import NO_ROWS, raw_table
-from lakehouse.delta.bulk import Bulk
 from lakehouse.delta.codec import LARGEST_COMMIT, from_json, from_lines
+from lakehouse.delta.files.adds import NO_ROWS, raw_table
+from lakehouse.delta.files.bulk import Bulk
+from lakehouse.delta.files.stored import StoredFiles, stored_files
 from lakehouse.delta.log import LOG, Checkpoint
 from lakehouse.delta.paths import check_sidecar
 from lakehouse.delta.soundness import check_files, check_once, check_state
-from lakehouse.delta.stored import StoredFiles, stored_files
 from lakehouse.delta.strict_json import document
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import escaped
@@ -163,7 +163,8 @@ def read_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) ->
             files = pa.concat_tables([files, stored.raw(frozenset())])
             stored = None
         # Files that stay in the checkpoint are checked when they are used.
-        check_files(files, where=where)
+        if files.num_rows:
+            check_files(files, where=where)
         if files.num_rows and _repeats(cursor, files):
             check_once(files["file"], where=where)
     return Base(files, replay([[a] for a in others]), stored)

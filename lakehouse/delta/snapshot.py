@@ -11,16 +11,16 @@ from catalog.errors import CorruptionError, LakehouseError, NotFoundError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta import log
-from lakehouse.delta.bulk import read_all
 from lakehouse.delta.entries import in_commit_timestamp, read_commit
 from lakehouse.delta.features import is_on
-from lakehouse.delta.files import FileIndex
+from lakehouse.delta.files.bulk import read_all
+from lakehouse.delta.files.index import FileIndex
+from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.in_commit import ENABLED
-from lakehouse.delta.layout import Layout
 from lakehouse.delta.paths import check_file_path
 from lakehouse.delta.protocol import check_readable
 from lakehouse.delta.replay import Base, Tail, nothing, read_checkpoint, replay
-from lakehouse.delta.schema import Struct, schema_from_json
+from lakehouse.delta.schema.fields import Struct, schema_from_json
 from lakehouse.delta.soundness import check_once
 from lakehouse.duck.engine import Engine
 

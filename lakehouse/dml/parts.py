@@ -11,7 +11,7 @@ from typing import Any
 
 from catalog.errors import LakehouseError
 from lakehouse.delta.conflict import Key
-from lakehouse.delta.schema import Struct
+from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Engine

@@ -12,9 +12,9 @@ import dataclasses
 from catalog.errors import LakehouseError, UnsupportedError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
-from lakehouse.delta.adds import raw_table
 from lakehouse.delta.conflict import Key, MayMatch, Reads
-from lakehouse.delta.files import FileIndex
+from lakehouse.delta.files.adds import raw_table
+from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.protocol import check_change_files
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.parts import copy_rows, count_matches, count_rows, part, reference

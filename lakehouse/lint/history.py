@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from catalog.errors import LakehouseError
 from lakehouse.delta import actions as act
-from lakehouse.delta.schema import Struct, schema_from_json
+from lakehouse.delta.schema.fields import Struct, schema_from_json
 from lakehouse.lint.findings import Finding
 
 Key = tuple[str, str]

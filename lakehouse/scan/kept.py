@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from lakehouse.delta.adds import vector_from_row
+from lakehouse.delta.codec import LARGEST_FILE
 from lakehouse.delta.deletion_vector import deleted_rows
+from lakehouse.delta.files.adds import vector_from_row
+from lakehouse.delta.files.typed import PLAIN, check_deleted
+from lakehouse.delta.paths import check_file_path
+from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.soundness import check_files, check_once
-from lakehouse.delta.typed import PLAIN, check_deleted
-from lakehouse.delta.types import to_duckdb
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import escaped, literal
 from lakehouse.scan.may import KEEP, May
@@ -21,6 +23,7 @@ from lakehouse.scan.views import TableView
 # A reader takes names as globs: what a file's name holds of one stands for itself.
 _PATTERN = "regexp_replace(file, '([\\[*?])', '[\\1]', 'g')"
 _ALL = "all"
+_FEW = 100
 _REMEMBERED = 1000  # texts of predicates; they may be long
 
 
@@ -65,6 +68,14 @@ def _choose(cursor: Connection, snapshot: Snapshot, source: str) -> str:
     parts = [f"p{ordinal}" for ordinal in range(len(snapshot.files.layout.partitions))]
     columns = ", ".join([*PLAIN, "position", *parts])
     cursor.execute(f"CREATE OR REPLACE TEMP TABLE chosen AS SELECT {columns} FROM {source}")
+    # Few files that are plain need no Arrow functions, the first of which imports pandas.
+    few = cursor.execute(
+        f"SELECT path, size BETWEEN 0 AND {LARGEST_FILE} AND modification_time IS NOT NULL "
+        f"AND deletion_vector IS NULL AS plain FROM chosen LIMIT {_FEW + 1}"
+    ).fetchall()
+    paths = {check_file_path(path) for path, plain in few if plain and path is not None}
+    if len(few) <= _FEW and len(paths) == len(few):
+        return "chosen"
     files = cursor.sql("SELECT * FROM chosen").to_arrow_table()
     check_files(files, where="the checkpoint")
     check_once(files["file"], where="the checkpoint")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from catalog.errors import LakehouseError
-from lakehouse.delta.adds import vector_id
 from lakehouse.delta.conflict import Key
-from lakehouse.delta.files import FileIndex
-from lakehouse.delta.layout import Layout
+from lakehouse.delta.files.adds import vector_id
+from lakehouse.delta.files.index import FileIndex
+from lakehouse.delta.files.layout import Layout
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError
 from lakehouse.scan.may import DROP, KEEP

@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from lakehouse.delta.layout import Leaf
-from lakehouse.delta.schema import Primitive
-from lakehouse.delta.typed import is_truncated
-from lakehouse.delta.types import to_duckdb
+from lakehouse.delta.files.layout import Leaf
+from lakehouse.delta.files.typed import is_truncated
+from lakehouse.delta.schema.fields import Primitive
+from lakehouse.delta.schema.types import to_duckdb
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

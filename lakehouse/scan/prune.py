@@ -1,7 +1,7 @@
 """Turn a filter into "may this file hold a matching row", over the file index.
 
 Pure: from the text of a filter, as DuckDB's plan shows it, to SQL over the index columns of
-`lakehouse.delta.files`. What is not understood prunes nothing. Three rules carry it:
+`lakehouse.delta.files.index`. What is not understood prunes nothing. Three rules carry it:
 
 - a filter on partition columns only is evaluated as it stands: it is the same for all rows,
 - a comparison with a constant becomes interval logic on minimum, maximum and NULL count,
@@ -20,9 +20,9 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
-from lakehouse.delta.layout import Layout, Leaf
-from lakehouse.delta.schema import Decimal, Primitive
-from lakehouse.delta.types import to_duckdb
+from lakehouse.delta.files.layout import Layout, Leaf
+from lakehouse.delta.schema.fields import Decimal, Primitive
+from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.scan.may import EVERY, NONE, May, all_of, any_of, at_least, at_most
 
 _LONGEST = 200_000

@@ -10,10 +10,10 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 
-from lakehouse.delta.layout import Layout
-from lakehouse.delta.mapping import mode_of
-from lakehouse.delta.schema import Array, Field, Map, Struct, Type
-from lakehouse.delta.types import to_duckdb
+from lakehouse.delta.files.layout import Layout
+from lakehouse.delta.schema.fields import Array, Field, Map, Struct, Type
+from lakehouse.delta.schema.mapping import mode_of
+from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.duck.engine import VERSION
 from lakehouse.duck.sql import identifier, literal
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from catalog.errors import InputError, NotFoundError
 from catalog.names import near_misses
-from lakehouse.delta import edits
-from lakehouse.delta.edits import Path, shown
-from lakehouse.delta.mapping import MODE, assigned, is_mapped, mode_of
 from lakehouse.delta.properties import check_name, checked
-from lakehouse.delta.schema import Struct
+from lakehouse.delta.schema import edits
+from lakehouse.delta.schema.edits import Path, shown
+from lakehouse.delta.schema.fields import Struct
+from lakehouse.delta.schema.mapping import MODE, assigned, is_mapped, mode_of
+from lakehouse.delta.schema.widening import is_widening
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.delta.widening import is_widening
 from lakehouse.table.altering import Alteration, Planner, Target, alter
 from lakehouse.table.constraining import added, dropped
 from lakehouse.table.create import to_schema

@@ -10,14 +10,13 @@ import logging
 import threading
 import time
 
-from catalog.errors import LakehouseError, UnsupportedError
+from catalog.errors import UnsupportedError
 from lakehouse.delta.cadence import asks, interval_of, is_due, lag_of
 from lakehouse.delta.checkpoint import write_checkpoint
 from lakehouse.delta.expiry import DAY
 from lakehouse.delta.log import list_from, read_hint
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
-from lakehouse.duck.errors import DuckError
 from lakehouse.table.retention import expire_log
 
 _log = logging.getLogger("lakehouse")
@@ -84,7 +83,7 @@ class Background:
                 self._expire(snapshot)
         except UnsupportedError as error:
             _log.debug("the log of %s is kept whole: %s", name, error)
-        except (LakehouseError, DuckError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - nobody called: it can only be told
             _log.warning("no checkpoint of %s version %d: %s", name, snapshot.version, error)
 
     def _expire(self, snapshot: Snapshot) -> None:

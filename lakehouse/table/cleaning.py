@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from catalog.errors import InputError, LakehouseError, StorageError
 from catalog.storage import Storage, StoredObject
-from lakehouse.delta.adds import vector_from_row
 from lakehouse.delta.entries import read_entries
+from lakehouse.delta.files.adds import vector_from_row
 from lakehouse.delta.leftovers import Leftover, fold, leftovers, named_by, named_by_vector
 from lakehouse.delta.log import LOG, Checkpoint, Listing, read_listing, segment
 from lakehouse.delta.replay import checkpoint_tombstones, read_checkpoint

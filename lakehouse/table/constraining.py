@@ -12,7 +12,7 @@ import re
 from catalog.errors import AlreadyExistsError, InputError, NotFoundError
 from catalog.names import near_misses
 from lakehouse.delta.features import CONSTRAINT
-from lakehouse.delta.schema import Struct
+from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.scan.read import Scanner

@@ -11,11 +11,11 @@ from catalog.errors import AlreadyExistsError, InputError
 from catalog.storage import Storage
 from lakehouse.delta.actions import Metadata
 from lakehouse.delta.commit import first_commit
-from lakehouse.delta.mapping import assigned
 from lakehouse.delta.properties import checked
 from lakehouse.delta.protocol import check_writable, protocol_for
-from lakehouse.delta.schema import Field, Struct
-from lakehouse.delta.types import from_duckdb, schema_from_arrow, schema_from_duckdb
+from lakehouse.delta.schema.fields import Field, Struct
+from lakehouse.delta.schema.mapping import assigned
+from lakehouse.delta.schema.types import from_duckdb, schema_from_arrow, schema_from_duckdb
 from lakehouse.duck.describe import columns_of, type_of
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.duck.errors import DuckError, translate

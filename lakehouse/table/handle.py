@@ -13,8 +13,8 @@ from catalog.errors import InputError
 from catalog.storage import Storage
 from lakehouse.delta.checkpoint import write_checkpoint
 from lakehouse.delta.leftovers import Leftover
+from lakehouse.delta.schema.types import schema_to_arrow
 from lakehouse.delta.snapshot import Snapshot, load, load_latest, refresh
-from lakehouse.delta.types import schema_to_arrow
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.duck.rows import Rows
 from lakehouse.duck.sql import identifier

@@ -8,7 +8,7 @@ import uuid
 from catalog.errors import ConflictError, DataError
 from lakehouse.delta import actions as act
 from lakehouse.delta.conflict import Reads
-from lakehouse.delta.schema import Field, Struct
+from lakehouse.delta.schema.fields import Field, Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.removal import Removal
 from lakehouse.duck.engine import Connection, Engine

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from catalog.errors import NotFoundError
 from catalog.names import near_misses
 from lakehouse.delta.protocol import reader_features, writer_features
+from lakehouse.delta.schema.types import schema_to_arrow
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.delta.types import schema_to_arrow
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.sql import identifier
 from lakehouse.table.reports import TableDetail

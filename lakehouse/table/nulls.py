@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from catalog.errors import DataError, InputError
-from lakehouse.delta.edits import Path, find, shown
-from lakehouse.delta.schema import Struct
+from lakehouse.delta.schema.edits import Path, find, shown
+from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner

@@ -9,11 +9,11 @@ from types import MappingProxyType
 
 from lakehouse.delta import actions as act
 from lakehouse.delta.features import is_on
-from lakehouse.delta.mapping import assigned
 from lakehouse.delta.protocol import check_writable, upgraded
-from lakehouse.delta.schema import Primitive, Struct
+from lakehouse.delta.schema.fields import Primitive, Struct
+from lakehouse.delta.schema.mapping import assigned
+from lakehouse.delta.schema.widening import changed_leaves, with_type_changes
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.delta.widening import changed_leaves, with_type_changes
 
 TYPE_WIDENING = "delta.enableTypeWidening"
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from catalog.errors import InputError
-from lakehouse.delta.edits import Path, shown
 from lakehouse.delta.features import CONSTRAINT, GENERATED, INVARIANTS
-from lakehouse.delta.schema import fields_of
+from lakehouse.delta.schema.edits import Path, shown
+from lakehouse.delta.schema.fields import fields_of
 from lakehouse.delta.snapshot import Snapshot
 
 

@@ -13,8 +13,8 @@ from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change
 from lakehouse.delta.conflict import Reads
 from lakehouse.delta.in_commit import kept
-from lakehouse.delta.mapping import MAX_ID, is_mapped
 from lakehouse.delta.protocol import check_writable, reader_features, upgraded
+from lakehouse.delta.schema.mapping import MAX_ID, is_mapped
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
 from lakehouse.table.idempotency import Key, written_once

@@ -11,8 +11,8 @@ from catalog.errors import LakehouseError
 from lakehouse.delta.commit import Change, commit, otherwise
 from lakehouse.delta.conflict import Key as FileKey
 from lakehouse.delta.conflict import Reads
-from lakehouse.delta.layout import Layout
-from lakehouse.delta.schema import Struct
+from lakehouse.delta.files.layout import Layout
+from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.parts import copy_rows, count_rows, part
 from lakehouse.duck.engine import Engine

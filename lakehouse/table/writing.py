@@ -12,9 +12,9 @@ from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, commit, otherwise
 from lakehouse.delta.conflict import Reads
 from lakehouse.delta.protocol import check_writable
-from lakehouse.delta.schema import FIELD_ID, PHYSICAL_NAME, Field, Struct
+from lakehouse.delta.schema.fields import FIELD_ID, PHYSICAL_NAME, Field, Struct
+from lakehouse.delta.schema.types import schema_from_duckdb
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.delta.types import schema_from_duckdb
 from lakehouse.dml.removal import Removal, everything
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import Rows, Source, query_of, register

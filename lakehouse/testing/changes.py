@@ -8,7 +8,7 @@ import random
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from lakehouse.delta.types import schema_from_arrow, to_duckdb
+from lakehouse.delta.schema.types import schema_from_arrow, to_duckdb
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import register
 from lakehouse.table.handle import Table

@@ -16,8 +16,8 @@ from catalog.storage import Storage, open_storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import to_lines
 from lakehouse.delta.log import commit_path
-from lakehouse.delta.schema import Struct
-from lakehouse.delta.types import schema_from_arrow
+from lakehouse.delta.schema.fields import Struct
+from lakehouse.delta.schema.types import schema_from_arrow
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
 from lakehouse.table.background import Background

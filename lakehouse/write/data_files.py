@@ -13,9 +13,9 @@ from catalog.errors import CorruptionError, StorageError
 from catalog.storage import Storage
 from lakehouse.delta.actions import AddFile
 from lakehouse.delta.codec import encode_path
-from lakehouse.delta.layout import Layout
-from lakehouse.delta.mapping import field_ids
-from lakehouse.delta.partition import to_log
+from lakehouse.delta.files.layout import Layout
+from lakehouse.delta.schema.mapping import field_ids
+from lakehouse.delta.schema.partition import to_log
 from lakehouse.duck.engine import Connection
 from lakehouse.duck.errors import DuckError
 from lakehouse.duck.parquet import WrittenFile, write_parquet

@@ -11,9 +11,9 @@ import dataclasses
 from collections.abc import Collection
 from typing import Literal
 
-from lakehouse.delta.schema import Array, Field, Map, Struct, Type
-from lakehouse.delta.types import from_duckdb
-from lakehouse.delta.widening import joined
+from lakehouse.delta.schema.fields import Array, Field, Map, Struct, Type
+from lakehouse.delta.schema.types import from_duckdb
+from lakehouse.delta.schema.widening import joined
 from lakehouse.duck.describe import Column, DuckType
 from lakehouse.write.fit import fits
 

@@ -16,7 +16,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from lakehouse.delta.schema import Decimal, Primitive, Struct, Type
+from lakehouse.delta.schema.fields import Decimal, Primitive, Struct, Type
 from lakehouse.duck.sql import identifier, literal
 from lakehouse.write.kinds import (
     NUMBERS,

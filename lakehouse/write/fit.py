@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lakehouse.delta.schema import Decimal, Primitive, Type
+from lakehouse.delta.schema.fields import Decimal, Primitive, Type
 from lakehouse.duck.describe import DuckType
 
 _INTEGERS = {

@@ -12,9 +12,9 @@ from typing import Literal
 from catalog.errors import DataError, InputError
 from catalog.names import near_misses
 from lakehouse.delta.features import DEFAULT, GENERATED
-from lakehouse.delta.schema import Array, Field, Map, Primitive, Struct, Type
-from lakehouse.delta.types import from_duckdb, to_duckdb
-from lakehouse.delta.widening import joined
+from lakehouse.delta.schema.fields import Array, Field, Map, Primitive, Struct, Type
+from lakehouse.delta.schema.types import from_duckdb, to_duckdb
+from lakehouse.delta.schema.widening import joined
 from lakehouse.duck.describe import Column, DuckType
 from lakehouse.duck.sql import identifier
 from lakehouse.write.fit import always_exact, fits

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from lakehouse.delta.schema import Decimal, Primitive, Type
+from lakehouse.delta.schema.fields import Decimal, Primitive, Type
 from lakehouse.duck.sql import literal
 
 Kind = Literal[

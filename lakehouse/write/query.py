@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from catalog.errors import DataError, LakehouseError, UnsupportedError
-from lakehouse.delta.types import to_duckdb
+from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.duck.engine import Connection
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.rows import Source

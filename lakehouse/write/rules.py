@@ -15,8 +15,8 @@ from types import MappingProxyType
 
 from catalog.errors import UnsupportedError
 from lakehouse.delta.features import CONSTRAINT, DEFAULT, GENERATED, INVARIANTS
-from lakehouse.delta.schema import Field, Struct, fields_of
-from lakehouse.delta.types import to_duckdb
+from lakehouse.delta.schema.fields import Field, Struct, fields_of
+from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.duck.sql import identifier
 from lakehouse.write.expressions import from_spark
 from lakehouse.write.gate import partition_checks

@@ -16,8 +16,8 @@ from decimal import Decimal as Number
 from typing import Any
 
 from catalog.errors import DataError
-from lakehouse.delta.layout import Layout, Leaf, is_bounded
-from lakehouse.delta.schema import Array, Decimal, Map, Primitive
+from lakehouse.delta.files.layout import Layout, Leaf, is_bounded
+from lakehouse.delta.schema.fields import Array, Decimal, Map, Primitive
 from lakehouse.duck.parquet import ColumnStatistics, WrittenFile
 
 PREFIX = 32

@@ -89,6 +89,17 @@ def test_a_checkpoint_replaces_all_commits_before_it(lake, table):
     assert pl.read_delta(table.uri)["id"].sort().to_list() == wanted
 
 
+def test_an_empty_table_has_a_checkpoint(lake):
+    table = lake.create_table("bronze.empty", {"n": "BIGINT"})
+    assert table.checkpoint() > 0
+    table.append([{"n": 1}])
+    table.delete("n = 1")
+    assert table.checkpoint() > 0
+    with lakehouse.connect(lake.uri) as fresh:
+        assert fresh.table("bronze.empty").read().fetchall() == []
+    assert deltalake.DeltaTable(table.uri).file_uris() == []
+
+
 def test_tombstones_stay_until_they_expire(table):
     table.checkpoint()
     removed = deltalake.DeltaTable(table.uri)

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lakehouse import AlreadyExistsError, InputError, NotFoundError
-from lakehouse.delta.edits import (
+from lakehouse.delta.schema.edits import (
     add_field,
     drop_field,
     find,
@@ -14,9 +14,9 @@ from lakehouse.delta.edits import (
     replace_field,
     with_metadata,
 )
-from lakehouse.delta.mapping import MAX_ID, MODE, assigned, field_ids
-from lakehouse.delta.schema import Array, Field, Map, Primitive, Struct, fields_of
-from lakehouse.delta.types import schema_from_arrow
+from lakehouse.delta.schema.fields import Array, Field, Map, Primitive, Struct, fields_of
+from lakehouse.delta.schema.mapping import MAX_ID, MODE, assigned, field_ids
+from lakehouse.delta.schema.types import schema_from_arrow
 from lakehouse.testing import schemas
 
 LONG = Primitive("long")

@@ -10,7 +10,7 @@ import lakehouse
 from lakehouse.delta import protocol as rules
 from lakehouse.delta.actions import Protocol
 from lakehouse.delta.features import FEATURES, required
-from lakehouse.delta.schema import Array, Field, Map, Primitive, Struct
+from lakehouse.delta.schema.fields import Array, Field, Map, Primitive, Struct
 
 NTZ = Struct((Field("a", Array(Primitive("timestamp_ntz"))),))
 PLAIN = Struct((Field("a", Primitive("long")),))

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 import lakehouse
 from catalog.storage import open_storage
 from lakehouse.delta import actions as act
-from lakehouse.delta import bulk, replay
+from lakehouse.delta import replay
 from lakehouse.delta.checkpoint import write_checkpoint
 from lakehouse.delta.codec import to_lines
+from lakehouse.delta.files import bulk
 from lakehouse.delta.log import commit_path
 from lakehouse.delta.snapshot import load, load_latest, refresh
 from lakehouse.duck.engine import VERSION, Engine

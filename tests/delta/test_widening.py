@@ -5,9 +5,17 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakehouse.delta.schema import Array, Decimal, Field, Map, Primitive, Struct, schema_from_json
-from lakehouse.delta.types import to_duckdb
-from lakehouse.delta.widening import is_widening, joined, with_type_changes
+from lakehouse.delta.schema.fields import (
+    Array,
+    Decimal,
+    Field,
+    Map,
+    Primitive,
+    Struct,
+    schema_from_json,
+)
+from lakehouse.delta.schema.types import to_duckdb
+from lakehouse.delta.schema.widening import is_widening, joined, with_type_changes
 from lakehouse.duck.describe import DuckType
 from lakehouse.write.fit import always_exact
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakehouse.delta.layout import Layout
-from lakehouse.delta.schema import Field, Primitive, Struct
+from lakehouse.delta.files.layout import Layout
+from lakehouse.delta.schema.fields import Field, Primitive, Struct
 from lakehouse.scan.may import EVERY, NONE
 from lakehouse.scan.prune import Pruner, split_filters
 from tests.types.engines import effort

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import lakehouse
-from lakehouse.delta import schema as delta
+from lakehouse.delta.schema import fields as delta
 from lakehouse.write.expressions import from_spark
 from tests.spark.judge import agree, named, quoted
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakehouse.delta.schema import Array, Decimal, Field, Primitive, Struct
-from lakehouse.delta.types import schema_from_arrow
+from lakehouse.delta.schema.fields import Array, Decimal, Field, Primitive, Struct
+from lakehouse.delta.schema.types import schema_from_arrow
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import register
 from lakehouse.testing import schemas

@@ -16,7 +16,7 @@ import lakehouse
 from lakehouse.delta.commit import Change, commit
 from lakehouse.delta.features import CONSTRAINT, DEFAULT, GENERATED, INVARIANTS
 from lakehouse.delta.protocol import upgraded
-from lakehouse.delta.schema import Field, Primitive, Struct
+from lakehouse.delta.schema.fields import Field, Primitive, Struct
 from lakehouse.write.rules import rules_of
 
 few = settings(max_examples=settings().max_examples // 8)

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.errors import CorruptionError
-from lakehouse.delta.layout import Layout, Leaf, statistics_shape
-from lakehouse.delta.partition import typed_sql
-from lakehouse.delta.schema import Field, Primitive
-from lakehouse.delta.types import to_duckdb
+from lakehouse.delta.files.layout import Layout, Leaf, statistics_shape
+from lakehouse.delta.schema.fields import Field, Primitive
+from lakehouse.delta.schema.partition import typed_sql
+from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError
 from lakehouse.duck.sql import identifier, literal

@@ -20,6 +20,10 @@ VECTOR = pa.struct(
         ("cardinality", pa.int64()),
     ]
 )
+VECTOR_TYPE = (
+    'STRUCT("storageType" VARCHAR, "pathOrInlineDv" VARCHAR, "offset" BIGINT, '
+    '"sizeInBytes" BIGINT, "cardinality" BIGINT)'
+)
 RAW = pa.schema(
     [
         ("path", pa.string()),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lakehouse.delta.schema import (
+from lakehouse.delta.schema.fields import (
     FIELD_ID,
     PHYSICAL_NAME,
     Array,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from catalog.errors import InputError
-from lakehouse.delta.schema import Array, Decimal, Field, Map, Primitive, Struct, Type
+from lakehouse.delta.schema.fields import Array, Decimal, Field, Map, Primitive, Struct, Type
 from lakehouse.duck.describe import Column, DuckType
 from lakehouse.duck.sql import identifier
 

@@ -12,9 +12,9 @@ import json
 
 import pyarrow as pa
 
-from lakehouse.delta.files import FileIndex
-from lakehouse.delta.layout import Leaf
-from lakehouse.delta.typed import from_text, nested, parsed
+from lakehouse.delta.files.index import FileIndex
+from lakehouse.delta.files.layout import Leaf
+from lakehouse.delta.files.typed import from_text, nested, parsed
 from lakehouse.duck.engine import Connection
 from lakehouse.duck.sql import identifier, literal
 

@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.delta.actions import AddFile
-from lakehouse.delta.adds import raw_table, to_action, vector_id
-from lakehouse.delta.layout import Layout, Leaf
+from lakehouse.delta.files.adds import raw_table, to_action, vector_id
+from lakehouse.delta.files.layout import Layout, Leaf
+from lakehouse.delta.files.stored import Keys, StoredFiles
+from lakehouse.delta.files.typed import derive, is_truncated, names
 from lakehouse.delta.soundness import check_files, check_once
-from lakehouse.delta.stored import Keys, StoredFiles
-from lakehouse.delta.typed import derive, is_truncated, names
 from lakehouse.duck.engine import Connection, Engine
 
 # Positions of files in memory come after those of all files in checkpoints.

@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import Any
 
 from catalog.errors import CorruptionError
-from lakehouse.delta.schema import Decimal, Field, Primitive, Struct, Type, leaves
-from lakehouse.delta.types import to_duckdb
-from lakehouse.delta.widening import has_been
+from lakehouse.delta.schema.fields import Decimal, Field, Primitive, Struct, Type, leaves
+from lakehouse.delta.schema.types import to_duckdb
+from lakehouse.delta.schema.widening import has_been
 from lakehouse.duck.engine import VERSION
 
 _UNBOUNDED = ("binary", "boolean")

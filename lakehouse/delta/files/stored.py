@@ -18,19 +18,15 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.errors import CorruptionError
-from lakehouse.delta.adds import RAW, VECTOR
-from lakehouse.delta.layout import Layout, Leaf, bound_type, statistics_shape
-from lakehouse.delta.schema import Field
-from lakehouse.delta.typed import bad_partition, columns, counted, from_text, parsed
-from lakehouse.delta.types import to_duckdb
+from lakehouse.delta.files.adds import RAW, VECTOR, VECTOR_TYPE
+from lakehouse.delta.files.layout import Layout, Leaf, bound_type, statistics_shape
+from lakehouse.delta.files.typed import bad_partition, columns, counted, from_text, parsed
+from lakehouse.delta.schema.fields import Field
+from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.duck.describe import DuckType, type_of
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal
 
-_VECTOR_TYPE = (
-    'STRUCT("storageType" VARCHAR, "pathOrInlineDv" VARCHAR, "offset" BIGINT, '
-    '"sizeInBytes" BIGINT, "cardinality" BIGINT)'
-)
 _IS_ADD = "(add.path IS NOT NULL OR add.size IS NOT NULL)"
 _WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "HUGEINT")
 _NEEDED = {
@@ -226,13 +222,13 @@ class StoredFiles:
 
     def _vector(self) -> str:
         if not self._has("deletionVector"):
-            return f"NULL::{_VECTOR_TYPE}"
+            return f"NULL::{VECTOR_TYPE}"
         packed = ", ".join(
             f"'{field.name}': add.deletionVector.{identifier(field.name)}" for field in VECTOR
         )
         return (
             f"CASE WHEN add.deletionVector.storageType IS NOT NULL "
-            f"THEN {{{packed}}}::{_VECTOR_TYPE} END"
+            f"THEN {{{packed}}}::{VECTOR_TYPE} END"
         )
 
     def _of_leaf(self, kind: str, leaf: Leaf) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from catalog.errors import AlreadyExistsError, InputError, NotFoundError
 from catalog.names import near_misses
-from lakehouse.delta.schema import Array, Field, Map, Struct, Type
+from lakehouse.delta.schema.fields import Array, Field, Map, Struct, Type
 
 Path = tuple[str, ...]
 Fields = tuple[Field, ...]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lakehouse.delta.schema import Array, Decimal, Field, Map, Primitive, Struct, Type
+from lakehouse.delta.schema.fields import Array, Decimal, Field, Map, Primitive, Struct, Type
 
 TYPE_CHANGES = "delta.typeChanges"
 _WHOLE = ("byte", "short", "integer", "long")

@@ -278,9 +278,11 @@ def _from_name(name: str) -> Type:
         if not (1 <= precision <= 38 and 0 <= scale <= precision):
             raise ValueError(f"{name} is out of range")
         return Decimal(precision, scale)
+    feature = f"{name}Type"  # as the protocol calls what brings a type, such as variantType
     raise UnsupportedError(
-        f"column type {name!r} is not supported",
-        next_step="Read this table with an engine that knows the type",
+        f"cannot read this table: a column is of type {name!r} ({feature})",
+        next_step="Read it with an engine that knows the type",
+        features=(feature,),
     )
 
 

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from catalog.errors import LakehouseError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
-from lakehouse.delta.adds import RAW
 from lakehouse.delta.codec import LARGEST_COMMIT, from_lines
 from lakehouse.delta.entries import read_entries
+from lakehouse.delta.files.adds import RAW, VECTOR_TYPE
 from lakehouse.delta.log import CommitFile
 from lakehouse.delta.soundness import check_commit, check_files, check_once
 from lakehouse.duck.engine import Engine
@@ -87,7 +87,7 @@ def _read(storage: Storage, entry: CommitFile, engine: Engine) -> Bulk | None:
             "SELECT x.add.path AS path, url_decode(x.add.path) AS file, "
             "x.add.partitionValues AS partition_values, x.add.size AS size, "
             "x.add.modificationTime AS modification_time, x.add.stats AS stats, "
-            "NULL AS deletion_vector, NULL AS extra, other FROM (SELECT "
+            f"NULL::{VECTOR_TYPE} AS deletion_vector, NULL::VARCHAR AS extra, other FROM (SELECT "
             f"CASE WHEN {plain} THEN from_json(json, {literal(json.dumps(_SHAPE))}) END AS x, "
             f"CASE WHEN NOT {plain} THEN json::VARCHAR END AS other "
             f"FROM read_ndjson_objects({url}))"

@@ -6,8 +6,8 @@ the same in the log, so the empty string cannot be a partition value.
 
 from __future__ import annotations
 
-from lakehouse.delta.schema import Primitive, Type
-from lakehouse.delta.types import to_duckdb
+from lakehouse.delta.schema.fields import Primitive, Type
+from lakehouse.delta.schema.types import to_duckdb
 
 _NOT_FINITE = {"nan": "NaN", "-nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 

@@ -1,0 +1,1 @@
+"""Columns and their types, and how they change: pure, below the log that keeps them."""
