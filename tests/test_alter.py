@@ -2,6 +2,7 @@
 
 import decimal
 import json
+from datetime import date
 from typing import Any, cast
 
 import pyarrow as pa
@@ -144,6 +145,21 @@ def test_bounds_that_were_written_for_floats_hide_no_double(lake, partition_by):
     table.append([{"id": 2, "x": 1.1}])
     assert table.delete("x > 1.1").rows_deleted == 1
     assert dicts(table) == [{"id": 2, "x": 1.1}]
+
+
+def test_filters_on_widened_columns_compare_with_what_they_say(lake):
+    properties = {"delta.enableTypeWidening": True}
+    columns = {"id": "BIGINT", "i": "INTEGER", "d": "DATE", "e": "DECIMAL(4,2)"}
+    table = new_table(lake, columns, properties=properties)
+    table.append([{"id": 1, "i": 2, "d": date(2020, 1, 1), "e": decimal.Decimal("1.25")}])
+    for column, type_ in (("i", "DOUBLE"), ("d", "TIMESTAMP"), ("e", "DECIMAL(10,4)")):
+        table.alter().change_type(column, type_)
+    noon = "TIMESTAMP '2020-01-01 12:00'"
+    for true in ("i > 1.5", "i < 2.4", f"d < {noon}", "e > 1.2450", "e < 1.2549"):
+        assert len(dicts(table, where=true)) == 1, true
+    for false in ("i = 1.5", f"d = {noon}", "e = 1.2510"):
+        assert dicts(table, where=false) == [], false
+        assert table.delete(false).rows_deleted == 0
 
 
 def test_overwriting_the_columns_drops_none_that_a_constraint_names(lake):

@@ -14,6 +14,7 @@ from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.fields import Array, Field, Map, Struct, Type
 from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.delta.schema.types import to_duckdb
+from lakehouse.delta.schema.widening import TYPE_CHANGES
 from lakehouse.duck.engine import VERSION
 from lakehouse.duck.sql import identifier, literal
 
@@ -87,7 +88,7 @@ def _view(layout: Layout, *, by_id: bool, has_vectors: bool, numbered: bool) -> 
         key = str(field.field_id) if named else literal(field.physical_name)
         type_ = literal(to_duckdb(field.type, physical=True))
         entries.append(f"{key}: {{name: 'c{ordinal}', type: {type_}, default_value: NULL}}")
-        column = _renamed(_guarded(f"r.c{ordinal}", field.type), field.type)
+        column = _renamed(_guarded(f"r.c{ordinal}", field), field.type)
         selected.append(f"{column} AS {identifier(field.name)}")
     if numbered:
         selected.append(f"r.file_index AS {identifier(file_column(layout.schema))}")
@@ -108,15 +109,16 @@ def _view(layout: Layout, *, by_id: bool, has_vectors: bool, numbered: bool) -> 
     return f"SELECT {', '.join(selected)} FROM {source}"
 
 
-def _guarded(sql: str, type_: Type) -> str:
-    """Return a struct column in a form through which DuckDB 2 pushes no filter on its fields.
+def _guarded(sql: str, field: Field) -> str:
+    """Return a column in a form through which DuckDB pushes no filter into files, where it must not.
 
-    Pushed into a file that lacks the column, such a filter is an internal error there, and the
-    instance is dead. Files are chosen before, by statistics.
+    DuckDB 2 takes one on the fields of a struct that a file lacks for an internal error, and the
+    instance is dead. Before, it converts a filter's constant to the type that the file has: of a
+    column that was widened since, 1.5 becomes 2. Files are chosen before, by statistics.
     """
-    if VERSION < (2, 0) or not isinstance(type_, Struct):
-        return sql
-    return f"CASE WHEN {sql} IS NOT NULL THEN {sql} END"
+    old = VERSION < (2, 0)
+    is_wrong = TYPE_CHANGES in field.metadata if old else isinstance(field.type, Struct)
+    return f"CASE WHEN {sql} IS NOT NULL THEN {sql} END" if is_wrong else sql
 
 
 def _renamed(sql: str, type_: Type) -> str:
