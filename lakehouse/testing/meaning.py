@@ -35,7 +35,8 @@ def append(
     rows = _rows(given, schema)
     _check(rows, schema, state.constraints)
     if not rows and schema == state.schema:
-        return state  # a write of nothing leaves no trace, its key included
+        # A write of nothing leaves its key and no more: it does nothing later either.
+        return dataclasses.replace(state, transactions=_marked(state, key))
     return dataclasses.replace(
         state,
         schema=schema,
@@ -69,7 +70,7 @@ def overwrite(
     rows = _rows(given, schema)
     _check(rows, schema, state.constraints)
     if not rows and len(kept) == len(state.rows) and schema == state.schema:
-        return state
+        return dataclasses.replace(state, transactions=_marked(state, key))
     return dataclasses.replace(
         state,
         schema=schema,
