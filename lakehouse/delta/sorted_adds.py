@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import pyarrow as pa
+
 from lakehouse.delta.files import FileIndex
 from lakehouse.delta.layout import Leaf
 from lakehouse.delta.typed import from_text, nested, parsed
@@ -56,7 +58,8 @@ def _source(cursor: Connection, files: FileIndex, *, sample: int | None = None) 
     """
     layout, held = files.layout, files.held
     if sample is not None:
-        held = held.take(list(range(0, held.num_rows, max(1, held.num_rows // sample))))
+        taken = range(0, held.num_rows, max(1, held.num_rows // sample))
+        held = held.take(pa.array(taken, pa.int64()))
     name = "held_files" if sample is None else "held_sample"
     cursor.register(name, held)
     typed = [f"TRY({parsed('stats', layout)}) AS s"]

@@ -142,3 +142,18 @@ def test_a_damaged_checkpoint_without_its_log_is_a_typed_error(lake, table):
 )
 def test_retention_reads_intervals_and_falls_back(text, expected):
     assert retention({"x": text} if text else {}, "x", 7) == expected
+
+
+def test_a_checkpoint_of_a_table_without_files_and_one_after_another(lake):
+    empty = lake.create_table("silver.t", {"a": "INTEGER"})
+    empty.checkpoint()
+    empty.append([{"a": 1}])
+    empty.checkpoint()
+    with lakehouse.connect(lake.uri, durable=False) as second:
+        other = second.table("silver.t")
+        other.alter().describe("no file since the checkpoint")
+        other.checkpoint()
+        assert other.read().fetchall() == [(1,)]
+    _forget_commits_before(empty, 3)
+    with lakehouse.connect(lake.uri, durable=False) as third:
+        assert third.table("silver.t").read().fetchall() == [(1,)]
