@@ -13,6 +13,7 @@ from typing import Any
 from catalog.errors import CorruptionError
 from lakehouse.delta.schema import Decimal, Field, Primitive, Struct, Type, leaves
 from lakehouse.delta.types import to_duckdb
+from lakehouse.delta.widening import TYPE_CHANGES
 from lakehouse.duck.engine import VERSION
 
 _UNBOUNDED = ("binary", "boolean")
@@ -36,6 +37,12 @@ class Leaf:
     def is_float(self) -> bool:
         """Tell whether values may be NaN."""
         return self.type in (Primitive("float"), Primitive("double"))
+
+    @property
+    def was_single(self) -> bool:
+        """Tell whether older files may hold this column in single precision."""
+        changes = self.path[-1].metadata.get(TYPE_CHANGES) or ()
+        return self.type == Primitive("double") and len(changes) > 0
 
     @property
     def physical_path(self) -> tuple[str, ...]:

@@ -37,8 +37,10 @@ def columns(layout: Layout, statistic: Statistic, partition: Partition) -> list[
         number = leaf.ordinal
         found.append(f"{statistic('nullCount', leaf)} AS nulls{number}")
         if leaf.has_bounds:
-            high = statistic("maxValues", leaf)
-            found.append(f"{statistic('minValues', leaf)} AS min{number}")
+            low, high = statistic("minValues", leaf), statistic("maxValues", leaf)
+            if leaf.was_single:
+                low, high = _of_single(low, "least"), _of_single(high, "greatest")
+            found.append(f"{low} AS min{number}")
             found.append(f"{_widened(high) if is_truncated(leaf) else high} AS max{number}")
             if is_truncated(leaf):
                 found.append(f"{high} AS top{number}")
@@ -124,6 +126,11 @@ def bad_partition(path: str, text: str, field: Field) -> CorruptionError:
         f"{field.name!r}, which is not a {to_duckdb(field.type)}",
         next_step="Restore the table to an earlier version",
     )
+
+
+def _of_single(bound: str, wider: str) -> str:
+    """Return a bound that holds for files of single precision, too, whose text is rounded."""
+    return f"{wider}({bound}, TRY_CAST({bound} AS FLOAT)::DOUBLE)"
 
 
 def _widened(high: str) -> str:

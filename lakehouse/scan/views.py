@@ -11,8 +11,9 @@ import hashlib
 from collections.abc import Mapping
 
 from lakehouse.delta.layout import Layout
-from lakehouse.delta.schema import Array, Field, Map, Struct, Type
+from lakehouse.delta.schema import Array, Field, Map, Struct, Type, fields_of
 from lakehouse.delta.types import to_duckdb
+from lakehouse.delta.widening import TYPE_CHANGES
 from lakehouse.duck.engine import VERSION
 from lakehouse.duck.sql import identifier, literal
 
@@ -86,7 +87,7 @@ def _view(layout: Layout, *, by_id: bool, has_vectors: bool, numbered: bool) -> 
         key = str(field.field_id) if named else literal(field.physical_name)
         type_ = literal(to_duckdb(field.type, physical=True))
         entries.append(f"{key}: {{name: 'c{ordinal}', type: {type_}, default_value: NULL}}")
-        column = _renamed(_guarded(f"r.c{ordinal}", field.type), field.type)
+        column = _renamed(_guarded(f"r.c{ordinal}", field), field.type)
         selected.append(f"{column} AS {identifier(field.name)}")
     if numbered:
         selected.append(f"r.file_index AS {identifier(file_column(layout.schema))}")
@@ -107,15 +108,20 @@ def _view(layout: Layout, *, by_id: bool, has_vectors: bool, numbered: bool) -> 
     return f"SELECT {', '.join(selected)} FROM {source}"
 
 
-def _guarded(sql: str, type_: Type) -> str:
-    """Return a struct column in a form through which DuckDB 2 pushes no filter on its fields.
+def _guarded(sql: str, field: Field) -> str:
+    """Return a column in a form through which DuckDB pushes no filter into files.
 
-    Pushed into a file that lacks the column, such a filter is an internal error there, and the
-    instance is dead. Files are chosen before, by statistics.
+    For structs, where it is DuckDB 2: pushed into a file that lacks the column, a filter on a
+    field is an internal error there, and the instance is dead. For types that were widened, where
+    it is older: its constant is cast to the type in the file, and rounded there. Files are chosen
+    before, by statistics.
     """
-    if VERSION < (2, 0) or not isinstance(type_, Struct):
-        return sql
-    return f"CASE WHEN {sql} IS NOT NULL THEN {sql} END"
+    wrong = isinstance(field.type, Struct) if VERSION >= (2, 0) else _was_widened(field)
+    return f"CASE WHEN {sql} IS NOT NULL THEN {sql} END" if wrong else sql
+
+
+def _was_widened(field: Field) -> bool:
+    return any(TYPE_CHANGES in inner.metadata for inner in fields_of(Struct((field,))))
 
 
 def _renamed(sql: str, type_: Type) -> str:

@@ -15,6 +15,7 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.widening import changed_leaves, with_type_changes
 
 TYPE_WIDENING = "delta.enableTypeWidening"
+_TEXT_OF_ITS_OWN = (Primitive("date"), Primitive("float"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ def _is_recordable(snapshot: Snapshot, wanted: Struct, settings: Mapping[str, st
     """Tell whether readers can follow the change of types by the schema's own record of it."""
     if settings.get(TYPE_WIDENING, "").lower() != "true":
         return False
-    # The text of a date in a partition value is no text of a timestamp.
+    # A partition value's text means another value, or none, in the wider type.
     return not any(
-        wanted.field(field.name) not in (None, field) and field.type == Primitive("date")
+        wanted.field(field.name) not in (None, field) and field.type in _TEXT_OF_ITS_OWN
         for field in snapshot.files.layout.partitions
     )
