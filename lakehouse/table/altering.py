@@ -70,6 +70,8 @@ def alter(
         return _rewriting_change(alteration, new, current, written[0])
 
     done = commit(snapshot, once(plan, key), engine=target.engine, metadata=metadata)
+    if done.change is None and written:
+        discard_files(snapshot.storage, written[0])
     target.remember(done.snapshot)
     return answer(done, key, "alter", started)
 

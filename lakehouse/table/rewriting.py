@@ -39,15 +39,18 @@ def rewrite(
     started = time.perf_counter()
     wanted = frozenset(paths)
     old = snapshot.files.find(wanted).adds()
-    written: list[NewFiles] = []
+    written: list[tuple[Struct, NewFiles]] = []
 
     def plan(current: Snapshot) -> Change | None:
         keys = frozenset(add.key for add in old)
         if not old or not keys <= current.files.find(wanted).keys():
             return None
+        if written and written[0][0] != current.schema:
+            discard_files(current.storage, written.pop()[1])
         if not written:
-            written.append(write_anew(current, keys, current.schema, engine, scanner))
-        files = written[0]
+            files = write_anew(current, keys, current.schema, engine, scanner)
+            written.append((current.schema, files))
+        files = written[0][1]
         return Change(
             "OPTIMIZE",
             (*removes_of(old, data_change=False), *files.adds),
@@ -60,7 +63,7 @@ def rewrite(
     # Where commit raises, the files stay: a commit of unknown outcome may have made them live.
     done = commit(snapshot, once(plan, key), engine=engine, metadata=metadata)
     if done.change is None and written:
-        discard_files(snapshot.storage, written[0])
+        discard_files(snapshot.storage, written[0][1])
     return done.snapshot, answer(done, key, "rewrite", started)
 
 
