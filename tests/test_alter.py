@@ -1,8 +1,10 @@
 """Change tables: every verb of alter, ALTER TABLE, and writes that evolve the schema."""
 
+import datetime as dt
 import decimal
 import json
 from datetime import date
+from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
@@ -394,3 +396,148 @@ def test_alter_table_on_what_is_not_there(lake):
     with pytest.raises(lakehouse.InputError, match="has type 'NUMBR'"):
         lake.sql("ALTER TABLE silver.trips ADD COLUMN b NUMBR")
     assert parse_alter("SELECT 'alter table'") is None
+
+
+SINGLE = 0.10000000149011612  # what 0.1 is in single precision
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value", "predicates"),
+    [
+        ("FLOAT", "DOUBLE", "0.1", ["c > 0.1", "c <> 0.1", f"c = {SINGLE}", "NOT (c <= 0.1)"]),
+        ("INTEGER", "DECIMAL(12,2)", "5", ["c = 5", "c > 4.5", "c < 5.5", "c <> 4.5"]),
+        ("DECIMAL(5,2)", "DECIMAL(8,3)", "5.25", ["c = 5.25", "c > 5.249", "c < 5.251"]),
+        (
+            "DATE",
+            "TIMESTAMP",
+            "'2024-01-02'",
+            ["c = DATE '2024-01-02'", "c < TIMESTAMP '2024-01-02 12:00'"],
+        ),
+    ],
+)
+@pytest.mark.parametrize("place", ["column", "field", "partition"])
+def test_predicates_find_what_was_written_before_a_type_was_widened(
+    lake, old, new, value, predicates, place
+):
+    inside = place == "field"
+    table = new_table(
+        lake,
+        {"s": f"STRUCT(c {old})", "z": "INTEGER"} if inside else {"c": old, "z": "INTEGER"},
+        partition_by=["c"] if place == "partition" else [],
+        properties={"delta.enableTypeWidening": True},
+    )
+    column = f"{{'c': {value}::{old}}} AS s" if inside else f"{value}::{old} AS c"
+    table.append(lake.sql(f"SELECT {column}, 1 AS z"))
+    table.alter().change_type(("s", "c") if inside else "c", new)
+    for step in (lambda: None, table.checkpoint):
+        step()
+        with lakehouse.connect(lake.uri, durable=False) as second:
+            other = second.table(table.name)
+            for where in predicates:
+                where = where.replace("c ", "s.c ") if inside else where
+                assert other.read(columns=["z"], where=where).fetchall() == [(1,)], where
+    where = predicates[0].replace("c ", "s.c ") if inside else predicates[0]
+    assert table.delete(where).rows_deleted == 1
+    assert dicts(table) == []
+
+
+def test_a_partition_value_of_single_precision_stays_the_same_number(lake):
+    properties = {"delta.enableTypeWidening": True}
+    table = new_table(
+        lake, {"f": "FLOAT", "z": "INTEGER"}, partition_by=["f"], properties=properties
+    )
+    table.append([{"f": 0.5, "z": 1}])
+    table.append(lake.sql("SELECT 0.1::FLOAT AS f, 2 AS z"))
+    table.alter().change_type("f", "DOUBLE")
+    assert sorted(table.read().fetchall()) == [(SINGLE, 2), (0.5, 1)]
+
+
+@pytest.mark.parametrize("partition_by", [[], ["d"]])
+def test_a_date_becomes_a_timestamp_by_a_rewrite(lake, partition_by):
+    table = new_table(
+        lake,
+        {"d": "DATE", "s": "STRUCT(d DATE, l DATE[])", "m": "MAP(VARCHAR, DATE)"},
+        partition_by=partition_by,
+    )
+    day = dt.date(2024, 1, 2)
+    row = {"d": day, "s": {"d": day, "l": [day]}, "m": [("k", day)]}
+    table.append(pa.Table.from_pylist([row], schema=table.schema))
+    table.alter().change_type("d", "TIMESTAMP")
+    table.alter().change_type(("s", "d"), "TIMESTAMP")
+    noon = dt.datetime.combine(day, dt.time(12))
+    wider = pa.table(
+        {
+            "s": pa.array([{"l": [noon]}]),
+            "m": pa.array([[("k", noon)]], pa.map_(pa.string(), pa.timestamp("us"))),
+        }
+    )
+    table.append(wider, schema_mode="widen")
+    midnight = dt.datetime.combine(day, dt.time())
+    assert dicts(table, where="d IS NOT NULL") == [
+        {"d": midnight, "s": {"d": midnight, "l": [midnight]}, "m": [("k", midnight)]}
+    ]
+    assert dicts(table, where="d IS NULL") == [
+        {"d": None, "s": {"d": None, "l": [noon]}, "m": [("k", noon)]}
+    ]
+
+
+def test_rows_on_their_way_are_checked_again_where_a_column_became_not_null(lake, monkeypatch):
+    table = new_table(lake, {"a": "INTEGER", "b": "INTEGER"})
+    with lakehouse.connect(lake.uri, durable=False) as second:
+        other = second.table(table.name)
+        stale = other.snapshot()
+        monkeypatch.setattr(other, "_refreshed", lambda: stale)
+        table.alter().set_not_null("a")
+        with pytest.raises(lakehouse.DataError, match="NULL in a NOT NULL column"):
+            other.append([{"a": None, "b": 1}])
+        assert other.append([{"a": 1, "b": 1}]).attempts > 1
+    assert dicts(table) == [{"a": 1, "b": 1}]
+    assert table.leftovers(older_than=dt.timedelta(0)) == ()
+
+
+@pytest.mark.parametrize(
+    "type_",
+    ["INTEGER DEFAULT 5", "INTEGER, d VARCHAR", "INTEGER CHECK (c > 0)", "INTEGER PRIMARY KEY"],
+)
+def test_what_follows_a_type_is_not_passed_over(lake, type_):
+    table = new_table(lake, {"a": "INTEGER"})
+    with pytest.raises(lakehouse.InputError, match="is no type"):
+        lake.sql(f"ALTER TABLE {table.name} ADD COLUMN c {type_}")
+    with pytest.raises(lakehouse.InputError, match="is no type"):
+        new_table(lake, {"c": type_})
+    with pytest.raises(lakehouse.InputError, match="a type is expected"):
+        table.alter().change_type("a", "BIGINT NOT NULL")
+    assert table.version == 0
+
+
+def test_a_partial_overwrite_never_replaces_the_columns(lake):
+    table = new_table(lake, {"a": "INTEGER", "b": "INTEGER"})
+    table.append([{"a": 1, "b": 1}])
+    log = Path(table.uri, "_delta_log")
+    actions = [json.loads(line) for line in (log / f"{0:020}.json").read_text().splitlines()]
+    (metadata,) = (action for action in actions if "metaData" in action)
+    # Only another engine can write this.
+    metadata["metaData"]["configuration"]["lakehouse.schemaMode"] = "overwrite"
+    (log / f"{2:020}.json").write_text(json.dumps(metadata))
+    with pytest.raises(lakehouse.InputError, match="with all rows only"):
+        table.overwrite([{"a": 2}], where="a = 2")
+
+
+def test_what_was_rewritten_for_nothing_is_deleted(lake, monkeypatch):
+    table = new_table(lake, {"a": "INTEGER"})
+    table.append([{"a": 1}])
+    with lakehouse.connect(lake.uri, durable=False) as second:
+        other = second.table(table.name)
+
+        def behind():
+            stale = table.snapshot()
+            monkeypatch.setattr(other, "_refreshed", lambda: stale)
+
+        behind()
+        table.alter().change_type("a", "BIGINT")
+        assert other.append([{"a": 2**40}], schema_mode="widen").attempts > 1
+        behind()
+        table.alter(idempotency_key=("widen", 1)).change_type("a", "DECIMAL(22,2)")
+        assert other.alter(idempotency_key=("widen", 1)).change_type("a", "DECIMAL(22,2)").replayed
+    assert sorted(row["a"] for row in dicts(table)) == [1, 2**40]
+    assert table.leftovers(older_than=dt.timedelta(0)) == ()

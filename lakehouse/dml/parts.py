@@ -12,6 +12,8 @@ from typing import Any
 from catalog.errors import LakehouseError
 from lakehouse.delta.conflict import Key
 from lakehouse.delta.schema.fields import Struct
+from lakehouse.delta.schema.types import to_duckdb
+from lakehouse.delta.schema.widening import with_timestamps
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Engine
@@ -69,8 +71,9 @@ def copy_rows(
     ref = reference(snapshot)
     prepared = scanner.prepare(f"SELECT * FROM {_place(ref)}", [ref])
     try:
-        rows = f"(SELECT * FROM {_place(ref)} WHERE {where})"
-        source = Source(rows, columns_of(prepared.relation()), rescannable=True)
+        rows = f"(SELECT {_columns(snapshot.schema, schema)} FROM {_place(ref)} WHERE {where})"
+        columns = columns_of(prepared.cursor.sql(f"SELECT * FROM {rows} LIMIT 0"))
+        source = Source(rows, columns, rescannable=True)
         return write_rows(
             prepared.cursor,
             source,
@@ -82,6 +85,19 @@ def copy_rows(
         )
     finally:
         prepared.cursor.close()
+
+
+def _columns(present: Struct, wanted: Struct | None) -> str:
+    """Return the columns to copy; a date that is to be a timestamp has to be told so."""
+    if wanted is None:
+        return "*"
+    selected = []
+    for field in present:
+        name, known = identifier(field.name), wanted.field(field.name)
+        type_ = field.type if known is None else with_timestamps(field.type, known.type)
+        cast = f"CAST({name} AS {to_duckdb(type_)}) AS {name}"
+        selected.append(name if type_ == field.type else cast)
+    return ", ".join(selected)
 
 
 def _place(ref: TableRef) -> str:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 
 from lakehouse.delta.files.layout import Layout
-from lakehouse.delta.schema.fields import Array, Field, Map, Struct, Type
+from lakehouse.delta.schema.fields import Array, Field, Map, Struct, Type, fields_of
 from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import TYPE_CHANGES
@@ -110,15 +110,19 @@ def _view(layout: Layout, *, by_id: bool, has_vectors: bool, numbered: bool) -> 
 
 
 def _guarded(sql: str, field: Field) -> str:
-    """Return a column in a form through which DuckDB pushes no filter into files, where it must not.
+    """Return a column in a form through which DuckDB pushes no filter into files.
 
-    DuckDB 2 takes one on the fields of a struct that a file lacks for an internal error, and the
-    instance is dead. Before, it converts a filter's constant to the type that the file has: of a
-    column that was widened since, 1.5 becomes 2. Files are chosen before, by statistics.
+    For structs, where it is DuckDB 2: pushed into a file that lacks the column, a filter on a
+    field is an internal error there, and the instance is dead. For types that were widened, where
+    it is older: its constant is cast to the type in the file, and rounded there. Files are chosen
+    before, by statistics.
     """
-    old = VERSION < (2, 0)
-    is_wrong = TYPE_CHANGES in field.metadata if old else isinstance(field.type, Struct)
-    return f"CASE WHEN {sql} IS NOT NULL THEN {sql} END" if is_wrong else sql
+    wrong = isinstance(field.type, Struct) if VERSION >= (2, 0) else _was_widened(field)
+    return f"CASE WHEN {sql} IS NOT NULL THEN {sql} END" if wrong else sql
+
+
+def _was_widened(field: Field) -> bool:
+    return any(TYPE_CHANGES in inner.metadata for inner in fields_of(Struct((field,))))
 
 
 def _renamed(sql: str, type_: Type) -> str:

@@ -152,7 +152,12 @@ class Alter:
         written anew in the same commit, so that every engine goes on reading.
         """
         path = _path(name)
-        wanted = to_schema({path[-1]: type}, self._target.engine).fields[0].type
+        made = to_schema({path[-1]: type}, self._target.engine).fields[0]
+        if not made.nullable:
+            raise InputError(
+                f"a type is expected, not {type!r}", next_step="Call set_not_null for NOT NULL"
+            )
+        wanted = made.type
 
         def plan(current: Snapshot) -> Definition:
             field = edits.find(current.schema, path)

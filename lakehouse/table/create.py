@@ -97,9 +97,11 @@ def _from_texts(texts: Mapping[str, str], engine: Engine) -> Struct:
             plain = plain if nullable else plain[: -len("NOT NULL")].strip()
             try:
                 type_ = cursor.type(plain)
+                # The former takes what may follow a type in CREATE TABLE, and drops it.
+                cursor.sql(f"SELECT CAST(NULL AS {plain}\n)")
             except DuckError as error:
                 raise InputError(
-                    f"column {name!r} has type {text!r}, which DuckDB does not know",
+                    f"column {name!r} has type {text!r}, which is no type of DuckDB's",
                     next_step="Use a type such as BIGINT, VARCHAR, DOUBLE, TIMESTAMP, "
                     "DECIMAL(10,2) or VARCHAR[]",
                     column=name,

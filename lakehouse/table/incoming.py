@@ -96,13 +96,17 @@ class Incoming:
         self, snapshot: Snapshot, schema: Struct, engine: Engine, scanner: Scanner
     ) -> tuple[tuple[act.Action, ...], Reads]:
         """Write the table's present rows anew for another schema, and say what that reads."""
-        discard_files(snapshot.storage, self.rewritten)
-        self.rewritten = _NOTHING
+        self.discard_rewritten(snapshot)
         old = snapshot.files.adds()
         keys = frozenset(add.key for add in old)
         self.rewritten = write_anew(snapshot, keys, schema, engine, scanner)
         removes = removes_of(old, data_change=False)
         return (*removes, *self.rewritten.adds), Reads(keys, everything=True)
+
+    def discard_rewritten(self, snapshot: Snapshot) -> None:
+        """Delete what was written anew for a plan that did not come to be."""
+        discard_files(snapshot.storage, self.rewritten)
+        self.rewritten = _NOTHING
 
     def discard(self, snapshot: Snapshot) -> None:
         """Delete what was written for a commit that will not be."""

@@ -60,6 +60,7 @@ def append(
         wanted = pending.schema(current.schema, mode, columns)
         new = redefine(current, schema=wanted, seed=pending.seed)
         files = pending.write(pending.gated(new.schema, columns), current)
+        pending.discard_rewritten(current)
         anew: tuple[act.Action, ...] = ()
         reads = Reads()
         if new.rewrites:
@@ -100,6 +101,8 @@ def overwrite(
         columns = current.partition_columns
         mode = _mode(schema_mode, current)
         if mode == "overwrite":
+            if removal is not None:
+                raise _only_whole()
             wanted = _replaced(current.schema, pending.source)
             validate_schema(wanted, columns)
             for field in current.schema:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 from collections.abc import Mapping
 from decimal import Decimal as Number
 from typing import Any
@@ -123,6 +124,9 @@ def _bound(leaf: Leaf, text: str | None, *, upper: bool) -> Any:
             return truncated_maximum(text) if upper else text[:PREFIX]
         case "float" | "double":
             number = float(text)
+            if type_.name == "float" and math.isfinite(number):
+                # As a double has it: "0.1" is another number where the column widens to one.
+                (number,) = struct.unpack("f", struct.pack("f", number))
             if number == 0:
                 # Java orders -0.0 before 0.0, which SQL takes for the same number.
                 return 0.0 if upper else -0.0

@@ -138,3 +138,18 @@ def test_a_damaged_checkpoint_without_its_log_is_a_typed_error(lake, table):
         pytest.raises(lakehouse.CorruptionError, match="checkpoint"),
     ):
         fresh.table("bronze.t").read()
+
+
+def test_a_checkpoint_of_a_table_without_files_and_one_after_another(lake):
+    empty = lake.create_table("silver.t", {"a": "INTEGER"})
+    empty.checkpoint()
+    empty.append([{"a": 1}])
+    empty.checkpoint()
+    with lakehouse.connect(lake.uri, durable=False) as second:
+        other = second.table("silver.t")
+        other.alter().describe("no file since the checkpoint")
+        other.checkpoint()
+        assert other.read().fetchall() == [(1,)]
+    _forget_commits_before(empty, 3)
+    with lakehouse.connect(lake.uri, durable=False) as third:
+        assert third.table("silver.t").read().fetchall() == [(1,)]

@@ -37,8 +37,8 @@ def columns(layout: Layout, statistic: Statistic, partition: Partition) -> list[
         number = leaf.ordinal
         found.append(f"{statistic('nullCount', leaf)} AS nulls{number}")
         if leaf.has_bounds:
-            high = statistic("maxValues", leaf)
-            found.append(f"{statistic('minValues', leaf)} AS min{number}")
+            low, high = statistic("minValues", leaf), statistic("maxValues", leaf)
+            found.append(f"{low} AS min{number}")
             found.append(f"{_widened(high) if is_truncated(leaf) else high} AS max{number}")
             if is_truncated(leaf):
                 found.append(f"{high} AS top{number}")

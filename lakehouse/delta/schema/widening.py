@@ -92,6 +92,31 @@ def changed_leaves(old: Type, new: Type) -> Iterator[tuple[Type, Type]]:
             return
 
 
+def with_timestamps(type_: Type, wanted: Type) -> Type:
+    """Return a type in which each date that is a timestamp in ``wanted`` is one."""
+    match type_, wanted:
+        case Struct(fields), Struct():
+            found = [(field, wanted.field(field.name)) for field in fields]
+            return Struct(
+                tuple(
+                    field
+                    if known is None
+                    else dataclasses.replace(field, type=with_timestamps(field.type, known.type))
+                    for field, known in found
+                )
+            )
+        case Array(element, contains_null), Array(after):
+            return Array(with_timestamps(element, after), contains_null)
+        case Map(key, value, contains_null), Map(new_key, new_value):
+            return Map(
+                with_timestamps(key, new_key), with_timestamps(value, new_value), contains_null
+            )
+        case Primitive("date"), Primitive("timestamp_ntz"):
+            return wanted
+        case _:
+            return type_
+
+
 def with_type_changes(old: Struct, new: Struct) -> Struct:
     """Return ``new`` with each change of a leaf type recorded in its field's metadata.
 
