@@ -12,6 +12,9 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
+FileKey = tuple[str, str]
+"""What identifies a live file: its decoded path, and the id of its deletion vector or nothing."""
+
 
 def _parquet() -> Mapping[str, Any]:
     return {"provider": "parquet", "options": {}}
@@ -48,7 +51,7 @@ class AddFile:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> FileKey:
         """Return what identifies this file: decoded path and deletion vector."""
         return unquote(self.path), self.deletion_vector.id if self.deletion_vector else ""
 
@@ -80,7 +83,7 @@ class RemoveFile:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> FileKey:
         """Return what identifies the removed file: decoded path and deletion vector."""
         return unquote(self.path), self.deletion_vector.id if self.deletion_vector else ""
 

@@ -101,7 +101,7 @@ def _other_actions(snapshot: Snapshot, engine: Engine, now: int) -> list[act.Act
 def _tombstones(snapshot: Snapshot, engine: Engine) -> list[act.RemoveFile]:
     listing = read_listing(snapshot.storage, start=snapshot.checkpoint_version or 0)
     parts = segment(listing, snapshot.version)
-    removes: dict[tuple[str, str], act.RemoveFile] = {}
+    removes: dict[act.FileKey, act.RemoveFile] = {}
     if parts.checkpoint is not None:
         older = checkpoint_tombstones(snapshot.storage, parts.checkpoint, engine)
         removes |= {remove.key: remove for remove in older}

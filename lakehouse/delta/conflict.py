@@ -12,8 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from lakehouse.delta import actions as act
 
-Key = tuple[str, str]
-MayMatch = Callable[[tuple[act.AddFile, ...]], Collection[Key]]
+MayMatch = Callable[[tuple[act.AddFile, ...]], Collection[act.FileKey]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Reads:
     the snapshot that holds one. A blind append reads nothing.
     """
 
-    files: frozenset[Key] = frozenset()
+    files: frozenset[act.FileKey] = frozenset()
     everything: bool = False
     matching: MayMatch | None = None
 
@@ -35,6 +34,9 @@ class Reads:
     def is_blind(self) -> bool:
         """Tell whether nothing was read."""
         return not self.files and not self.everything and self.matching is None
+
+
+EVERYTHING = Reads(everything=True)
 
 
 def conflict(ours: Iterable[act.Action], reads: Reads, winner: Iterable[act.Action]) -> str | None:

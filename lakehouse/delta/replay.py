@@ -45,7 +45,7 @@ class Tail:
     adds: tuple[act.AddFile, ...] = ()
     bulk: pa.Table = dataclasses.field(default_factory=lambda: NO_ROWS)
     removes: tuple[act.RemoveFile, ...] = ()
-    gone: frozenset[tuple[str, str]] = frozenset()
+    gone: frozenset[act.FileKey] = frozenset()
     metadata: act.Metadata | None = None
     protocol: act.Protocol | None = None
     transactions: Mapping[str, act.Transaction] = dataclasses.field(default_factory=dict)
@@ -75,7 +75,7 @@ def replay(commits: Iterable[list[act.Action] | Bulk]) -> Tail:
 
     Each commit must have passed `check_commit`.
     """
-    files: dict[tuple[str, str], act.AddFile | act.RemoveFile] = {}
+    files: dict[act.FileKey, act.AddFile | act.RemoveFile] = {}
     metadata: act.Metadata | None = None
     protocol: act.Protocol | None = None
     transactions: dict[str, act.Transaction] = {}

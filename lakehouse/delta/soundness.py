@@ -27,8 +27,8 @@ def check_commit(commit: Iterable[act.Action], *, where: str) -> None:
     protocol stand in it once at most. It is legal to remove a path and to add it again with
     another deletion vector, and to remove a file that is not there.
     """
-    added: dict[str, tuple[str, str]] = {}
-    removed: dict[str, tuple[str, str]] = {}
+    added: dict[str, act.FileKey] = {}
+    removed: dict[str, act.FileKey] = {}
     kinds: set[type[act.Action]] = set()
     for action in commit:
         match action:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from catalog.errors import LakehouseError
-from lakehouse.delta.conflict import Key
+from lakehouse.delta.actions import FileKey
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import with_timestamps
@@ -29,7 +29,7 @@ from lakehouse.write.gate import gate
 _SCHEMA = "lakehouse"
 
 
-def part(snapshot: Snapshot, keys: Collection[Key]) -> Snapshot:
+def part(snapshot: Snapshot, keys: Collection[FileKey]) -> Snapshot:
     """Return the snapshot with these files only."""
     return dataclasses.replace(snapshot, files=snapshot.files.only(keys))
 

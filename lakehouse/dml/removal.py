@@ -12,7 +12,8 @@ import dataclasses
 from catalog.errors import LakehouseError, UnsupportedError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
-from lakehouse.delta.conflict import Key, MayMatch, Reads
+from lakehouse.delta.actions import FileKey
+from lakehouse.delta.conflict import MayMatch, Reads
 from lakehouse.delta.files.adds import raw_table
 from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.protocol import check_change_files
@@ -75,8 +76,8 @@ class Removal:
         self._predicate: Predicate | None = None
         self._table: act.Metadata | None = None
         self._storage: Storage | None = None
-        self._matches: dict[Key, int] = {}
-        self._copies: list[tuple[frozenset[Key], NewFiles]] = []
+        self._matches: dict[FileKey, int] = {}
+        self._copies: list[tuple[frozenset[FileKey], NewFiles]] = []
 
     def predicate(self, snapshot: Snapshot) -> Predicate:
         """Return the predicate, checked; the current time in it is that of the first call."""
@@ -129,7 +130,7 @@ class Removal:
 
     def _count(
         self, snapshot: Snapshot, predicate: Predicate, found: list[Answer]
-    ) -> dict[Key, int]:
+    ) -> dict[FileKey, int]:
         """Return how many rows match in each file with such a row, reading what is not known."""
         proven = {a.key: a.rows for a in found if a.all and a.rows is not None}
         unknown = [a.key for a in found if a.key not in proven and a.key not in self._matches]
@@ -142,7 +143,7 @@ class Removal:
         return {key: count for key, count in matches.items() if count}
 
     def _copy(
-        self, snapshot: Snapshot, predicate: Predicate, keys: frozenset[Key]
+        self, snapshot: Snapshot, predicate: Predicate, keys: frozenset[FileKey]
     ) -> list[NewFiles]:
         """Return files with what stays of ``keys``, those of earlier plans among them."""
         self._storage = snapshot.storage
@@ -167,7 +168,7 @@ class Removal:
     def _matching(self, snapshot: Snapshot, asked: Question) -> MayMatch:
         layout, engine = snapshot.files.layout, self._engine
 
-        def matching(adds: tuple[act.AddFile, ...]) -> list[Key]:
+        def matching(adds: tuple[act.AddFile, ...]) -> list[FileKey]:
             index = FileIndex(raw_table(adds), layout)
             return [answer.key for answer in answers(index, asked, engine) if answer.rows != 0]
 

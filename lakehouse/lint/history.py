@@ -16,7 +16,6 @@ from lakehouse.delta import actions as act
 from lakehouse.delta.schema.fields import Struct, schema_from_json
 from lakehouse.lint.findings import Finding
 
-Key = tuple[str, str]
 Commit = Sequence[act.Action]
 
 
@@ -24,8 +23,8 @@ Commit = Sequence[act.Action]
 class State:
     """Hold a table's state. ``complete`` is False where the commits before are not all known."""
 
-    files: dict[Key, act.AddFile] = dataclasses.field(default_factory=dict)
-    removed: set[Key] = dataclasses.field(default_factory=set)
+    files: dict[act.FileKey, act.AddFile] = dataclasses.field(default_factory=dict)
+    removed: set[act.FileKey] = dataclasses.field(default_factory=set)
     metadata: act.Metadata | None = None
     protocol: act.Protocol | None = None
     transactions: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -102,7 +101,7 @@ def records(add: act.AddFile) -> int | None:
 def _once(version: int, actions: Commit) -> Iterator[Finding]:
     """A commit says one thing about each subject (protocol, "Actions")."""
     subjects: Counter[tuple[str, str]] = Counter()
-    added, removed = set[Key](), set[Key]()
+    added, removed = set[act.FileKey](), set[act.FileKey]()
     for action in actions:
         match action:
             case act.Metadata() | act.Protocol() | act.CommitInfo():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from catalog.errors import LakehouseError
-from lakehouse.delta.conflict import Key
+from lakehouse.delta.actions import FileKey
 from lakehouse.delta.files.adds import vector_id
 from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.files.layout import Layout
@@ -36,7 +36,7 @@ class Question:
 class Answer:
     """Say of one file that may match: its live rows (None: unknown), and whether all match."""
 
-    key: Key
+    key: FileKey
     rows: int | None
     all: bool
 

@@ -16,7 +16,7 @@ from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.schema.mapping import MODE, assigned, is_mapped, mode_of
 from lakehouse.delta.schema.widening import is_widening
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.table.altering import Alteration, Planner, Target, alter
+from lakehouse.table.alteration import Alteration, Planner, Target, alter
 from lakehouse.table.constraining import added, dropped
 from lakehouse.table.create import to_schema
 from lakehouse.table.idempotency import Key
@@ -59,6 +59,8 @@ class Alter:
         ``type`` is DuckDB's (``BIGINT``, ``DECIMAL(10,2)``, ``STRUCT(a VARCHAR)``).
         """
         path = _path(name)
+        if first and after is not None:
+            raise InputError("a column is added after another one, or first, and not both")
         made = to_schema({path[-1]: type}, self._target.engine).fields[0]
         if not made.nullable:
             raise InputError(

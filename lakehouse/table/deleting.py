@@ -12,8 +12,8 @@ from lakehouse.dml.removal import Removal
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
-from lakehouse.table.removal import check_removable, removes_of
 from lakehouse.table.reports import WriteReport
+from lakehouse.table.tombstones import check_removable, removes_of
 
 
 def delete(

@@ -32,7 +32,7 @@ from lakehouse.table import (
     writing,
 )
 from lakehouse.table.alter import Alter
-from lakehouse.table.altering import Target
+from lakehouse.table.alteration import Target
 from lakehouse.table.background import Background
 from lakehouse.table.idempotency import parse_key
 from lakehouse.table.reports import CollectReport, Commit, ExpireReport, TableDetail, WriteReport

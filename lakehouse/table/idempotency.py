@@ -15,7 +15,7 @@ from typing import Any
 from catalog.errors import InputError
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, Committed, Plan, commit, milliseconds
-from lakehouse.delta.conflict import Reads
+from lakehouse.delta.conflict import EVERYTHING, Reads
 from lakehouse.delta.entries import read_commit
 from lakehouse.delta.log import read_listing
 from lakehouse.delta.snapshot import Snapshot
@@ -87,11 +87,11 @@ def answer(done: Committed, key: Key | None, operation: str, started: float) -> 
     return report_of(operation, done, started)
 
 
-def once(plan: Plan, key: Key | None) -> Plan:
+def once(plan: Plan, key: Key | None, *, idle: Reads = EVERYTHING) -> Plan:
     """Return a plan that does nothing where the key was written already, and writes it else.
 
     A plan that comes to nothing writes the key alone: had it come later, there might have been
-    something to do.
+    something to do. ``idle`` says what it has read to see that.
     """
     if key is None:
         return plan
@@ -102,7 +102,7 @@ def once(plan: Plan, key: Key | None) -> Plan:
         mark = act.Transaction(key.application, key.number, milliseconds())
         change = plan(snapshot)
         if change is None:
-            return Change("SET TRANSACTION", (mark,), reads=Reads(everything=True))
+            return Change("SET TRANSACTION", (mark,), reads=idle)
         return dataclasses.replace(change, actions=(*change.actions, mark))
 
     return keyed

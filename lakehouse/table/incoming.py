@@ -14,8 +14,8 @@ from lakehouse.dml.removal import Removal
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.rows import Source
 from lakehouse.scan.read import Scanner
-from lakehouse.table.removal import removes_of
 from lakehouse.table.rewriting import write_anew
+from lakehouse.table.tombstones import removes_of
 from lakehouse.write.data_files import NewFiles, discard_files, write_rows
 from lakehouse.write.evolution import SchemaMode, evolved
 from lakehouse.write.gate import GatePlan, gate

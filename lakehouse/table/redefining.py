@@ -14,6 +14,7 @@ from lakehouse.delta.schema.fields import Primitive, Struct
 from lakehouse.delta.schema.mapping import assigned
 from lakehouse.delta.schema.widening import changed_leaves, with_type_changes
 from lakehouse.delta.snapshot import Snapshot
+from lakehouse.table.references import check_uncomputed
 
 TYPE_WIDENING = "delta.enableTypeWidening"
 
@@ -58,6 +59,7 @@ def redefine(
     )
     rewrites = False
     if not replaces_rows and next(changed_leaves(snapshot.schema, wanted), None) is not None:
+        check_uncomputed(snapshot, wanted)
         if _is_recordable(snapshot, wanted, settings):
             wanted = with_type_changes(snapshot.schema, wanted)
         else:

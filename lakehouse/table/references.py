@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from catalog.errors import InputError
 from lakehouse.delta.features import CONSTRAINT, GENERATED, INVARIANTS
 from lakehouse.delta.schema.edits import Path, shown
-from lakehouse.delta.schema.fields import fields_of
+from lakehouse.delta.schema.fields import Struct, fields_of
+from lakehouse.delta.schema.widening import changed_leaves
 from lakehouse.delta.snapshot import Snapshot
 
 
@@ -19,12 +20,33 @@ def check_unreferenced(snapshot: Snapshot, path: Path, done: str) -> None:
     too few.
     """
     for what, text in _expressions(snapshot):
-        if re.search(rf"(?<!\w){re.escape(path[-1])}(?!\w)", text, re.IGNORECASE):
+        if _names(text, path[-1]):
             raise InputError(
                 f"column {shown(path)!r} cannot be {done}: {what} names it",
                 next_step="Drop that first",
                 column=shown(path),
             )
+
+
+def check_uncomputed(snapshot: Snapshot, schema: Struct) -> None:
+    """Raise InputError where a column of another type in ``schema`` has others computed from it."""
+    for field in schema:
+        before = snapshot.schema.field(field.name)
+        if before is None or next(changed_leaves(before.type, field.type), None) is None:
+            continue
+        for other in fields_of(snapshot.schema):
+            text = str(other.metadata.get(GENERATED, ""))
+            if _names(text, field.name):
+                raise InputError(
+                    f"column {field.name!r} cannot change its type: column {other.name!r} is "
+                    f"computed from it ({text})",
+                    next_step="Write the rows into a new table",
+                    column=field.name,
+                )
+
+
+def _names(text: str, name: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def _expressions(snapshot: Snapshot) -> Iterator[tuple[str, str]]:

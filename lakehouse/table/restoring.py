@@ -18,8 +18,8 @@ from lakehouse.delta.schema.mapping import MAX_ID, is_mapped
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
 from lakehouse.table.idempotency import Key, written_once
-from lakehouse.table.removal import check_removable, removes_of
 from lakehouse.table.reports import WriteReport
+from lakehouse.table.tombstones import check_removable, removes_of
 
 
 def restore(

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from catalog.errors import LakehouseError
+from lakehouse.delta.actions import FileKey
 from lakehouse.delta.commit import Change, commit, otherwise
-from lakehouse.delta.conflict import Key as FileKey
 from lakehouse.delta.conflict import Reads
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.fields import Struct
@@ -18,8 +18,8 @@ from lakehouse.dml.parts import copy_rows, count_rows, part
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
-from lakehouse.table.removal import removes_of
 from lakehouse.table.reports import WriteReport, metrics_of
+from lakehouse.table.tombstones import removes_of
 from lakehouse.write.data_files import NewFiles, discard_files
 
 

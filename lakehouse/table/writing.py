@@ -10,7 +10,7 @@ from typing import Any, Literal
 from catalog.errors import InputError
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, commit, otherwise
-from lakehouse.delta.conflict import Reads
+from lakehouse.delta.conflict import EVERYTHING, Reads
 from lakehouse.delta.protocol import check_writable
 from lakehouse.delta.schema.fields import FIELD_ID, PHYSICAL_NAME, Field, Struct
 from lakehouse.delta.schema.types import schema_from_duckdb
@@ -23,8 +23,8 @@ from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.incoming import Incoming
 from lakehouse.table.redefining import redefine
 from lakehouse.table.references import check_unreferenced
-from lakehouse.table.removal import check_removable, removes_of
 from lakehouse.table.reports import WriteReport, metrics_of
+from lakehouse.table.tombstones import check_removable, removes_of
 from lakehouse.write.evolution import SchemaMode
 from lakehouse.write.gate import validate_schema
 
@@ -76,7 +76,14 @@ def append(
         )
 
     return _write(
-        snapshot, rows, plan, engine=engine, metadata=metadata, key=key, operation="append"
+        snapshot,
+        rows,
+        plan,
+        engine=engine,
+        metadata=metadata,
+        key=key,
+        operation="append",
+        idle=Reads(),
     )
 
 
@@ -154,6 +161,7 @@ def _write(
     key: Key | None,
     operation: str,
     removal: Removal | None = None,
+    idle: Reads = EVERYTHING,
 ) -> tuple[Snapshot | None, WriteReport]:
     started = time.perf_counter()
     if key is not None and is_done(snapshot, key):
@@ -167,7 +175,7 @@ def _write(
         with otherwise(lambda: pending.discard(snapshot)):
             done = commit(
                 snapshot,
-                once(lambda current: plan(current, pending), key),
+                once(lambda current: plan(current, pending), key, idle=idle),
                 engine=engine,
                 metadata=metadata,
             )

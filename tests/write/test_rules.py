@@ -364,3 +364,16 @@ def test_decimals_and_dates_are_compared_exactly(lake):
     table.append([{"n": Decimal("0.10"), "d": dt.date(1900, 1, 2)}])
     with pytest.raises(lakehouse.DataError, match="2 rows"):
         table.append([{"n": Decimal("0.09"), "d": dt.date(2000, 1, 1)}, {"n": Decimal(1), "d": dt.date(1900, 1, 1)}])  # fmt: skip
+
+
+def test_a_column_that_others_are_computed_from_keeps_its_type(lake):
+    table = lake.create_table("silver.t", {"n": "INTEGER", "twice": "BIGINT", "m": "INTEGER"})
+    table.append([{"n": 1, "twice": 2, "m": 1}])
+    alter(lake, table, twice={GENERATED: "n * 2"})
+    with pytest.raises(lakehouse.InputError, match="'twice' is computed from it"):
+        table.alter().change_type("n", "DOUBLE")
+    with pytest.raises(lakehouse.InputError, match="'twice' is computed from it"):
+        table.append([{"n": 0.5, "m": 2}], schema_mode="widen")
+    table.alter().change_type("m", "BIGINT")
+    table.append([{"n": 2, "m": 2**40}])
+    assert sorted(table.read().fetchall()) == [(1, 2, 1), (2, 4, 2**40)]

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.delta.actions import AddFile
+from lakehouse.delta.actions import AddFile, FileKey
 from lakehouse.delta.files.adds import raw_table, to_action, vector_id
 from lakehouse.delta.files.layout import Layout, Leaf
 from lakehouse.delta.files.stored import Keys, StoredFiles
@@ -160,7 +160,7 @@ class FileIndex:
         """Return the live files as actions."""
         return [to_action(row) for row in self.raw.to_pylist()]
 
-    def keys(self) -> set[tuple[str, str]]:
+    def keys(self) -> set[FileKey]:
         """Return what identifies the live files: decoded path and deletion vector."""
         return set(_keys(self.raw))
 
@@ -172,7 +172,7 @@ class FileIndex:
         held = self.held.filter(pc.is_in(self.held["file"], value_set=_texts(files)))
         return FileIndex(pa.concat_tables([stored, held]), self.layout)
 
-    def only(self, keys: Collection[tuple[str, str]]) -> FileIndex:
+    def only(self, keys: Collection[FileKey]) -> FileIndex:
         """Return the index of the files with these keys."""
         found = self if self.stored is None else self.find({file for file, _ in keys})
         return found._filtered(pa.array([key in keys for key in _keys(found.held)], pa.bool_()))
@@ -185,7 +185,7 @@ class FileIndex:
         self,
         *,
         adds: Iterable[AddFile],
-        gone: Collection[tuple[str, str]],
+        gone: Collection[FileKey],
         engine: Engine,
         bulk: pa.Table | None = None,
     ) -> FileIndex:
@@ -245,7 +245,7 @@ def _checked(raw: pa.Table) -> pa.Table:
     return raw
 
 
-def _keys(raw: pa.Table) -> Iterator[tuple[str, str]]:
+def _keys(raw: pa.Table) -> Iterator[FileKey]:
     vectors = raw["deletion_vector"]
     if vectors.null_count == len(vectors):
         return zip(raw["file"].to_pylist(), [""] * len(vectors), strict=True)

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.errors import CorruptionError
+from lakehouse.delta.actions import FileKey
 from lakehouse.delta.files.adds import RAW, VECTOR, VECTOR_TYPE
 from lakehouse.delta.files.layout import Layout, Leaf, bound_type, statistics_shape
 from lakehouse.delta.files.typed import bad_partition, columns, counted, from_text, parsed
@@ -37,7 +38,7 @@ _EXTRA = ("tags", "baseRowId", "defaultRowCommitVersion", "clusteringProvider")
 # Seconds a file: what it takes to read the typed index of a checkpoint into memory.
 _PRICE = 2e-6
 
-Keys = frozenset[tuple[str, str]]
+Keys = frozenset[FileKey]
 
 
 @dataclasses.dataclass(slots=True)

@@ -14,9 +14,9 @@ from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.redefining import Definition
-from lakehouse.table.removal import removes_of
 from lakehouse.table.reports import WriteReport
 from lakehouse.table.rewriting import write_anew
+from lakehouse.table.tombstones import removes_of
 from lakehouse.write.data_files import NewFiles, discard_files
 
 Planner = Callable[[Snapshot], Definition]
