@@ -27,6 +27,9 @@ from lakehouse.scan.may import EVERY, NONE, May, all_of, any_of, at_least, at_mo
 
 _LONGEST = 200_000
 _COLUMN = re.compile(r"c(\d+)_[0-9a-f]{20}")
+_NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
+# A number whose type DuckDB reads from its text: DOUBLE, or DECIMAL and rounded twice.
+_INEXACT = re.compile(r"(?<![\w.])[\d.]+e[+-]?\d|(?<![\w.])[\d.]{8,}", re.IGNORECASE)
 _PLAIN_NAME = re.compile(r"\w+")
 _FLIPPED: Mapping[type[exp.Expr], type[exp.Expr]] = {
     exp.EQ: exp.NEQ, exp.NEQ: exp.EQ, exp.LT: exp.GTE, exp.GTE: exp.LT,
@@ -109,7 +112,7 @@ class Pruner:
             if not (match := _COLUMN.fullmatch(token.text)):
                 continue
             ordinal = self._partition(int(match[1]))
-            if ordinal is None:
+            if ordinal is None or self._is_inexact(ordinal, text):
                 return None
             columns += 1
             out.append(f"{text[end : token.start]}p{ordinal}")
@@ -125,6 +128,12 @@ class Pruner:
         name = fields[column].name
         columns = self.layout.partition_columns
         return columns.index(name) if name in columns else None
+
+    def _is_inexact(self, ordinal: int, text: str) -> bool:
+        """Tell whether a number in the text may be another one beside this partition column."""
+        floats = (Primitive("float"), Primitive("double"))
+        is_float = self.layout.partitions[ordinal].type in floats
+        return is_float and _INEXACT.search(text) is not None
 
     def _may(self, node: exp.Expr, *, want: bool) -> May:
         """Tell: may ``node`` be true (or, unless ``want``, false) for a row of the file."""
@@ -163,7 +172,7 @@ class Pruner:
         for column in list(copy.find_all(exp.Column)):
             match = _COLUMN.fullmatch(column.name) if not column.table else None
             ordinal = self._partition(int(match[1])) if match else None
-            if ordinal is None:
+            if ordinal is None or self._is_inexact(ordinal, node.sql(dialect="duckdb")):
                 return None
             if column is copy:
                 copy = exp.column(f"p{ordinal}")
@@ -182,6 +191,7 @@ class Pruner:
         bounds, constant = self._bounds(left), _constant(right)
         if bounds is None or constant is None:
             return EVERY
+        constant = _of_type(constant, bounds.leaf)
         low, high = bounds.low, bounds.high
         ranges: Mapping[type[exp.Expr], str] = {
             exp.EQ: f"{low} <= {constant} AND {high} >= {constant}",
@@ -203,7 +213,7 @@ class Pruner:
         constants = [_constant(item) for item in node.expressions]
         if bounds is None or not constants or None in constants:
             return EVERY
-        values = ", ".join(str(constant) for constant in constants)
+        values = ", ".join(_of_type(str(constant), bounds.leaf) for constant in constants)
         inside = f"coalesce(x >= {bounds.low} AND x <= {bounds.high}, true)"
         some_inside = f"len(list_filter([{values}], lambda x: {inside})) > 0"
         needs: dict[str, str] = {}
@@ -293,6 +303,14 @@ def _constant(node: exp.Expr) -> str | None:
     if not node.find(exp.Literal, exp.Boolean):
         return None
     return node.sql(dialect="duckdb")
+
+
+def _of_type(constant: str, leaf: Leaf | None) -> str:
+    """Return a constant in a column's type: a plan shows ``1e-05`` for a FLOAT, which is a DOUBLE."""
+    if leaf is None or not leaf.is_float:
+        return constant
+    text = f"'{constant}'" if _NUMBER.fullmatch(constant) else constant
+    return f"CAST({text} AS {to_duckdb(leaf.type)})"
 
 
 def _negated(node: exp.Expr) -> exp.Expr:

@@ -277,3 +277,14 @@ def test_errors_in_queries_stay_errors(lake, eight_files):
     for query in ("SELECT nothing FROM <0>", "SELECT * FROM <0> WHERE", "SELECT 1; SELECT 2"):
         with pytest.raises(lakehouse.InputError):
             lake.sql(query.replace("<0>", eight_files.name))
+
+
+@pytest.mark.parametrize("partition_by", [[], ["f"]])
+@pytest.mark.parametrize("type_", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("value", ["3.4028235e+38", "1.1e-05", "0.82345678901234567", "-0.3"])
+def test_floating_point_constants_are_those_of_the_column(lake, partition_by, type_, value):
+    table = new_table(lake, {"f": type_, "z": "INTEGER"}, partition_by=partition_by)
+    table.append(lake.sql(f"SELECT '{value}'::{type_} AS f, 1 AS z"))
+    for operator in ("= {}", ">= {}", "<= {}", "IN ({}, 7)"):
+        where = "f " + operator.format(f"'{value}'::{type_}")
+        assert table.read(columns=["z"], where=where).fetchall() == [(1,)], where
