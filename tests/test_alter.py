@@ -174,6 +174,26 @@ def test_overwriting_the_columns_drops_none_that_a_constraint_names(lake):
     assert dicts(table) == [{"id": 1}]
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+def test_types_inside_of_lists_maps_and_structs_widen(lake, recorded):
+    schema = {"l": "INTEGER[]", "m": "MAP(VARCHAR, FLOAT)", "s": "STRUCT(x SMALLINT, y VARCHAR)"}
+    table = new_table(lake, schema, properties={"delta.enableTypeWidening": recorded})
+    first = {"l": [1, None], "m": [("k", 0.5)], "s": {"x": 1, "y": "z"}}
+    table.append(pa.Table.from_pylist([first], schema=table.schema))
+    table.alter().change_type("l", "BIGINT[]")
+    table.alter().change_type("m", "MAP(VARCHAR, DOUBLE)")
+    table.alter().change_type("s", "STRUCT(x INTEGER, y VARCHAR)")
+    second = {"l": [2**40], "m": [("k", 0.1)], "s": {"x": 2**20, "y": None}}
+    table.append(pa.Table.from_pylist([second], schema=table.schema))
+    assert dicts(table) == [first, second]
+    assert dicts(table, where="l[1] > 1") == [second]
+    for column, type_ in (("l", "VARCHAR[]"), ("s", "STRUCT(x INTEGER)"), ("l", "BIGINT")):
+        with pytest.raises(lakehouse.InputError, match=f"{column!r} cannot become"):
+            table.alter().change_type(column, type_)
+    if not recorded:
+        peers_agree(table)
+
+
 def test_a_type_that_would_lose_values_is_refused(lake):
     table = new_table(lake, {"a": "BIGINT", "s": "VARCHAR"})
     for column, type_ in (("a", "INTEGER"), ("a", "DOUBLE"), ("s", "BIGINT"), ("a", "VARCHAR")):

@@ -14,7 +14,7 @@ from lakehouse.delta.schema import edits
 from lakehouse.delta.schema.edits import Path, shown
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.schema.mapping import MODE, assigned, is_mapped, mode_of
-from lakehouse.delta.schema.widening import is_widening
+from lakehouse.delta.schema.widening import widened
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.table.alteration import Alteration, Planner, Target, alter
 from lakehouse.table.constraining import added, dropped
@@ -163,9 +163,8 @@ class Alter:
 
         def plan(current: Snapshot) -> Definition:
             field = edits.find(current.schema, path)
-            if field.type == wanted:
-                return Definition(current.schema)
-            if not is_widening(field.type, wanted):
+            type_ = widened(field.type, wanted)
+            if type_ is None:
                 raise InputError(
                     f"column {shown(path)!r} cannot become {type}: values might be lost, or "
                     "readers of older files could not follow",
@@ -174,7 +173,7 @@ class Alter:
                     column=shown(path),
                 )
             schema = edits.replace_field(
-                current.schema, path, lambda known: dataclasses.replace(known, type=wanted)
+                current.schema, path, lambda known: dataclasses.replace(known, type=type_)
             )
             return redefine(current, schema=schema)
 

@@ -73,6 +73,38 @@ def is_widening(old: Type, new: Type) -> bool:
             return False
 
 
+def widened(old: Type, new: Type) -> Type | None:
+    """Return ``old`` with the leaf types of ``new``, or None where that is more than widening.
+
+    Fields keep their metadata, and whether they may be NULL.
+
+    >>> widened(Array(Primitive("integer")), Array(Primitive("long")))
+    Array(element=Primitive(name='long'), contains_null=True)
+    """
+    match old, new:
+        case Struct(fields), Struct() if old.names() == new.names():
+            types = [widened(a.type, b.type) for a, b in zip(fields, new, strict=True)]
+            return (
+                Struct(
+                    tuple(
+                        dataclasses.replace(field, type=type_)
+                        for field, type_ in zip(fields, types, strict=True)
+                        if type_ is not None
+                    )
+                )
+                if None not in types
+                else None
+            )
+        case Array(element, contains_null), Array(after):
+            inner = widened(element, after)
+            return None if inner is None else Array(inner, contains_null)
+        case Map(key, value, contains_null), Map(new_key, new_value):
+            keys, values = widened(key, new_key), widened(value, new_value)
+            return None if keys is None or values is None else Map(keys, values, contains_null)
+        case _:
+            return new if old == new or is_widening(old, new) else None
+
+
 def changed_leaves(old: Type, new: Type) -> Iterator[tuple[Type, Type]]:
     """Yield the leaf types that differ between two types of one shape; fields match by name."""
     match old, new:
