@@ -119,7 +119,6 @@ WIDENINGS = (
 INT96 = {"spark.sql.parquet.outputTimestampType": "INT96"}
 MICROS = {"spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS"}
 # To Delta, CHAR is text; Spark fills it up with spaces when it reads, by a setting of its own.
-AS_STORED = {"spark.sql.readSideCharPadding": "false"}
 PARTS = {"spark.databricks.delta.checkpoint.partSize": "2"}
 
 
@@ -152,7 +151,7 @@ CASES = {
     "mapped by name, nested": Case(table(mapped("name"), columns=NESTED), more=(*NESTED_ROWS, *DEEP_RENAMES), features=("columnMapping",)),
     "mapped by id, nested": Case(table(mapped("id"), columns=NESTED), more=(*NESTED_ROWS, *DEEP_RENAMES), features=("columnMapping",)),
     "mapped later": Case(table(), more=(turn("'delta.minReaderVersion' = '2'", "'delta.minWriterVersion' = '5'", mapped("name")), *RENAMES), features=("columnMapping",)),
-    "deletion vectors": Case(table(VECTORS), more=("DELETE FROM {t} WHERE k = 7", "REORG TABLE {t} APPLY (PURGE)", "DELETE FROM {t} WHERE k = 100"), features=("deletionVectors",), leaves=("deletion_vector_*.bin",)),
+    "deletion vectors": Case(table(VECTORS), more=("DELETE FROM {t} WHERE k = 7", "OPTIMIZE {t}", "DELETE FROM {t} WHERE k = 100"), features=("deletionVectors",), leaves=("deletion_vector_*.bin",)),
     "deletion vectors, partitioned": Case(table(VECTORS, rest=BY_TEXT), features=("deletionVectors",)),
     "deletion vectors, mapped": Case(table(VECTORS, mapped("name")), more=RENAMES, features=("deletionVectors", "columnMapping")),
     "type widening": Case(table(on("enableTypeWidening"), "'delta.feature.timestampNtz' = 'supported'", columns=f"{KEYS_AND_TEXTS}, {WIDE}"), more=WIDENINGS, features=("typeWidening",)),
@@ -193,7 +192,7 @@ CASES = {
     "INT96 in structs": Case(table(columns=KEYS_AND_TEXTS + ", s STRUCT<ts: TIMESTAMP>"), more=("INSERT INTO {t} VALUES (1, 'x', named_struct('ts', TIMESTAMP '1500-06-01 12:30:00.000001')), (2, 'y', named_struct('ts', TIMESTAMP '2024-02-29 12:00:00.123456'))",), conf=INT96),
     "TIMESTAMP_MICROS": Case(table(columns=KEYS_AND_TEXTS + ", ts TIMESTAMP", rest="PARTITIONED BY (ts)"), more=(*TIMES, "OPTIMIZE {t}"), conf=MICROS),
     "without zone": Case(table(columns=KEYS_AND_TEXTS + ", ts TIMESTAMP_NTZ"), more=tuple(text.replace("TIMESTAMP '", "TIMESTAMP_NTZ '") for text in TIMES)),
-    "char and varchar": Case(table(columns=KEYS_AND_TEXTS + ", c CHAR(5), w VARCHAR(5)"), more=("INSERT INTO {t} VALUES (1, 'x', 'ab', 'cd')",), conf=AS_STORED),
+    "char and varchar": Case(table(columns=KEYS_AND_TEXTS + ", c CHAR(5), w VARCHAR(5)"), more=("INSERT INTO {t} VALUES (1, 'x', 'ab', 'cd')",)),
     "binary, small, exact": Case(table(columns=KEYS_AND_TEXTS + ", b BINARY, y TINYINT, n DECIMAL(38, 18)"), more=("INSERT INTO {t} VALUES (1, 'x', X'00FF', -128Y, 0.000000000000000001)",)),
 }  # fmt: skip
 
