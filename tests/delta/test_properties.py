@@ -43,7 +43,7 @@ def test_what_is_stored(name, value, stored):
         ("delta.appendonly", "true", "Did you mean 'delta.appendOnly'"),
         ("delta.enableChangeDataFead", "true", "Did you mean 'delta.enableChangeDataFeed'"),
         ("delta.qqq", "1", "Names of your own"),
-        ("lakehouse.qqq", "1", "Names of your own"),
+        ("lakehouse.qqqqqqqqqqqqqqqq", "1", "Names of your own"),
         ("delta.minReaderVersion", "3", "lowest protocol"),
         ("delta.feature.deletionVectors", "supported", "lowest protocol"),
         ("delta.constraints.c", "a > 0", "add_constraint"),
