@@ -17,7 +17,9 @@ DELTA = "io.delta:delta-spark_2.13:4.0.0"
 SETTINGS = {
     "spark.driver.memory": "2g",
     # Queries over a few rows: to compile and to adapt them takes longer than to run them.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    # With the first compiler alone Java reserves little room for code, and dies when it is full.
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
+    "-XX:ReservedCodeCacheSize=240m",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.jars.packages": DELTA,
