@@ -56,7 +56,7 @@ DELTA_RS_APPEND = ROW + "import deltalake; " + TIMED.format(
 OUR_CHECKPOINT = OPEN + "lake.table('bronze.t').checkpoint()"
 DELTA_RS_CHECKPOINT = "import deltalake; deltalake.DeltaTable({peer!r}).create_checkpoint()"
 # Not ru_maxrss, which a process inherits from the one that started it.
-PEAK = "import re; print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
+PEAK = "import re, time; print(time.process_time()); print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
