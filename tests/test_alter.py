@@ -31,6 +31,12 @@ def peers_agree(table):
         assert comparable(read(table)) == expected, name
 
 
+def fall_behind(monkeypatch, other, table):
+    """Let a handle plan on the table as it is now, whatever is committed afterwards."""
+    stale = table.snapshot()
+    monkeypatch.setattr(other, "_refreshed", lambda: stale)
+
+
 def dicts(table, **options):
     return table.read(**options).to_arrow_table().to_pylist()
 
@@ -316,20 +322,15 @@ def test_alterations_and_appends_from_stale_handles_both_stand(lake, monkeypatch
     table.append([{"a": 1}])
     with lakehouse.connect(lake.uri, durable=False) as second:
         other = second.table(table.name)
-
-        def behind():
-            stale = table.snapshot()
-            monkeypatch.setattr(other, "_refreshed", lambda: stale)
-
-        behind()
+        fall_behind(monkeypatch, other, table)
         table.alter().rename_column("a", "b")
         with pytest.raises(lakehouse.DataError, match="no column 'a'"):
             other.append([{"a": 2}])
-        behind()
+        fall_behind(monkeypatch, other, table)
         table.append([{"b": 2}])
         other.alter().add_column("c", "VARCHAR")
         assert table.schema.names == ["b", "c"]
-        behind()
+        fall_behind(monkeypatch, other, table)
         table.append([{"b": 3}])
         report = other.alter().change_type("b", "BIGINT")
         assert report.attempts > 1
@@ -548,15 +549,10 @@ def test_what_was_rewritten_for_nothing_is_deleted(lake, monkeypatch):
     table.append([{"a": 1}])
     with lakehouse.connect(lake.uri, durable=False) as second:
         other = second.table(table.name)
-
-        def behind():
-            stale = table.snapshot()
-            monkeypatch.setattr(other, "_refreshed", lambda: stale)
-
-        behind()
+        fall_behind(monkeypatch, other, table)
         table.alter().change_type("a", "BIGINT")
         assert other.append([{"a": 2**40}], schema_mode="widen").attempts > 1
-        behind()
+        fall_behind(monkeypatch, other, table)
         table.alter(idempotency_key=("widen", 1)).change_type("a", "DECIMAL(22,2)")
         assert other.alter(idempotency_key=("widen", 1)).change_type("a", "DECIMAL(22,2)").replayed
     assert sorted(row["a"] for row in dicts(table)) == [1, 2**40]

@@ -96,7 +96,6 @@ class Incoming:
         self, snapshot: Snapshot, schema: Struct, engine: Engine, scanner: Scanner
     ) -> tuple[tuple[act.Action, ...], Reads]:
         """Write the table's present rows anew for another schema, and say what that reads."""
-        self.discard_rewritten(snapshot)
         old = snapshot.files.adds()
         keys = frozenset(add.key for add in old)
         self.rewritten = write_anew(snapshot, keys, schema, engine, scanner)
@@ -111,7 +110,7 @@ class Incoming:
     def discard(self, snapshot: Snapshot) -> None:
         """Delete what was written for a commit that will not be."""
         discard_files(snapshot.storage, self.files)
-        discard_files(snapshot.storage, self.rewritten)
+        self.discard_rewritten(snapshot)
         if self.removal is not None:
             self.removal.discard()
 
