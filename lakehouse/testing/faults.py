@@ -14,13 +14,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Literal, TypeVar
 
-from catalog.backend import Backend, StoredObject
 from catalog.catalog import Catalog
 from catalog.errors import OutcomeUnknownError, StorageError
-from catalog.location import join
 from catalog.storage import open_storage
+from catalog.storage.backend import Backend, StoredObject, Streams
+from catalog.storage.location import join
 from lakehouse.duck.engine import Engine
 from lakehouse.lake.lake import Lake
 
@@ -216,6 +217,14 @@ class _FaultyBackend:
         if fault is not None:
             raise self._unanswered("put", path, fault)
 
+    def upload(self, path: str, source: Path) -> None:
+        """Write a file that stands on local disk, or fail before or after, as `put` does."""
+        fault = self._next("put", path)
+        if fault is None or fault in _ARRIVES:
+            self.inner.upload(path, source)
+        if fault is not None:
+            raise self._unanswered("put", path, fault)
+
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Write a file unless it exists, or fail before or after."""
         fault = self._next("put_if_absent", path)
@@ -262,6 +271,10 @@ class _FaultyBackend:
     def require_inside(self, paths: Iterable[str]) -> None:
         """Look at links, which asks nothing of the network."""
         self.inner.require_inside(paths)
+
+    def streams(self) -> Streams | None:
+        """Return access in pieces: DuckDB reads and writes data files past the faults."""
+        return self.inner.streams()
 
     def child(self, relative: str) -> Backend:
         """Return the backend of a folder, which fails by the same injector."""
