@@ -112,7 +112,8 @@ class FaultProxy:
 
     def stop(self) -> None:
         """End the process; a second time does nothing."""
-        self._control.close()
+        with self._lock:
+            self._control.close()
         self._process.join(_PATIENCE)
 
     def __enter__(self) -> Self:
@@ -123,6 +124,8 @@ class FaultProxy:
 
     def _ask(self, command: str | _SetFaults) -> Any:
         with self._lock:
+            if self._control.closed:
+                raise InputError("the proxy has stopped", next_step="Ask it before `stop`")
             self._control.send(command)
             return self._control.recv()
 

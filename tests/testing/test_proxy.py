@@ -308,3 +308,5 @@ def test_it_stops_once_and_for_all(store):
         proxy.stop()
     assert not proxy._process.is_alive()
     assert once(proxy, "GET", "/") is None
+    with pytest.raises(InputError, match="has stopped"):
+        proxy.counted()

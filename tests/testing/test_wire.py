@@ -1,5 +1,6 @@
 """HTTP messages end where they should, however the network cuts them; requests are told apart."""
 
+import contextlib
 import itertools
 import socket
 import threading
@@ -31,8 +32,10 @@ def _received(message, cuts):
 
 
 def _send(near, message, edges):
-    for edge, end in itertools.pairwise(edges):
-        near.sendall(message[edge:end])
+    # Who refuses a message does not read the rest.
+    with contextlib.suppress(OSError):
+        for edge, end in itertools.pairwise(edges):
+            near.sendall(message[edge:end])
 
 
 class _Plain:
