@@ -1,7 +1,8 @@
 """A store that fails on purpose, by seed: late, lost, refused, torn and stale answers.
 
 It stands between the lake and any storage, so what the lake believes after a fault can be
-compared with what the storage really holds. DuckDB reads and writes data files by URL, past it.
+compared with what the storage really holds. DuckDB reads and writes data files by URL, past it;
+`FaultProxy` does the same on the wire, where nothing passes by.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class Faults:
 
     ``stale`` listings leave out the newest file: no storage that we support does that, so it
     breaks the contract. Listings in ``pages`` of so many files keep it: what others write
-    meanwhile may be in or not. ``latency`` is the longest delay in seconds.
+    meanwhile may be in or not. ``delay`` is what every call takes longer, in seconds, and
+    ``latency`` the longest that is drawn on top.
 
     Only calls whose path fits the pattern ``paths`` fail, and of those every ``every``-th.
     """
@@ -79,6 +81,7 @@ class Faults:
     latency: float = 0.0
     paths: str = "*"
     every: int = 1
+    delay: float = 0.0
 
     @classmethod
     def lost_answers(cls, *, seed: int = 0, every: int = 3) -> Faults:
@@ -154,8 +157,8 @@ class Injector:
             fault = self._choose(call, path, number, draw)
             if fault is not None:
                 self.log.append(Injected(number, call, path, fault))
-        if self.faults.latency:
-            self._sleep(draw.random() * self.faults.latency)
+        if wait := self.faults.delay + draw.random() * self.faults.latency:
+            self._sleep(wait)
         return fault
 
     def _choose(self, call: Call, path: str, number: int, draw: random.Random) -> Fault | None:
