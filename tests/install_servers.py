@@ -65,7 +65,7 @@ def build_minio(folder: Path) -> None:
     go = shutil.which("go")
     if go is None:
         raise CannotInstallError("it needs Go, or a `minio` on PATH, or Docker")
-    print("Building MinIO, once: about three minutes ...", flush=True)
+    print("Building MinIO, once: this takes some minutes ...", flush=True)
     package = f"github.com/minio/minio@{VERSIONS['minio']}"
     run([go, "install", "-trimpath", package], folder, {"GOBIN": str(folder)})
 

@@ -67,6 +67,7 @@ def _seaweedfs(ports: Iterator[int]) -> Plan:
     identities = {"identities": [{"name": "test", "credentials": [keys], "actions": actions}]}
     command = [
         needed("seaweedfs", "weed"),
+        "-logtostderr=true",
         "server",
         "-dir=.",
         f"-ip={HOST}",
