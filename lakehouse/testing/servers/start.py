@@ -138,6 +138,8 @@ def _launched(name: str, folder: Path) -> tuple[Server, int]:
         if _comes_up(plan.server, keeper, deadline):
             _write_secret(folder / "server.json", json.dumps(dataclasses.asdict(plan.server)))
             return plan.server, keeper
+        if time.monotonic() >= deadline:
+            break
     said = (folder / "log").read_text(errors="replace")[-_TAIL:].replace(plan.server.secret, "***")
     raise StorageError(
         f"{name} did not come up. It said:\n{said}\n",
@@ -156,7 +158,7 @@ def _spawn(plan: Plan, folder: Path) -> int:
     for name, text in plan.files.items():
         _write_secret(data / name, text)
     own = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-    log = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    log = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     # Not `subprocess`, which takes a process that outlives its starter for a mistake.
     return os.posix_spawn(
         sys.executable,
