@@ -116,12 +116,16 @@ class Storage:
         self._backend.upload(check_relative(path), source)
 
     def read_many(self, paths: Sequence[str], *, at_most: int | None = None) -> Iterator[bytes]:
-        """Yield the contents of files in order, elsewhere than on local disk many at a time."""
-        if self.is_local or len(paths) < 2:
-            yield from (self.read(path, at_most=at_most) for path in paths)
-            return
-        with ThreadPoolExecutor(min(_READS, len(paths))) as pool:
-            yield from pool.map(lambda path: self.read(path, at_most=at_most), paths)
+        """Yield the contents of files in order.
+
+        Elsewhere than on local disk they are fetched at once, from this call on.
+        """
+        if self.is_local or not paths:
+            return (self.read(path, at_most=at_most) for path in paths)
+        pool = ThreadPoolExecutor(min(_READS, len(paths)), thread_name_prefix="lakehouse-read")
+        coming = [pool.submit(self.read, path, at_most=at_most) for path in paths]
+        pool.shutdown(wait=False)
+        return (future.result() for future in coming)
 
     @property
     def streams(self) -> Streams | None:
@@ -141,6 +145,13 @@ class Storage:
         if temporary:
             return self._backend.list(folder, start_after, temporary=True)
         return self._backend.list(folder, start_after)
+
+    def list_at_once(self, prefix: str = "") -> Sequence[StoredObject] | None:
+        """Return what `list` does if a single request tells it, else None.
+
+        None where there may be more files than that, and on local disk, where nothing is saved.
+        """
+        return self._backend.list_at_once(check_relative(prefix, allow_empty=True))
 
     def head(self, path: str) -> StoredObject | None:
         """Describe a file, or return None if it is not there."""

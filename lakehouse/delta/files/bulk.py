@@ -17,7 +17,7 @@ from catalog.errors import LakehouseError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import LARGEST_COMMIT, from_lines
-from lakehouse.delta.entries import read_entries
+from lakehouse.delta.entries import read_each, read_entries
 from lakehouse.delta.files.adds import RAW, VECTOR_TYPE
 from lakehouse.delta.log import CommitFile
 from lakehouse.delta.soundness import check_commit, check_files, check_once
@@ -54,9 +54,26 @@ class Bulk:
 def read_all(
     storage: Storage, entries: Iterable[CommitFile], engine: Engine
 ) -> Iterator[list[act.Action] | Bulk]:
-    """Yield each entry of the log: as its actions or, where it is very large, in bulk."""
+    """Return each entry of the log: as its actions or, where it is very large, in bulk.
+
+    Small entries begin to come with this call.
+    """
+    listed = list(entries)
+    small = read_each(storage, [entry for entry in listed if entry.size < BULK_FROM])
+    return _in_order(storage, listed, small, engine)
+
+
+def _in_order(
+    storage: Storage,
+    entries: Iterable[CommitFile],
+    small: Iterator[list[list[act.Action]]],
+    engine: Engine,
+) -> Iterator[list[act.Action] | Bulk]:
     for entry in entries:
-        many = None if entry.size < BULK_FROM else _try(storage, entry, engine)
+        if entry.size < BULK_FROM:
+            yield from next(small)
+            continue
+        many = _try(storage, entry, engine)
         if many is None:
             yield from read_entries(storage, [entry])
         else:
