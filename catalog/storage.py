@@ -13,11 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import catalog
 from catalog.backend import TEMPORARY_PREFIX, Backend, StoredObject
 from catalog.errors import InputError, StorageError
 from catalog.local import LocalBackend
 from catalog.location import Location, check_relative, join, parse
-from catalog.remote import RemoteBackend, open_remote
 
 __all__ = ["Options", "Storage", "StoredObject", "open_storage"]
 
@@ -192,7 +192,7 @@ class Storage:
 
     def __reduce__(self) -> tuple[Callable[..., "Storage"], tuple[object, ...]]:
         options = dict(self.options)
-        if not isinstance(self._backend, LocalBackend | RemoteBackend):
+        if not isinstance(self._backend, LocalBackend | catalog.remote.RemoteBackend):
             raise TypeError("a wrapped storage cannot be pickled: open it where it is needed")
         if isinstance(self._backend, LocalBackend):
             options["durable"] = self._backend.durable
@@ -210,7 +210,7 @@ def open_storage(uri: str | os.PathLike[str], *, durable: bool = True, **options
     if location.scheme == "memory" and not location.host:
         location = parse(f"memory://{uuid.uuid4().hex}/{location.path}")
     if location.scheme != "file":
-        backend: Backend = open_remote(location, options)
+        backend: Backend = catalog.remote.open_remote(location, options)
     elif options:
         raise InputError(
             f"local disk takes no option {', '.join(map(repr, sorted(options)))}",

@@ -13,10 +13,12 @@ from types import TracebackType
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
+from catalog import lazy
 from lakehouse.duck.errors import translated
 from lakehouse.duck.sql import literal
+
+pa: Any = lazy.module("pyarrow")
 
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation

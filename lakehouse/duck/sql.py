@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 
 def identifier(name: str) -> str:
@@ -21,6 +22,17 @@ def literal(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def literals(texts: Iterable[str]) -> str:
+    """Return a list of strings.
+
+    Not for a parameter's place: DuckDB 1.5 imports pandas, where it is installed, to look at one.
+
+    >>> literals(["a", "it's"])
+    "['a', 'it''s']"
+    """
+    return f"[{', '.join(map(literal, texts))}]"
 
 
 def escaped(path: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
+from catalog import lazy
 from catalog.errors import StorageError
 from catalog.storage import Storage
+
+pa: Any = lazy.module("pyarrow")
 
 # Few ask for a second opinion: it costs a tenth of the time that `import lakehouse` takes.
 if TYPE_CHECKING:
