@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from catalog import lazy
 
 if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
-    from catalog import remote as remote
     from catalog.catalog import Catalog
     from catalog.changes import (
         KEEP,
@@ -100,7 +99,6 @@ __getattr__ = lazy.names(
             "validate_layer",
             "validate_table_name",
         ),
-        "catalog.remote": (),
         "catalog.state": (
             "CatalogChange",
             "CatalogState",
