@@ -30,8 +30,9 @@ _CONDITION = re.compile(
     """,
     re.VERBOSE,
 )
-# What a filter is when each condition in it is called x: parentheses do not matter then.
-_CONJUNCTION = re.compile(r"\(*x\)*(?: AND \(*x\)*)*")
+# What is left of a filter when each condition in it is a zero byte, which SQL cannot hold: where
+# all is joined by AND, parentheses do not matter.
+_CONJUNCTION = re.compile(r"\(*\0\)*(?: AND \(*\0\)*)*")
 
 
 def may_match(filters: Sequence[str], layout: Layout) -> May | None:
@@ -53,7 +54,7 @@ def awkward_names(layout: Layout) -> tuple[str, ...]:
 
 
 def _filter(text: str, layout: Layout) -> May | None:
-    if not _CONJUNCTION.fullmatch(_CONDITION.sub("x", text)):
+    if not _CONJUNCTION.fullmatch(_CONDITION.sub("\0", text)):
         return None
     conditions = list(_CONDITION.finditer(text))
     parts = [_condition(condition, layout) for condition in conditions]
@@ -68,6 +69,8 @@ def _filter(text: str, layout: Layout) -> May | None:
 
 
 def _condition(condition: re.Match[str], layout: Layout) -> May | None:
+    if int(condition[1]) >= len(layout.schema.fields):
+        return None
     field = layout.schema.fields[int(condition[1])]
     if field.type in _FLOATS:
         return None  # numbers are of several types there, and NaN is one
@@ -88,11 +91,9 @@ def _condition(condition: re.Match[str], layout: Layout) -> May | None:
     if constant is None:
         return is_null(leaf, want=not condition["not"])
     bounds = bounds_of(leaf)
-    return (
-        EVERY
-        if bounds is None
-        else compare(bounds, cast(Operator, condition["operator"]), constant)
-    )
+    if bounds is None:
+        return EVERY
+    return compare(bounds, cast(Operator, condition["operator"]), constant)
 
 
 def _partition(condition: re.Match[str], layout: Layout) -> int | None:
