@@ -14,12 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from catalog import storage as room
 from catalog.errors import InputError, StorageError
 from catalog.storage.backend import TEMPORARY_PREFIX, Backend, StoredObject, Streams
 from catalog.storage.local import LocalBackend
 from catalog.storage.location import Location, check_relative, join, parse
 from catalog.storage.options import Options
-from catalog.storage.remote import RemoteBackend, open_remote
 from catalog.storage.settings import Settings
 
 _READS = 32  # at once, for one caller
@@ -208,7 +208,7 @@ class Storage:
 
     def __reduce__(self) -> tuple[Callable[..., "Storage"], tuple[object, ...]]:
         options = dict(self.options)
-        if not isinstance(self._backend, LocalBackend | RemoteBackend):
+        if not isinstance(self._backend, LocalBackend | room.remote.RemoteBackend):
             raise TypeError("a wrapped storage cannot be pickled: open it where it is needed")
         if isinstance(self._backend, LocalBackend):
             options["durable"] = self._backend.durable
@@ -226,7 +226,7 @@ def open_storage(uri: str | os.PathLike[str], *, durable: bool = True, **options
     if location.scheme == "memory" and not location.host:
         location = parse(f"memory://{uuid.uuid4().hex}/{location.path}")
     if location.scheme != "file":
-        remote = open_remote(location, options)
+        remote = room.remote.open_remote(location, options)
         settings = remote.bucket.settings
         return Storage(location.uri, Options(options), remote, location, settings=settings)
     if options:

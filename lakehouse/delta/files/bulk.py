@@ -9,20 +9,22 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from catalog import lazy
 from catalog.errors import LakehouseError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import LARGEST_COMMIT, from_lines
 from lakehouse.delta.entries import read_each, read_entries
-from lakehouse.delta.files.adds import RAW, VECTOR_TYPE
+from lakehouse.delta.files.adds import VECTOR_TYPE, raw_schema
 from lakehouse.delta.log import CommitFile
 from lakehouse.delta.soundness import check_commit, check_files, check_once
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.sql import escaped, literal
+
+pa: Any = lazy.module("pyarrow")
+pc: Any = lazy.module("pyarrow.compute")
 
 # From here on DuckDB is quicker than Python's json, in bytes.
 BULK_FROM = 1_000_000
@@ -109,7 +111,7 @@ def _read(storage: Storage, entry: CommitFile, engine: Engine) -> Bulk | None:
             f"CASE WHEN NOT {plain} THEN json::VARCHAR END AS other "
             f"FROM read_ndjson_objects({url}))"
         ).to_arrow_table()
-    adds = table.filter(pc.is_null(table["other"])).drop(["other"]).cast(RAW)
+    adds = table.filter(pc.is_null(table["other"])).drop(["other"]).cast(raw_schema())
     rest = "\n".join(table["other"].drop_null().to_pylist())
     others = from_lines(rest.encode(), where=entry.path) if rest else []
     if entry.first is not None:
