@@ -43,7 +43,7 @@ def maintain(
         Path | None,
         typer.Option(
             envvar="LAKEHOUSE_HEALTH_FILE",
-            help="A file that is touched every minute at least while all goes well.",
+            help="A file that is touched, table by table, while all goes well.",
             show_default=False,
         ),
     ] = None,
@@ -52,8 +52,9 @@ def maintain(
 ) -> None:
     """Merge small files, and delete leftovers and expired log entries, of all tables.
 
-    SIGTERM ends it after the table at hand; Ctrl-C at once, which does no harm either. Exits with
-    1 where something failed in the last round; one table's trouble does not stop the others.
+    One table's trouble does not stop the others; exits with 1 where the last round had any.
+
+    SIGTERM ends it after the table at hand, Ctrl-C at once; neither does harm.
     """
     failed = 0
     with _stopped_by_sigterm() as stop, open_lake(lake) as opened:
@@ -88,7 +89,7 @@ def _round(
         _tell({"problems": [str(error)]}, [f"Failed: {error}"], json=json)
     _tell(
         {"round": {"tables": done, "failed": failed}},
-        [f"Looked after {number(done)} tables, {number(failed)} with problems."],
+        [f"Tables looked after: {number(done)}, with problems: {number(failed)}."],
         json=json,
     )
     if not failed:
