@@ -21,7 +21,7 @@ from minio.error import MinioAdminException, MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
 from catalog.errors import InputError, StorageError, UnsupportedError
-from catalog.location import parse
+from catalog.storage import parse
 from lakehouse.bootstrap.policy import Role, policy, policy_name
 from lakehouse.bootstrap.users import Account, Keys
 

@@ -14,7 +14,7 @@ import typer
 
 import lakehouse
 from catalog.errors import InputError
-from catalog.location import parse
+from catalog.storage import parse
 from lakehouse.cli.options import DEFAULT, JsonOption, LakeOption, names
 from lakehouse.cli.output import emit, plain, say
 
