@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from catalog import changes as change
+from catalog import storage as room
 from catalog.changes import FOLDER, KEEP, Keep, apply, describe
 from catalog.document import decode, decode_change, encode
 from catalog.errors import ConflictError, CorruptionError, NotFoundError
@@ -20,7 +21,6 @@ from catalog.journal import Backoff, Journal
 from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry
 from catalog.storage import Storage
 from catalog.storage.location import parse
-from catalog.storage.probe import ProbeResult
 
 LAYERS = ("bronze", "silver", "gold")
 
@@ -101,11 +101,11 @@ class Catalog:
             raise _no_lake(self.storage)
         return state
 
-    def probe(self) -> ProbeResult:
+    def probe(self) -> "room.probe.ProbeResult":
         """Prove anew that the store keeps what commits rely on; a fit one is remembered."""
         return self._fitness.probe()
 
-    def probed(self) -> ProbeResult | None:
+    def probed(self) -> "room.probe.ProbeResult | None":
         """Return what the probe of this store said that was remembered, by one read."""
         return self._fitness.recall()
 

@@ -4,16 +4,17 @@ A fit result is a file in `_catalog/`, with a name that tells which store it is 
 that opening a lake makes anyway shows it, so that knowing costs no request.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from catalog import storage as room
 from catalog.errors import OutcomeUnknownError, StorageError
 from catalog.storage import Storage
-from catalog.storage.probe import VERSION, ProbeResult, decode, encode
-from catalog.storage.probing import probe
 
 Probing = Literal["once", "again", "never"]
 
@@ -34,7 +35,7 @@ class Fitness:
         settings = self.storage.settings
         about = (settings.endpoint, settings.location.host) if settings else ("local",)
         digest = hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]
-        return f"_store-{VERSION}-{digest}.json"
+        return f"_store-{room.probe.VERSION}-{digest}.json"
 
     def require(self, there: Collection[str], *, when: Probing) -> None:
         """Raise UnsupportedError for a store that is not fit; `there` are files that were listed.
@@ -48,12 +49,12 @@ class Fitness:
         if result.verdict == "unfit":
             raise result.refusal(self.storage.uri.rpartition("/")[0])
 
-    def probe(self) -> ProbeResult:
+    def probe(self) -> room.probe.ProbeResult:
         """Probe the store; remember it where it is fit, and forget that it was where it is not."""
-        result = probe(self.storage, clock=self.clock)
+        result = room.probing.probe(self.storage, clock=self.clock)
         try:
             if result.verdict == "fit":
-                self.storage.put(self.name, encode(result))
+                self.storage.put(self.name, room.probe.encode(result))
             elif result.verdict == "unfit":
                 self.storage.delete([self.name])
         except (StorageError, OutcomeUnknownError):
@@ -61,7 +62,7 @@ class Fitness:
             return result
         return result
 
-    def recall(self) -> ProbeResult | None:
+    def recall(self) -> room.probe.ProbeResult | None:
         """Return the result that was remembered, if any."""
         found = self.storage.read_or_none(self.name)
-        return decode(found) if found else None
+        return room.probe.decode(found) if found else None

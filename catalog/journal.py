@@ -7,12 +7,12 @@ number of the newest one is all that a reader needs to learn, by one listing.
 import random as random_module
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from catalog.document import decode_change
 from catalog.errors import CorruptionError, OutcomeUnknownError, StorageError
-from catalog.storage import Storage
+from catalog.storage import Storage, StoredObject
 
 HINT = "_latest"
 HINT_EVERY = 100
@@ -79,10 +79,7 @@ class Journal:
         Names of other files begin with `_`, which comes after the digits: all of them are found.
         """
         after = self.path(start - 1) if start > 0 else None
-        names = [item.path for item in self.storage.list(start_after=after)]
-        matches = map(_NAME.fullmatch, names)
-        versions = tuple(int(match[1]) for match in matches if match)
-        return Found(versions, frozenset(name for name in names if name.startswith("_")))
+        return _found(self.storage.list(start_after=after))
 
     def look(self, *, known: int | None = None) -> Found:
         """List what tells the newest version.
@@ -90,6 +87,8 @@ class Journal:
         `known` is a version that was seen before. Without it a hint in `_latest` saves listing
         a long history; it may be stale, wrong or missing without harm.
         """
+        if known is None and (listed := self.storage.list_at_once()) is not None:
+            return _found(listed)
         start = self._hint() if known is None else known
         # From `start` itself on: if even that is gone, it tells nothing about the others.
         found = self.list(start=start)
@@ -152,3 +151,10 @@ class Journal:
                 self.storage.put(HINT, str(version).encode())
             except (StorageError, OutcomeUnknownError):
                 return
+
+
+def _found(listed: Iterable[StoredObject]) -> Found:
+    names = [item.path for item in listed]
+    matches = map(_NAME.fullmatch, names)
+    versions = tuple(int(match[1]) for match in matches if match)
+    return Found(versions, frozenset(name for name in names if name.startswith("_")))

@@ -120,17 +120,17 @@ def judge(seen: Observations, *, endpoint: str, at: datetime) -> ProbeResult:
     ('unfit', 'of 2 that created one file, 2 were told that they had')
     """
 
-    def plain(name: str, passed: bool | None, good: str, bad: str) -> Check:
+    def plain(name: str, good: str, bad: str, *, passed: bool | None) -> Check:
         detail = good if passed else bad if passed is False else _open(seen, name)
         return Check(name=name, passed=passed, detail=detail)
 
     checks = (
         _judge_races(seen, IF_ABSENT, seen.races),
         _judge_races(seen, LARGE_IF_ABSENT, seen.large_races),
-        plain(READ, seen.reads, "a read returns the last write", "a read returned an older state"),
-        plain(LIST, seen.lists, "a list shows every write", "a list lacked a file just written"),
-        plain(PIECES, seen.pieces, "a file arrives whole", "a file did not arrive as it was sent"),
-        plain(DELETE, seen.deletes, "files can be deleted", _undeleted(seen)),
+        plain(READ, "a read returns the last write", "a read was stale", passed=seen.reads),
+        plain(LIST, "a list shows every write", "a list was stale", passed=seen.lists),
+        plain(PIECES, "a file arrives whole", "a file arrived damaged", passed=seen.pieces),
+        plain(DELETE, "files can be deleted", _undeleted(seen), passed=seen.deletes),
         _judge_clock(seen),
     )
     return ProbeResult(endpoint=endpoint, at=at, checks=checks)

@@ -1,5 +1,6 @@
 """The probe: what it concludes from what it sees, and stores that break one promise each."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from catalog.catalog import Catalog
 from catalog.errors import UnsupportedError
+from catalog.journal import Backoff, Journal
 from catalog.storage import open_storage
 from catalog.storage.probe import (
     Check,
@@ -177,7 +179,7 @@ def test_a_probe_leaves_nothing_and_clears_up_after_a_dead_one():
         def list(self, prefix, start_after, *, temporary=False):
             for item in self.inner.list(prefix, start_after, temporary=temporary):
                 old = "/dead/" in item.path
-                yield deviants.replace(item, modified=item.modified - self.late * old)
+                yield replace(item, modified=item.modified - self.late * old)
 
     storage = around(Aged)
     storage.put("_probe/dead/1", b"")
@@ -190,7 +192,7 @@ def test_a_probe_leaves_nothing_and_clears_up_after_a_dead_one():
 
 def test_an_unfit_store_gets_no_lake():
     storage = around(deviants.IgnoresConditions)
-    with pytest.raises(UnsupportedError, match="put-if-absent.*SeaweedFS.*local disk") as refused:
+    with pytest.raises(UnsupportedError, match=r"put-if-absent.*SeaweedFS.*local disk") as refused:
         Catalog.open(storage, probe="again")
     assert "put-if-absent" in refused.value.features
     assert list(storage.list()) == []
@@ -218,6 +220,19 @@ def test_what_cannot_be_probed_is_open_and_not_remembered(deviant):
     catalog = Catalog.open(storage.wrapped(deviants.DeniesWrites), create=False, probe="again")
     assert catalog.probed() is None
     assert catalog.layers() == ["bronze", "silver", "gold"]
+
+
+def test_a_long_history_shows_what_is_remembered(tmp_path):
+    storage = open_storage(tmp_path, durable=False)  # where a hint leads past old documents
+    catalog = Catalog.open(storage, probe="again")
+    for number in range(101):
+        catalog.declare_layer("bronze", str(number))
+    folder = storage.child("_catalog")
+    found = Journal(folder, Backoff()).look()
+    assert found.newest == 101
+    assert len(found.versions) < 10
+    assert found.others == {item.path for item in folder.list() if item.path.startswith("_")}
+    assert len(found.others) == 2
 
 
 def test_no_check_is_no_verdict():

@@ -25,7 +25,9 @@ def in_catalog(place, options):
     return [item.path for item in open_storage(place, **options).child("_catalog").list()]
 
 
-def test_a_fit_store_passes_and_is_remembered(object_store):
+@pytest.mark.parametrize("name", ["minio", "seaweedfs", "azurite"])
+def test_a_fit_store_passes_and_is_remembered(server, name):
+    object_store = server(name)
     place, options = f"{object_store.bucket()}/lake", object_store.options()
     with lakehouse.connect(place, **options) as lake:
         result = lake.catalog.probed()
@@ -36,6 +38,17 @@ def test_a_fit_store_passes_and_is_remembered(object_store):
     document, remembered = in_catalog(place, options)
     assert document == "00000000000000000000.json"
     assert remembered.startswith("_store-1-")
+
+
+def test_moto_keeps_all_but_the_race(server):
+    """moto looks for the object and then puts it, without a lock: now and then two writers win."""
+    moto = server("moto")
+    place = f"{moto.bucket()}/lake"
+    with lakehouse.connect(place, probe="never", **moto.options()) as lake:
+        result = lake.catalog.probe()
+    broken = {check.name for check in result.checks if not check.passed}
+    assert broken <= {"put-if-absent", "put-if-absent over 5 MiB"}
+    assert (result.verdict == "fit") == (not broken)
 
 
 def test_an_unfit_store_is_refused_with_the_reason(unfit_store):
@@ -77,19 +90,6 @@ def test_a_second_connect_costs_no_request_more(server):
         # By another address it may be another store.
         connected(place, minio.options())
     assert len([name for name in in_catalog(place, minio.options()) if "_store" in name]) == 2
-
-
-def test_a_long_history_shows_what_is_remembered(server):
-    minio = server("minio")
-    place = f"{minio.bucket()}/lake"
-    with FaultProxy(minio.endpoint) as proxy:
-        options = {**minio.options(), "endpoint_url": proxy.url}
-        with lakehouse.connect(place, **options) as lake:
-            for number in range(101):
-                lake.catalog.declare_layer("bronze", str(number))
-        proxy.forget()
-        assert connected(place, options)[1] == 101
-        assert proxy.counted().keys() <= {"get", "list", "read"}
 
 
 def test_many_may_be_the_first(server):
