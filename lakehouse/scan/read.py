@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from catalog.errors import InputError
@@ -112,6 +113,19 @@ class Scanner:
             raise
         choices = tuple(zip(refs, wheres, scans, figures, strict=True))
         return Prepared(self._engine, cursor, sql, params, choices)
+
+    @contextlib.contextmanager
+    def whole(self, ref: TableRef, doing: str) -> Iterator[Connection]:
+        """Give a connection that reads all files of ``ref``: no query is planned.
+
+        ``doing`` completes "cannot ..." in errors.
+        """
+        view = self._view(ref)
+        with self._engine.work(doing) as cursor:
+            generation = self._definitions.generation([ref], [view], ())
+            bind(cursor, ref, view, EVERY, self._engine)
+            cursor.execute(f"USE scan{generation}")
+            yield cursor
 
     def may_match(self, ref: TableRef, predicate: str) -> str:
         """Return SQL over the file index: true for files that may hold a matching row.

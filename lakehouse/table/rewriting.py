@@ -14,7 +14,7 @@ from lakehouse.delta.conflict import Reads
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.dml.parts import copy_rows, count_rows, part
+from lakehouse.dml.parts import count_rows, opened, part
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
@@ -87,7 +87,8 @@ def write_anew(
         return NewFiles((), 0, 0)
     old = part(snapshot, keys)
     expected = count_rows(old, engine, scanner)
-    files = copy_rows(old, scanner, schema=schema)
+    with opened(old, scanner, "copy rows") as there:
+        files = there.copy(schema=schema)
     if files.rows != expected:
         discard_files(snapshot.storage, files)
         raise LakehouseError(
