@@ -15,13 +15,11 @@ from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.actions import FileKey
 from lakehouse.delta.conflict import MayMatch, Reads
-from lakehouse.delta.files.adds import raw_table
-from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.protocol import check_change_files
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.parts import Opened, count_rows, opened, part, reference
 from lakehouse.duck.engine import Engine
-from lakehouse.scan.matching import Answer, Question, answers, question
+from lakehouse.scan.matching import Answer, Question, answers, may_match, question
 from lakehouse.scan.predicate import Predicate, parse_predicate
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.views import has_other_names
@@ -180,12 +178,7 @@ class Removal:
 
     def _matching(self, snapshot: Snapshot, asked: Question) -> MayMatch:
         layout, engine = snapshot.files.layout, self._engine
-
-        def matching(adds: tuple[act.AddFile, ...]) -> list[FileKey]:
-            index = FileIndex(raw_table(adds), layout)
-            return [answer.key for answer in answers(index, asked, engine) if answer.rows != 0]
-
-        return matching
+        return lambda adds: may_match(adds, layout, asked, engine)
 
 
 def _groups(adds: Iterable[act.AddFile]) -> list[frozenset[FileKey]]:

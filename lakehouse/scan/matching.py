@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from catalog.errors import LakehouseError
-from lakehouse.delta.actions import FileKey
-from lakehouse.delta.files.adds import vector_id
+from lakehouse.delta.actions import AddFile, FileKey
+from lakehouse.delta.files.adds import raw_table, vector_id
 from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.files.layout import Layout
+from lakehouse.delta.files.typed import typed_rows
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError
 from lakehouse.scan.may import DROP, KEEP
@@ -78,18 +79,36 @@ def answers(files: FileIndex, asked: Question, engine: Engine) -> list[Answer]:
                 f"coalesce(({every}), false) AS every FROM {index} WHERE {may} ORDER BY position"
             )
             try:
-                found = cursor.sql(sql).to_arrow_table()
+                found = cursor.execute(sql).fetchall()
             except DuckError:
                 continue
             return [
-                Answer(
-                    (row["file"], vector_id(row["deletion_vector"])),
-                    row["live"],
-                    row["every"],
-                )
-                for row in found.to_pylist()
+                Answer((file, vector_id(vector)), rows, every)
+                for file, vector, rows, every in found
             ]
     raise LakehouseError("the file index cannot be read", next_step="Report this")
+
+
+def may_match(
+    adds: tuple[AddFile, ...], layout: Layout, asked: Question, engine: Engine
+) -> list[FileKey]:
+    """Return the keys of added files that may hold a matching row, by a single query.
+
+    It is asked between a lost race and the next put, where each millisecond loses another.
+    """
+    raw = raw_table(adds)
+    sql = (
+        f"SELECT file, deletion_vector FROM ({typed_rows(layout)}) WHERE ({asked.may}) "
+        "AND coalesce(rows - coalesce(deletion_vector.cardinality, 0) <> 0, true)"
+    )
+    with engine.work("choose among new files") as cursor:
+        cursor.register("raw_files", raw)
+        try:
+            found = cursor.execute(sql).fetchall()
+            return [(file, vector_id(vector)) for file, vector in found]
+        except DuckError:
+            known = answers(FileIndex(raw, layout), asked, engine)
+            return [answer.key for answer in known if answer.rows != 0]
 
 
 def _never_null(layout: Layout, predicate: Predicate) -> str | None:
