@@ -12,6 +12,7 @@ from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.files.typed import typed_rows
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError
+from lakehouse.scan.limits import Limit, is_ruled_out, limits
 from lakehouse.scan.may import DROP, KEEP
 from lakehouse.scan.predicate import Predicate
 from lakehouse.scan.read import Scanner
@@ -26,11 +27,12 @@ class Question:
     """Hold SQL over a file index, for one predicate and one schema.
 
     ``may`` is true for files that may hold a row which the predicate is true for, ``all`` for
-    files of which it is true for every row.
+    files of which it is true for every row. ``limits`` follow from ``may``.
     """
 
     may: str
     all: str
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,18 +49,21 @@ def question(ref: TableRef, predicate: Predicate, scanner: Scanner) -> Question:
     if predicate.constant is not None:
         return Question(KEEP, KEEP) if predicate.constant else Question(DROP, DROP)
     may = scanner.may_match(ref, predicate.sql)
+    within = limits(may, ref.snapshot.files.layout)
     if len(predicate.sql) > _LONGEST_PROOF:
-        return Question(may, DROP)
+        return Question(may.exact, DROP, within)
     proofs = []
     # All match where no row is left: none for which the predicate is false or NULL.
-    rest = scanner.may_match(ref, f"({predicate.sql}\n) IS NOT TRUE")
+    rest = scanner.may_match(ref, f"({predicate.sql}\n) IS NOT TRUE").exact
     if rest != KEEP:
         proofs.append(f"NOT ({rest})")
     never_null = _never_null(ref.snapshot.files.layout, predicate)
-    false = KEEP if never_null is None else scanner.may_match(ref, f"NOT ({predicate.sql}\n)")
+    false = KEEP
+    if never_null is not None:
+        false = scanner.may_match(ref, f"NOT ({predicate.sql}\n)").exact
     if false != KEEP:
         proofs.append(f"(NOT ({false}) AND {never_null})")
-    return Question(may, " OR ".join(proofs) or DROP)
+    return Question(may.exact, " OR ".join(proofs) or DROP, within)
 
 
 def answers(files: FileIndex, asked: Question, engine: Engine) -> list[Answer]:
@@ -92,10 +97,13 @@ def answers(files: FileIndex, asked: Question, engine: Engine) -> list[Answer]:
 def may_match(
     adds: tuple[AddFile, ...], layout: Layout, asked: Question, engine: Engine
 ) -> list[FileKey]:
-    """Return the keys of added files that may hold a matching row, by a single query.
+    """Return the keys of added files that may hold a matching row, by a single query at most.
 
     It is asked between a lost race and the next put, where each millisecond loses another.
     """
+    adds = tuple(add for add in adds if not is_ruled_out(add, asked.limits))
+    if not adds:
+        return []
     raw = raw_table(adds)
     sql = (
         f"SELECT file, deletion_vector FROM ({typed_rows(layout)}) WHERE ({asked.may}) "

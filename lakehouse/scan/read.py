@@ -127,8 +127,8 @@ class Scanner:
             cursor.execute(f"USE scan{generation}")
             yield cursor
 
-    def may_match(self, ref: TableRef, predicate: str) -> str:
-        """Return SQL over the file index: true for files that may hold a matching row.
+    def may_match(self, ref: TableRef, predicate: str) -> May:
+        """Return which files may hold a matching row.
 
         ``predicate`` is a single expression in SQL. Raises InputError where DuckDB refuses it.
         """
@@ -142,7 +142,7 @@ class Scanner:
             if str(type_) != "BOOLEAN":
                 raise no_predicate(predicate, str(type_))
             reached = self._reached(cursor, sql, None)
-        return self._where(ref, reached.get(f"t{view.key}", [])).exact
+        return self._where(ref, reached.get(f"t{view.key}", []))
 
     def _where(self, ref: TableRef, scans: Sequence[Reach]) -> May:
         """Return the predicate of a table that is scanned several times: any scan may match."""
