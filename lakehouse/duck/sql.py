@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # The two halves of a map's entry ``x`` in a lambda. A column named ``x`` would hide it, were it
 # ``x.key``: DuckDB looks for columns first where there is a dot.
@@ -26,6 +27,15 @@ def literal(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def literals(texts: Iterable[str]) -> str:
+    """Return a list of quoted strings.
+
+    >>> literals(["a", "b"])
+    "['a', 'b']"
+    """
+    return f"[{', '.join(map(literal, texts))}]"
 
 
 def escaped(path: str) -> str:
