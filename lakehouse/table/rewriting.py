@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from catalog.errors import LakehouseError
+from lakehouse.delta import actions as act
 from lakehouse.delta.actions import FileKey
 from lakehouse.delta.commit import Change, commit, otherwise
 from lakehouse.delta.conflict import Reads
@@ -97,3 +98,21 @@ def write_anew(
         )
     adds = tuple(dataclasses.replace(add, data_change=False) for add in files.adds)
     return dataclasses.replace(files, adds=adds)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Anew:
+    """Hold all rows of a table, written for another schema: files, actions, what was read."""
+
+    files: NewFiles
+    actions: tuple[act.Action, ...]
+    reads: Reads
+
+
+def all_anew(snapshot: Snapshot, schema: Struct, engine: Engine, scanner: Scanner) -> Anew:
+    """Write all rows of a table anew, for a schema that takes them; as `write_anew`."""
+    old = snapshot.files.adds()
+    keys = frozenset(add.key for add in old)
+    files = write_anew(snapshot, keys, schema, engine, scanner)
+    actions: tuple[act.Action, ...] = (*removes_of(old, data_change=False), *files.adds)
+    return Anew(files, actions, Reads(keys, everything=True))
