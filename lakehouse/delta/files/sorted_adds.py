@@ -7,7 +7,6 @@ uses (deletion vectors, tags) is left out of the schema.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pyarrow as pa
@@ -31,24 +30,18 @@ _SAMPLE = 500
 _CANDIDATES = 32
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SortedAdds:
-    """Hold SQL for rows of a column ``add``, and for the keys that order them."""
+def sorted_adds(cursor: Connection, files: FileIndex, *, with_json: bool) -> str:
+    """Return SQL for the live files as rows of a column ``add``, in order.
 
-    source: str
-    keys: tuple[str, ...]
-
-
-def sorted_adds(cursor: Connection, files: FileIndex, *, with_json: bool) -> SortedAdds:
-    """Return the live files as add actions; ``with_json`` keeps their statistics as text."""
-    rows = _source(cursor, files)
+    ``with_json`` keeps their statistics as text.
+    """
     best = _best_leaf(cursor, files)
     keys = [f"p{ordinal}" for ordinal in range(len(files.layout.partitions))]
-    selected = [f"{_add(files, with_json=with_json)} AS add", *keys]
     if best is not None:
-        selected.append(f"{nested('s')('minValues', best)} AS low")
-        keys.append("low")
-    return SortedAdds(f"(SELECT {', '.join(selected)} FROM {rows})", tuple(keys))
+        keys.append(nested("s")("minValues", best))
+    order = f" ORDER BY {', '.join(keys)}" if keys else ""
+    rows = _source(cursor, files)
+    return f"(SELECT {_add(files, with_json=with_json)} AS add FROM {rows}{order})"
 
 
 def _source(cursor: Connection, files: FileIndex, *, sample: int | None = None) -> str:
