@@ -101,7 +101,7 @@ def _read(storage: Storage, entry: CommitFile, engine: Engine) -> Bulk | None:
             "CASE WHEN x IS NULL THEN json::VARCHAR END AS other FROM (SELECT json, "
             f"CASE WHEN CASE WHEN {usual} THEN true ELSE {plain} END "
             f"THEN from_json(json, {literal(json.dumps(_SHAPE))}) END AS x "
-            f"FROM read_ndjson_objects({url}, maximum_object_size = {BULK_FROM}))"
+            f"FROM read_ndjson_objects({url}))"
         ).to_arrow_table()
     adds = table.filter(pc.is_null(table["other"])).drop(["other"]).cast(RAW)
     rest = "\n".join(table["other"].drop_null().to_pylist())
