@@ -52,19 +52,21 @@ def _source(cursor: Connection, files: FileIndex, *, sample: int | None = None) 
     layout, held = files.layout, files.held
     if sample is not None:
         step = max(1, held.num_rows // sample)
-        held = held.take(pa.array(range(0, held.num_rows, step), pa.int64()))
+        # Not `take`, which makes one piece of all rows first.
+        rows = [held.slice(row, 1) for row in range(0, held.num_rows, step)]
+        held = pa.concat_tables(rows) if rows else held
     name = "held_files" if sample is None else "held_sample"
     cursor.register(name, held)
     typed = [f"TRY({parsed('stats', layout)}) AS s"]
     typed += [
         f"{from_text('partition_values')(f)} AS p{i}" for i, f in enumerate(layout.partitions)
     ]
-    rows = f"SELECT *, {', '.join(typed)} FROM {name}"
+    source = f"SELECT *, {', '.join(typed)} FROM {name}"
     if files.stored is not None:
         every = None if sample is None else max(1, files.stored.rows // sample)
         stored = files.stored.with_statistics(cursor, layout, files.gone, every=every)
-        rows = f"{stored} UNION ALL {rows}"
-    return f"({rows})"
+        source = f"{stored} UNION ALL {source}"
+    return f"({source})"
 
 
 def _add(files: FileIndex, *, with_json: bool) -> str:
