@@ -16,9 +16,9 @@ from catalog.changes import FOLDER, KEEP, Keep, apply, describe
 from catalog.document import decode, decode_change, encode
 from catalog.errors import ConflictError, CorruptionError, NotFoundError
 from catalog.journal import Backoff, Journal
-from catalog.location import parse
 from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry
 from catalog.storage import Storage
+from catalog.storage.location import parse
 
 LAYERS = ("bronze", "silver", "gold")
 

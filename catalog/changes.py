@@ -9,9 +9,9 @@ from datetime import datetime
 from functools import cached_property
 
 from catalog.errors import AlreadyExistsError, InputError
-from catalog.location import Location, check_relative, parse
 from catalog.names import fold, validate_layer, validate_table_name
 from catalog.state import CatalogState, LayerEntry, TableEntry, missing_layer, missing_table
+from catalog.storage.location import Location, check_relative, parse
 
 FOLDER = "_catalog"
 

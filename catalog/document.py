@@ -43,9 +43,9 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from catalog.errors import CorruptionError, UnsupportedError
-from catalog.location import check_relative, parse
 from catalog.names import validate_layer, validate_table_name
 from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry
+from catalog.storage.location import check_relative, parse
 
 Value = TypeVar("Value")
 FORMAT = 1

@@ -69,16 +69,16 @@ def write_checkpoint(snapshot: Snapshot, engine: Engine, *, now: int | None = No
         with engine.work("write a checkpoint") as cursor:
             _copy(cursor, snapshot, others, str(file))
             _verify(cursor, snapshot, str(file))
-        body = file.read_bytes()
-    snapshot.storage.put(path, body)
+        size = file.stat().st_size
+        snapshot.storage.upload(path, file)
     hint = {
         "version": snapshot.version,
         "size": len(others) + len(snapshot.files),
-        "sizeInBytes": len(body),
+        "sizeInBytes": size,
         "numOfAddFiles": len(snapshot.files),
     }
     snapshot.storage.put(LAST_CHECKPOINT, json.dumps(hint).encode())
-    return len(body)
+    return size
 
 
 def _other_actions(snapshot: Snapshot, engine: Engine, now: int) -> list[act.Action]:

@@ -25,7 +25,7 @@ from lakehouse.delta.paths import check_sidecar
 from lakehouse.delta.soundness import check_files, check_once, check_state
 from lakehouse.delta.strict_json import document
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.sql import escaped
+from lakehouse.duck.sql import escaped, literals
 
 _OTHERS = ("metaData", "protocol", "txn", "domainMetadata", "sidecar", "checkpointMetadata")
 # Fewer files than these (rows of the checkpoint) are held in memory, where a query finds its files
@@ -229,8 +229,8 @@ def _repeats(cursor: Connection, files: pa.Table) -> bool:
 
 def _actions(cursor: Connection, urls: list[str], kinds: tuple[str, ...]) -> list[act.Action]:
     union = ", union_by_name = true" if len(urls) > 1 else ""
-    source = f"read_parquet($urls{union}, hive_partitioning = false)"
-    relation = cursor.sql(f"SELECT * FROM {source}", params={"urls": urls})
+    source = f"read_parquet({literals(urls)}{union}, hive_partitioning = false)"
+    relation = cursor.sql(f"SELECT * FROM {source}")
     present = [kind for kind in kinds if kind in relation.columns]
     if not present:
         return []
@@ -239,9 +239,7 @@ def _actions(cursor: Connection, urls: list[str], kinds: tuple[str, ...]) -> lis
     # Row groups of add actions only, the bulk of a checkpoint, are passed over by this.
     is_struct = "add" in relation.columns and relation.types[relation.columns.index("add")].id
     no_add = " AND add.path IS NULL" if is_struct == "struct" else ""
-    rows = cursor.execute(
-        f"SELECT {fields} FROM {source} WHERE ({where}){no_add}", {"urls": urls}
-    ).fetchall()
+    rows = cursor.execute(f"SELECT {fields} FROM {source} WHERE ({where}){no_add}").fetchall()
     found: list[act.Action] = []
     for row in rows:
         for kind, text in zip(present, row, strict=True):

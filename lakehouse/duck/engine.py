@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +15,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from catalog.storage import Storage
 from lakehouse.duck.errors import translated
+from lakehouse.duck.reach import Reach, Way
 from lakehouse.duck.sql import literal
 
 Connection = duckdb.DuckDBPyConnection
@@ -52,6 +54,7 @@ class Engine:
         )
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._once: set[str] = set()
+        self._reach = Reach(self._root)
         self.empty_parquet = str(self._folder / "empty.parquet")
         self._root.execute(
             f"COPY (SELECT NULL::INTEGER AS nothing WHERE false) "
@@ -109,8 +112,18 @@ class Engine:
                 self._root.execute(statement)
             self._once.add(key)
 
+    def mount(self, storage: Storage) -> Way:
+        """Let this instance open the files below a storage's folder; return who fetches them."""
+        with translated(f"reach {storage.uri}"):
+            return self._reach.mount(storage)
+
+    def read_ahead(self, files: Iterable[tuple[str, int | None]]) -> None:
+        """Begin to fetch files that a query is going to read, by URL and size in bytes."""
+        self._reach.read_ahead(files)
+
     def close(self) -> None:
         """Close the instance and remove its spill folder."""
+        self._reach.close()
         self._root.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import duckdb
 
 from catalog.errors import CorruptionError, InputError, LakehouseError, StorageError
+from catalog.storage.marked import original
 
 DuckError = duckdb.Error
 ParserError = duckdb.ParserException
@@ -40,13 +41,23 @@ def translated(doing: str, *, reading: bool = False) -> Iterator[None]:
 
 def translate(error: duckdb.Error, doing: str) -> LakehouseError:
     """Return the LakehouseError for a DuckDB error."""
+    # What happened below, in our own file system, comes back as text.
+    below = original(str(error))
+    if below is not None:
+        return below.amended(f"cannot {doing}: {below.message}")
     text = str(error).split("\n\nLINE")[0].strip()
     if isinstance(error, duckdb.OutOfMemoryException):
         return StorageError(
             f"cannot {doing}: out of memory: {text}",
             next_step="Raise memory_limit in duckdb_config, or give temp_directory more room",
         )
-    if isinstance(error, duckdb.IOException | duckdb.HTTPException):
+    if isinstance(error, duckdb.HTTPException):
+        return StorageError(
+            f"cannot {doing}: {text}",
+            next_step="Check the endpoint, the credentials, and whether the file is still there",
+            missing="404" in text,
+        )
+    if isinstance(error, duckdb.IOException):
         lower = text.lower()
         if any(word in lower for word in _DISK):
             step = "Free space, or check the permissions of the folder"

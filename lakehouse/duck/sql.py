@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 
 def identifier(name: str) -> str:
@@ -21,6 +22,15 @@ def literal(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def literals(texts: Iterable[str]) -> str:
+    """Return a list of quoted strings.
+
+    >>> literals(["a", "b"])
+    "['a', 'b']"
+    """
+    return f"[{', '.join(map(literal, texts))}]"
 
 
 def escaped(path: str) -> str:

@@ -87,6 +87,7 @@ class Lake:
         self._storage = storage
         self._catalog = catalog
         self._engine = engine
+        self._engine.mount(storage)
         self._scanner = Scanner(engine)
         self._background = Background(engine)
         self._handles: dict[tuple[str, str], Table] = {}
@@ -257,6 +258,7 @@ class Lake:
         """
         validate_table_name(name)
         place = open_storage(uri, **self._options())
+        self._engine.mount(place)
         metadata = load_latest(place, self._engine).metadata
         self._catalog.add_table(
             name,
@@ -302,6 +304,7 @@ class Lake:
         with self._lock:
             if key not in self._handles:
                 place = self._place(entry)
+                self._engine.mount(place)
                 self._handles[key] = Table(
                     entry.name, place, self._engine, self._scanner, self._background
                 )

@@ -24,6 +24,7 @@ from lakehouse.scan.views import TableView
 _PATTERN = "regexp_replace(file, '([\\[*?])', '[\\1]', 'g')"
 _ALL = "all"
 _FEW = 100
+_AHEAD = 512
 _REMEMBERED = 1000  # texts of predicates; they may be long
 
 
@@ -54,13 +55,24 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine:
             chosen = _choose(cursor, snapshot, f"{index} WHERE {where.stored}")
         cursor.execute(f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM {chosen})")
         _check_links(cursor, snapshot, chosen)
+        ahead = _ahead(cursor, snapshot, chosen)
     if snapshot.files.has_deletion_vectors:
         _load_vectors(cursor, snapshot, view.key)
     row = cursor.execute(
         f"SELECT kept.count, kept.bytes, kept.known, kept.rows "
         f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
     ).fetchall()[0]
-    return Kept(row[0], row[1], row[3] if row[2] == row[0] else None)
+    return Kept(row[0], row[1], row[3] if row[2] == row[0] else None, ahead)
+
+
+def _ahead(cursor: Connection, snapshot: Snapshot, chosen: str) -> tuple[tuple[str, int], ...]:
+    """Return the URLs and sizes of the first files, where each request takes its time."""
+    if snapshot.storage.is_local:
+        return ()
+    found = cursor.execute(
+        f"SELECT file, size FROM {chosen} ORDER BY position LIMIT {_AHEAD}"
+    ).fetchall()
+    return tuple((snapshot.storage.url(file), size) for file, size in found)
 
 
 def _choose(cursor: Connection, snapshot: Snapshot, source: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from catalog.errors import InputError
-from lakehouse.duck.engine import Connection, Engine, Relation
+from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.definitions import Definitions
@@ -52,13 +52,24 @@ class Prepared:
 
     def relation(self) -> Relation:
         """Return the result as a lazy DuckDB relation."""
+        self.engine.read_ahead(file for *_, kept in self.choices for file in kept.ahead)
         try:
-            relation = self.cursor.sql(self.sql, params=self.params)
+            if self.params and VERSION < (2, 0) and self._is_remote:
+                # With parameters, DuckDB 1.5 runs a query under Python's lock, which its threads
+                # need to read from object storage through our file system.
+                self.cursor.execute(f"CREATE TEMP TABLE result AS {self.sql}", self.params)
+                relation = self.cursor.sql("FROM result")
+            else:
+                relation = self.cursor.sql(self.sql, params=self.params)
         except DuckError as error:
             raise translate(error, "run the query") from error
         if isinstance(relation, Relation):  # DuckDB 1.5 gives None for COPY and the like
             self.engine.keep_with(relation, self.cursor, "" if self.params else self.sql)
         return relation
+
+    @property
+    def _is_remote(self) -> bool:
+        return any(not ref.snapshot.storage.is_local for ref, *_ in self.choices)
 
 
 class Scanner:

@@ -52,11 +52,15 @@ class TableScan:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kept:
-    """Count what is left after pruning."""
+    """Count what is left after pruning; sizes are in bytes.
+
+    ``ahead`` are the first files and their sizes, where fetching them early saves time.
+    """
 
     files: int
     bytes: int
     rows: int | None
+    ahead: tuple[tuple[str, int], ...] = ()
 
 
 def report(

@@ -39,5 +39,4 @@ def read_rows(table: DeltaTable) -> pa.Table:
 
 def storage_options(storage: Storage) -> dict[str, str] | None:
     """Return a storage's options in deltalake's form."""
-    options = {key: str(value) for key, value in storage.options.items() if key != "durable"}
-    return options or None
+    return None if storage.settings is None else storage.settings.deltalake()

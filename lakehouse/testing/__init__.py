@@ -10,10 +10,13 @@ from lakehouse.lint.findings import Finding
 from lakehouse.lint.log import lint
 from lakehouse.testing.agreement import disagreements
 from lakehouse.testing.comparison import canonical, canonical_rows
+from lakehouse.testing.fault_rules import FaultRule
 from lakehouse.testing.faults import Faults, Injected, Injector, connect_faulty
 from lakehouse.testing.kills import KillReport, kills
 from lakehouse.testing.lost import LostReport, lost_answers
+from lakehouse.testing.proxy import FaultProxy
 from lakehouse.testing.stress import StressReport, stress
+from lakehouse.testing.traffic import Request
 
 with contextlib.suppress(ModuleNotFoundError):
     from lakehouse.testing.predicates import predicates
@@ -21,12 +24,15 @@ with contextlib.suppress(ModuleNotFoundError):
     from lakehouse.testing.schemas import column_names, data_types, partition_types, schemas
 
 __all__ = [
+    "FaultProxy",
+    "FaultRule",
     "Faults",
     "Finding",
     "Injected",
     "Injector",
     "KillReport",
     "LostReport",
+    "Request",
     "StressReport",
     "canonical",
     "canonical_rows",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from catalog.backend import Backend
+from catalog.storage.backend import Backend
 from lakehouse.delta.log import LOG
 from lakehouse.testing.watched import Watched
 

@@ -1,7 +1,8 @@
 """A store that fails on purpose, by seed: late, lost, refused, torn and stale answers.
 
 It stands between the lake and any storage, so what the lake believes after a fault can be
-compared with what the storage really holds. DuckDB reads and writes data files by URL, past it.
+compared with what the storage really holds. DuckDB reads and writes data files by URL, past it;
+`FaultProxy` does the same on the wire, where nothing passes by.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Literal, TypeVar
 
-from catalog.backend import Backend, StoredObject
 from catalog.catalog import Catalog
 from catalog.errors import OutcomeUnknownError, StorageError
-from catalog.location import join
 from catalog.storage import open_storage
+from catalog.storage.backend import Backend, StoredObject, Streams
+from catalog.storage.location import join
 from lakehouse.duck.engine import Engine
 from lakehouse.lake.lake import Lake
 
@@ -58,7 +60,8 @@ class Faults:
 
     ``stale`` listings leave out the newest file: no storage that we support does that, so it
     breaks the contract. Listings in ``pages`` of so many files keep it: what others write
-    meanwhile may be in or not. ``latency`` is the longest delay in seconds.
+    meanwhile may be in or not. ``delay`` is what every call takes longer, in seconds, and
+    ``latency`` the longest that is drawn on top.
 
     Only calls whose path fits the pattern ``paths`` fail, and of those every ``every``-th.
     """
@@ -78,6 +81,7 @@ class Faults:
     latency: float = 0.0
     paths: str = "*"
     every: int = 1
+    delay: float = 0.0
 
     @classmethod
     def lost_answers(cls, *, seed: int = 0, every: int = 3) -> Faults:
@@ -153,8 +157,8 @@ class Injector:
             fault = self._choose(call, path, number, draw)
             if fault is not None:
                 self.log.append(Injected(number, call, path, fault))
-        if self.faults.latency:
-            self._sleep(draw.random() * self.faults.latency)
+        if wait := self.faults.delay + draw.random() * self.faults.latency:
+            self._sleep(wait)
         return fault
 
     def _choose(self, call: Call, path: str, number: int, draw: random.Random) -> Fault | None:
@@ -216,6 +220,14 @@ class _FaultyBackend:
         if fault is not None:
             raise self._unanswered("put", path, fault)
 
+    def upload(self, path: str, source: Path) -> None:
+        """Write a file that stands on local disk, or fail before or after, as `put` does."""
+        fault = self._next("put", path)
+        if fault is None or fault in _ARRIVES:
+            self.inner.upload(path, source)
+        if fault is not None:
+            raise self._unanswered("put", path, fault)
+
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Write a file unless it exists, or fail before or after."""
         fault = self._next("put_if_absent", path)
@@ -262,6 +274,10 @@ class _FaultyBackend:
     def require_inside(self, paths: Iterable[str]) -> None:
         """Look at links, which asks nothing of the network."""
         self.inner.require_inside(paths)
+
+    def streams(self) -> Streams | None:
+        """Return access in pieces: DuckDB reads and writes data files past the faults."""
+        return self.inner.streams()
 
     def child(self, relative: str) -> Backend:
         """Return the backend of a folder, which fails by the same injector."""

@@ -12,9 +12,9 @@ import uuid
 from collections.abc import Callable
 from typing import Literal, NoReturn, TypeVar
 
-from catalog.backend import TEMPORARY_PREFIX
 from catalog.catalog import Catalog
 from catalog.storage import Storage, open_storage
+from catalog.storage.backend import TEMPORARY_PREFIX
 from lakehouse.delta.log import LOG
 from lakehouse.duck.engine import Engine
 from lakehouse.lake.lake import Lake

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Protocol, TypeVar
 
-from catalog.backend import Backend, StoredObject
-from catalog.location import join
+from catalog.storage.backend import Backend, StoredObject, Streams
+from catalog.storage.location import join
 
 T = TypeVar("T")
 
@@ -51,6 +52,9 @@ class Watched:
     def put_if_absent(self, path: str, data: bytes) -> bool:
         return self._call("put_if_absent", path, lambda: self._inner.put_if_absent(path, data))
 
+    def upload(self, path: str, source: Path) -> None:
+        self._call("upload", path, lambda: self._inner.upload(path, source))
+
     def list(
         self, prefix: str, start_after: str | None, *, temporary: bool = False
     ) -> Iterator[StoredObject]:
@@ -72,6 +76,10 @@ class Watched:
 
     def require_inside(self, paths: Iterable[str]) -> None:
         self._inner.require_inside(paths)
+
+    def streams(self) -> Streams | None:
+        """Return access in pieces: DuckDB reads and writes data files past what watches."""
+        return self._inner.streams()
 
     def child(self, relative: str) -> Backend:
         return Watched(self._inner.child(relative), self._around, join(self._below, relative))

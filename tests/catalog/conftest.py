@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog.backend import Backend
 from catalog.storage import Storage, StoredObject, open_storage
+from catalog.storage.backend import Backend, Streams
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -70,6 +70,12 @@ class FaultyBackend:
 
     def require_inside(self, paths: Iterable[str]) -> None:
         self.inner.require_inside(paths)
+
+    def upload(self, path: str, source: Path) -> None:
+        self.inner.upload(path, source)
+
+    def streams(self) -> Streams | None:
+        return self.inner.streams()
 
 
 @pytest.fixture

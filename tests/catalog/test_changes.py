@@ -19,9 +19,9 @@ from catalog.changes import (
 )
 from catalog.document import decode, decode_change, encode
 from catalog.errors import AlreadyExistsError, InputError, NotFoundError
-from catalog.location import parse
 from catalog.names import fold
 from catalog.state import CatalogChange, CatalogState
+from catalog.storage.location import parse
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ROOT = "/lake"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.errors import InputError
-from catalog.location import check_relative, join, parse
+from catalog.storage.location import check_relative, join, parse
 
 KEYS = st.lists(
     st.text(st.characters(exclude_characters="/?#\0", exclude_categories=["Cs"]), min_size=1),

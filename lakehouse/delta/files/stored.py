@@ -26,7 +26,7 @@ from lakehouse.delta.schema.fields import Field
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.duck.describe import DuckType, type_of
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.sql import identifier, literal
+from lakehouse.duck.sql import identifier, literal, literals
 
 _IS_ADD = "(add.path IS NOT NULL OR add.size IS NOT NULL)"
 _WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "HUGEINT")
@@ -289,8 +289,7 @@ def stored_files(
     """Look at the Parquet files of the checkpoint ``path``; None where they hold no ``add``."""
     union = ", union_by_name = true" if len(urls) > 1 else ""
     relation = cursor.sql(
-        f"SELECT * FROM read_parquet($urls{union}, hive_partitioning = false)",
-        params={"urls": urls},
+        f"SELECT * FROM read_parquet({literals(urls)}{union}, hive_partitioning = false)"
     )
     types = dict(zip(relation.columns, relation.types, strict=True))
     if "add" not in types:

@@ -7,44 +7,22 @@ atomic; the rest goes through obstore.
 import contextlib
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from catalog.backend import TEMPORARY_PREFIX, Backend, StoredObject
 from catalog.errors import InputError, StorageError
-from catalog.local import LocalBackend
-from catalog.location import Location, check_relative, join, parse
-from catalog.remote import RemoteBackend, open_remote
+from catalog.storage.backend import TEMPORARY_PREFIX, Backend, StoredObject, Streams
+from catalog.storage.local import LocalBackend
+from catalog.storage.location import Location, check_relative, join, parse
+from catalog.storage.options import Options
+from catalog.storage.remote import RemoteBackend, open_remote
+from catalog.storage.settings import Settings
 
-__all__ = ["Options", "Storage", "StoredObject", "open_storage"]
-
-
-class Options(Mapping[str, Any]):
-    """Hold options, credentials among them, and show their names only.
-
-    >>> Options({"secret_access_key": "hunter2"})
-    Options(secret_access_key=***)
-    """
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = dict(values)
-
-    def __getitem__(self, key: str) -> Any:
-        return self._values[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __repr__(self) -> str:
-        return f"Options({', '.join(f'{name}=***' for name in self._values)})"
+_READS = 32  # at once, for one caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +30,7 @@ class Storage:
     """Read and write files below one folder of local disk or object storage.
 
     Paths are relative, with forward slashes; one that leaves the folder is an InputError.
+    ``settings`` say how it is reached; they are None for local disk and memory.
     Storage is safe to share between threads. A pickle reopens it elsewhere, and for that
     carries its options, so treat it as a secret. `memory://` lives as long as its process.
 
@@ -67,6 +46,7 @@ class Storage:
     _backend: Backend = field(repr=False, compare=False)
     _opened: Location = field(repr=False, compare=False)
     _below: str = field(default="", repr=False, compare=False)
+    settings: Settings | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_local(self) -> bool:
@@ -83,7 +63,12 @@ class Storage:
         path = check_relative(relative, allow_empty=True)
         below = join(self._below, path)
         uri = self._opened.child(below).uri
-        return Storage(uri, self.options, self._backend.child(path), self._opened, below)
+        backend = self._backend.child(path)
+        return Storage(uri, self.options, backend, self._opened, below, self.settings)
+
+    def elsewhere(self, uri: str) -> "Storage":
+        """Return another place, reached with the same options."""
+        return open_storage(uri, **self.options)
 
     def wrapped(self, wrap: Callable[[Backend], Backend]) -> "Storage":
         """Return this storage with its backend inside another, such as one that fails on purpose."""
@@ -122,6 +107,26 @@ class Storage:
         OutcomeUnknownError where an error does not prove that nothing was written.
         """
         return self._backend.put_if_absent(check_relative(path), data)
+
+    def upload(self, path: str, source: Path) -> None:
+        """Write or replace a file in one step with what stands in a local file.
+
+        It is sent in pieces, so that a file of any size takes little memory.
+        """
+        self._backend.upload(check_relative(path), source)
+
+    def read_many(self, paths: Sequence[str], *, at_most: int | None = None) -> Iterator[bytes]:
+        """Yield the contents of files in order, elsewhere than on local disk many at a time."""
+        if self.is_local or len(paths) < 2:
+            yield from (self.read(path, at_most=at_most) for path in paths)
+            return
+        with ThreadPoolExecutor(min(_READS, len(paths))) as pool:
+            yield from pool.map(lambda path: self.read(path, at_most=at_most), paths)
+
+    @property
+    def streams(self) -> Streams | None:
+        """Return access to files in pieces, or None for local disk."""
+        return self._backend.streams()
 
     def list(
         self, prefix: str = "", *, start_after: str | None = None, temporary: bool = False
@@ -210,14 +215,15 @@ def open_storage(uri: str | os.PathLike[str], *, durable: bool = True, **options
     if location.scheme == "memory" and not location.host:
         location = parse(f"memory://{uuid.uuid4().hex}/{location.path}")
     if location.scheme != "file":
-        backend: Backend = open_remote(location, options)
-    elif options:
+        remote = open_remote(location, options)
+        settings = remote.bucket.settings
+        return Storage(location.uri, Options(options), remote, location, settings=settings)
+    if options:
         raise InputError(
             f"local disk takes no option {', '.join(map(repr, sorted(options)))}",
             next_step="Leave it out, or pass the URI of an object store",
         )
-    else:
-        backend = LocalBackend(location.path, location.path, durable)
+    backend = LocalBackend(location.path, location.path, durable)
     return Storage(location.uri, Options(options), backend, location)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from catalog.errors import CorruptionError
@@ -40,6 +41,9 @@ class Backend(Protocol):
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Write a file in one step unless it exists; tell whether it was written."""
 
+    def upload(self, path: str, source: Path) -> None:
+        """Write or replace a file in one step with what stands in a local file, in pieces."""
+
     def list(
         self, prefix: str, start_after: str | None, *, temporary: bool = False
     ) -> Iterator[StoredObject]:
@@ -62,6 +66,48 @@ class Backend(Protocol):
 
     def child(self, relative: str) -> "Backend":
         """Return the backend for a folder below this one."""
+
+    def streams(self) -> "Streams | None":
+        """Return access in pieces, or None where libraries open the files by themselves."""
+
+
+class Writer(Protocol):
+    """Take a new file in pieces; it exists, whole, once it is closed."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take the next bytes."""
+
+    def close(self) -> None:
+        """Send the rest, and give the file its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Hold what a first request learned of a file: its description, and its bytes from ``start``.
+
+    ``etag`` names this version of the file, where the storage has such names.
+    """
+
+    file: StoredObject
+    start: int
+    data: bytes
+    etag: str | None = None
+
+
+class Streams(Protocol):
+    """Read and write large files in pieces, where every request takes its time."""
+
+    def open_end(self, path: str, length: int, *, size: int | None = None) -> Opened:
+        """Return the last ``length`` bytes, or the whole file; ``size`` is a guess that helps."""
+
+    def read_range(self, path: str, start: int, length: int, *, etag: str | None = None) -> bytes:
+        """Return bytes; large ranges are fetched in several requests at once.
+
+        Raise StorageError if the file is not the version named ``etag`` any more.
+        """
+
+    def writer(self, path: str) -> Writer:
+        """Begin to write or replace a file."""
 
 
 def too_large(target: str, size: int, at_most: int) -> CorruptionError:

@@ -8,16 +8,18 @@ synced. `os.link` refuses a name that exists, which makes it the put-if-absent o
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
-from catalog.backend import TEMPORARY_PREFIX, StoredObject, too_large
 from catalog.errors import CorruptionError, LakehouseError, OutcomeUnknownError, StorageError
-from catalog.location import join
+from catalog.storage.backend import TEMPORARY_PREFIX, StoredObject, too_large
+from catalog.storage.location import join
 
 _NO_HARD_LINKS = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
@@ -64,15 +66,7 @@ class LocalBackend:
             raise _translate(error, "read", self.url(path)) from error
 
     def put(self, path: str, data: bytes) -> None:
-        target = self.url(path)
-        temporary = self._write_temporary(target, data)
-        try:
-            os.replace(temporary, target)
-        except OSError as error:
-            raise _judge(error, target) from error
-        finally:
-            _discard(temporary)
-        self._acknowledge(target)
+        self._replace(path, data)
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         target = self.url(path)
@@ -94,6 +88,9 @@ class LocalBackend:
             _discard(temporary)
         self._acknowledge(target)
         return True
+
+    def upload(self, path: str, source: Path) -> None:
+        self._replace(path, source)
 
     def list(
         self, prefix: str, start_after: str | None, *, temporary: bool = False
@@ -174,10 +171,24 @@ class LocalBackend:
     def child(self, relative: str) -> "LocalBackend":
         return replace(self, root=join(self.root, relative))
 
+    def streams(self) -> None:
+        return None
+
+    def _replace(self, path: str, content: bytes | Path) -> None:
+        target = self.url(path)
+        temporary = self._write_temporary(target, content)
+        try:
+            os.replace(temporary, target)
+        except OSError as error:
+            raise _judge(error, target) from error
+        finally:
+            _discard(temporary)
+        self._acknowledge(target)
+
     def _is_placed(self, folder: str) -> bool:
         return folder == self.root and _identity(folder) in self.placed
 
-    def _write_temporary(self, target: str, data: bytes) -> str:
+    def _write_temporary(self, target: str, data: bytes | Path) -> str:
         folder = os.path.dirname(target)
         temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
         try:
@@ -194,12 +205,16 @@ class LocalBackend:
             raise
         return temporary
 
-    def _write_new(self, path: str, data: bytes) -> None:
+    def _write_new(self, path: str, data: bytes | Path) -> None:
         self._fill(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), data)
 
-    def _fill(self, descriptor: int, data: bytes) -> None:
+    def _fill(self, descriptor: int, data: bytes | Path) -> None:
         with open(descriptor, "wb") as file:
-            file.write(data)
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                with data.open("rb") as source:
+                    shutil.copyfileobj(source, file, 1 << 20)
             file.flush()
             if self.durable:
                 os.fsync(descriptor)

@@ -1,0 +1,352 @@
+"""Storage as an fsspec file system: for DuckDB without its own extensions, and for other libraries.
+
+Every request takes its time in object storage, so the file system asks as little as it can. What
+it learns of a file by the first request, which brings the file's end and, where that is small,
+all of it, is kept. Later requests name the version of the file that they go on with.
+"""
+
+import functools
+import io
+import itertools
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from fsspec.spec import AbstractFileSystem
+from fsspec.utils import glob_translate
+
+from catalog.errors import InputError, StorageError
+from catalog.storage.backend import Opened, Streams
+from catalog.storage.location import join, parse
+from catalog.storage.marked import raising
+from catalog.storage.storage import Storage
+
+T = TypeVar("T")
+SCHEMES = ("s3", "az", "abfss", "gs", "memory")
+# A file up to this size comes with one request; of a larger one the end comes first.
+_WHOLE = 1 << 20
+_END = 128 << 10
+_KEPT_BYTES = 64 << 20
+_KEPT_FILES = 100_000
+_AHEAD = 32  # requests that run ahead of the reader
+# How long a file that may be rewritten is taken for the same one, in seconds: one query opens it
+# several times.
+_SAME = 2.0
+_LOG = "/_delta_log/"
+# Data files of ours have names that nobody used before.
+_NEW = re.compile(r"/part-[0-9a-f]{16}-[0-9a-f-]{36}[^/]*$")
+_MAGIC = re.compile(r"[*?[]")
+_ONE = re.compile(r"\[([*?[])\]")
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Keep what is known of a file: ``until`` is when it must be asked for again."""
+
+    opened: Opened
+    until: float
+
+
+class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
+    """Open files by URL, below the folders that were mounted and in the buckets beside them.
+
+    Data files of mounted tables are taken never to change: their names are used once.
+    ``elsewhere`` opens the storage of a bucket that nothing mounted lies in.
+
+    >>> from catalog.storage import open_storage
+    >>> storage = open_storage("memory://docs/lake")
+    >>> files = StorageFileSystem(open_storage)
+    >>> files.mount(storage)
+    >>> with files.open("memory://docs/lake/a.txt", "wb") as file:
+    ...     _ = file.write(b"hello")
+    >>> files.cat_file("memory://docs/lake/a.txt"), files.glob("memory://docs/lake/*.txt")
+    (b'hello', ['memory://docs/lake/a.txt'])
+    """
+
+    protocol: tuple[str, ...] = SCHEMES
+    cachable = False
+
+    def __init__(
+        self,
+        elsewhere: Callable[[str], Storage],
+        *,
+        schemes: tuple[str, ...] = SCHEMES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self.protocol = schemes
+        self._elsewhere = elsewhere
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._mounts: dict[str, Storage] = {}
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._ahead: dict[str, Future[Opened]] = {}
+        self._bytes = 0
+        self._pool = ThreadPoolExecutor(_AHEAD, thread_name_prefix="lakehouse-read-ahead")
+
+    def mount(self, storage: Storage) -> None:
+        """Reach a folder, and what lies below it, through its own storage."""
+        with self._lock:
+            self._mounts[storage.url()] = storage
+
+    def read_ahead(self, files: Iterable[tuple[str, int | None]]) -> None:
+        """Begin to fetch files that will be read, by URL and size in bytes, as far as fits."""
+        room = _KEPT_BYTES // 2
+        for url, size in files:
+            room -= _WHOLE if size is None else (size if size <= _WHOLE else _END)
+            if room < 0:
+                return
+            with self._lock:
+                if url not in self._ahead and not self._is_known(url):
+                    self._ahead[url] = self._pool.submit(self._fetch, url, size)
+
+    def close(self) -> None:
+        """Stop what runs ahead."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # What DuckDB and fsspec ask -----------------------------------------------------------------
+
+    def open(self, path: str, mode: str = "rb", **_: Any) -> "_Reader | _Writer":
+        """Open a file to read it in any order, or to write it from its begin to its end."""
+        storage, relative = self._find(path)
+        if mode == "rb":
+            return _Reader(self, path)
+        if mode in ("wb", "xb"):
+            with self._lock:
+                self._forget(path)
+            return _Writer(self._streams(storage), relative)
+        raise InputError(f"files cannot be opened with mode {mode!r}", next_step="Use rb or wb")
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        """Describe a file: name, size in bytes, type, time of writing."""
+        file = raising(lambda: self.opened(path)).file
+        return {"name": path, "size": file.size, "type": "file", "modified": file.modified}
+
+    def modified(self, path: str) -> datetime:
+        """Return when a file was written."""
+        return raising(lambda: self.opened(path)).file.modified
+
+    def isfile(self, path: str) -> bool:
+        """Tell whether there is a file."""
+        if path.rstrip("/") in self._mounts or path.endswith("/") or _NEW.search(path):
+            return False
+        storage, relative = self._find(path)
+        return raising(lambda: storage.head(relative)) is not None
+
+    def isdir(self, path: str) -> bool:
+        """Tell that any folder is there: object storage has none."""
+        return not _NEW.search(path)
+
+    def exists(self, path: str, **_: Any) -> bool:
+        """Tell whether there is a file."""
+        return self.isfile(path)
+
+    def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
+        """Do nothing: object storage has no folders."""
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Do nothing: object storage has no folders."""
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+        """List the files and folders in a folder."""
+        storage, relative = self._find(path.rstrip("/") + "/")
+        found: dict[str, dict[str, Any]] = {}
+        for item in raising(lambda: list(storage.list(relative))):
+            rest = item.path[len(relative) :].lstrip("/") if relative else item.path
+            name, slash, _rest = rest.partition("/")
+            url = join(path.rstrip("/"), name)
+            kind = "directory" if slash else "file"
+            size = 0 if slash else item.size
+            found[url] = {"name": url, "size": size, "type": kind, "modified": item.modified}
+        return [*found.values()] if detail else [*found]
+
+    def glob(self, path: str, maxdepth: int | None = None, **_: Any) -> list[str]:
+        """Return the files that fit a pattern; one without wildcards is not looked for."""
+        plain = _ONE.sub(r"\1", path)
+        if not _MAGIC.search(_ONE.sub("", path)):
+            return [plain]
+        fixed = path[: _MAGIC.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+        storage, relative = self._find(fixed + "/")
+        fits = re.compile(glob_translate(path)).fullmatch
+        listed = raising(lambda: list(storage.list(relative)))
+        urls = [join(storage.url(), item.path) for item in listed]
+        return [url for url in urls if fits(url)]
+
+    def rm(
+        self, path: str | list[str], recursive: bool = False, maxdepth: int | None = None
+    ) -> None:
+        """Delete files."""
+        for one in [path] if isinstance(path, str) else path:
+            storage, relative = self._find(one)
+            raising(functools.partial(storage.delete, [relative]))
+            with self._lock:
+                self._forget(one)
+
+    def rm_file(self, path: str) -> None:
+        """Delete a file."""
+        self.rm(path)
+
+    def cat_file(
+        self, path: str, start: int | None = None, end: int | None = None, **_: Any
+    ) -> bytes:
+        """Return a file's bytes, or a part of them."""
+        with self.open(path) as file:
+            file.seek(start or 0)
+            found: bytes = file.read(-1 if end is None else end - file.tell())
+            return found
+
+    # How it is found -----------------------------------------------------------------------------
+
+    def opened(self, url: str) -> Opened:
+        """Return what is known of a file; ask for it where that is nothing, or too old."""
+        with self._lock:
+            if self._is_known(url):
+                self._kept.move_to_end(url)
+                return self._kept[url].opened
+            ahead = self._ahead.pop(url, None)
+        return self._fetch(url, None) if ahead is None else ahead.result()
+
+    def part(self, url: str, start: int, length: int) -> bytes:
+        """Return bytes of a file, by a request where they were not kept."""
+        opened = self.opened(url)
+        length = min(length, opened.file.size - start)
+        if length <= 0:
+            return b""
+        if opened.start <= start and start + length <= opened.start + len(opened.data):
+            offset = start - opened.start
+            return opened.data[offset : offset + length]
+        storage, relative = self._find(url)
+        try:
+            return self._streams(storage).read_range(relative, start, length, etag=opened.etag)
+        except StorageError:
+            with self._lock:
+                self._forget(url)
+            raise
+
+    def _fetch(self, url: str, size: int | None) -> Opened:
+        storage, relative = self._find(url)
+        length = _WHOLE if size is None or size <= _WHOLE else _END
+        opened = self._streams(storage).open_end(relative, length, size=size)
+        lasting = storage.url() in self._mounts and _LOG not in url
+        with self._lock:
+            self._forget(url)
+            until = float("inf") if lasting else self._clock() + _SAME
+            self._kept[url] = _Kept(opened, until)
+            self._bytes += len(opened.data)
+            self._make_room()
+        return opened
+
+    def _make_room(self) -> None:
+        for kept in itertools.islice(self._kept.values(), len(self._kept) - 1):
+            if self._bytes <= _KEPT_BYTES:
+                break
+            # Its size is worth keeping: DuckDB may still have the content.
+            self._bytes -= len(kept.opened.data)
+            file, etag = kept.opened.file, kept.opened.etag
+            kept.opened = Opened(file, file.size, b"", etag)
+        while len(self._kept) > _KEPT_FILES:
+            self._forget(next(iter(self._kept)))
+
+    def _is_known(self, url: str) -> bool:
+        kept = self._kept.get(url)
+        return kept is not None and self._clock() < kept.until
+
+    def _forget(self, url: str) -> None:
+        kept = self._kept.pop(url, None)
+        if kept is not None:
+            self._bytes -= len(kept.opened.data)
+
+    def _find(self, url: str) -> tuple[Storage, str]:
+        """Return the storage that a URL lies in, and its path there."""
+        clean = re.sub(r"(?<!:)//+", "/", url)
+        place = clean.rstrip("/")
+        while place.count("/") > 1:
+            storage = self._mounts.get(place)
+            if storage is not None:
+                return storage, clean.rstrip("/")[len(place) :].lstrip("/")
+            place = place.rpartition("/")[0]
+        location = parse(clean)
+        storage = self._elsewhere(f"{location.scheme}://{location.host}")
+        return storage, location.path
+
+    def _streams(self, storage: Storage) -> Streams:
+        streams = storage.streams
+        if streams is None:
+            raise InputError(f"{storage.url()} is on local disk", next_step="Open it by its path")
+        return streams
+
+
+class _Reader(io.RawIOBase):
+    """Read a file in any order."""
+
+    mode = "rb"
+
+    def __init__(self, files: StorageFileSystem, url: str) -> None:
+        super().__init__()
+        self._files = files
+        self._url = url
+        self._position = 0
+
+    @property
+    def size(self) -> int:
+        """Return the file's size in bytes."""
+        return raising(lambda: self._files.opened(self._url)).file.size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}
+        self._position = offset + (self.size if whence == io.SEEK_END else start[whence])
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        length = self.size - self._position if size is None or size < 0 else size
+        found = raising(lambda: self._files.part(self._url, self._position, length))
+        self._position += len(found)
+        return found
+
+    def readinto(self, buffer: Any) -> int:
+        found = self.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+
+class _Writer(io.RawIOBase):
+    """Write a file from its begin to its end; it is there when this is closed."""
+
+    mode = "wb"
+
+    def __init__(self, streams: Streams, path: str) -> None:
+        super().__init__()
+        self._writer = raising(lambda: streams.writer(path))
+        self._written = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._written
+
+    def write(self, data: Any) -> int:
+        content = bytes(data)
+        raising(lambda: self._writer.write(content))
+        self._written += len(content)
+        return len(content)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            raising(self._writer.close)

@@ -1,0 +1,297 @@
+"""From a user's options and the environment to one value that every consumer is set up from.
+
+Pure: the environment and the shared files of the AWS tools are arguments. obstore, deltalake and
+DuckDB have names of their own for the same things; they meet here and nowhere else.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from catalog.errors import InputError
+from catalog.storage.location import Location
+from catalog.storage.options import Options
+from catalog.storage.profiles import Profile
+
+Reader = Literal["auto", "duckdb", "obstore"]
+Provider = Callable[[], Mapping[str, Any]]
+
+_PREFIXES = re.compile(r"^(aws|azure_storage|azure|google|gcs)_", re.IGNORECASE)
+# What people call it elsewhere, by what obstore calls it.
+_ALIASES = {
+    "s3": {
+        "endpoint_url": "endpoint", "region_name": "region", "token": "session_token",
+        "default_region": "region", "key_id": "access_key_id", "secret": "secret_access_key",
+        "anonymous": "skip_signature", "endpoint_url_s3": "endpoint",
+    },
+    "az": {
+        "endpoint_url": "endpoint", "sas_token": "sas_key", "anonymous": "skip_signature",
+        "account": "account_name", "key": "account_key",
+    },
+    "gs": {
+        "endpoint_url": "base_url", "endpoint": "base_url", "anonymous": "skip_signature",
+        "service_account_path": "service_account",
+    },
+}  # fmt: skip
+_ENVIRONMENT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "s3": {
+        "access_key_id": ("AWS_ACCESS_KEY_ID",),
+        "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
+        "session_token": ("AWS_SESSION_TOKEN",),
+        "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+        "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    },
+    "az": {
+        "connection_string": ("AZURE_STORAGE_CONNECTION_STRING",),
+        "account_name": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT"),
+        "account_key": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_KEY"),
+        "sas_key": ("AZURE_STORAGE_SAS_TOKEN",),
+    },
+    "gs": {
+        "service_account": ("GOOGLE_SERVICE_ACCOUNT",),
+        "application_credentials": ("GOOGLE_APPLICATION_CREDENTIALS",),
+    },
+}
+# Names that say who is asking: where one of them is given, others are not looked for elsewhere.
+_IDENTITY = frozenset(
+    (
+        "access_key_id", "secret_access_key", "session_token", "skip_signature", "account_key",
+        "sas_key", "service_account", "service_account_key", "application_credentials",
+        "client_secret", "bearer_token", "connection_string", "use_emulator",
+    )
+)  # fmt: skip
+# Whatever is not known to be harmless is taken for a secret and kept out of messages.
+_HARMLESS = (
+    "region", "endpoint", "bucket", "container_name", "account_name", "allow_http", "base_url",
+    "ca_file", "profile", "reader", "endpoint_url", "service_account", "application_credentials",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Say how patient and how greedy to be; times in seconds.
+
+    A request waits ``connect_timeout`` for a connection and ``timeout`` for its answer, and is
+    repeated up to ``retries`` times within ``retry_seconds``. ``requests`` run at once.
+    ``ca_file`` is a PEM file that is trusted beside the system's own, ``proxy_url`` an HTTP proxy.
+    """
+
+    ca_file: str | None = None
+    proxy_url: str | None = None
+    timeout: float = 30
+    connect_timeout: float = 5
+    retries: int = 8
+    retry_seconds: float = 60
+    requests: int = 64
+    allow_http: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.timeout, self.connect_timeout, self.requests) <= 0 or self.retries < 0:
+            raise InputError(
+                "timeouts and the number of requests must be positive",
+                next_step="Leave them out for the defaults",
+            )
+
+    def client_options(self) -> dict[str, Any]:
+        """Return obstore's client options."""
+        found: dict[str, Any] = {
+            "timeout": timedelta(seconds=self.timeout),
+            "connect_timeout": timedelta(seconds=self.connect_timeout),
+        }
+        if self.allow_http:
+            found["allow_http"] = True
+        if self.proxy_url:
+            found["proxy_url"] = self.proxy_url
+        return found
+
+    def retry_config(self) -> dict[str, Any]:
+        """Return obstore's retry configuration: exponential, with jitter."""
+        return {
+            "max_retries": self.retries,
+            "retry_timeout": timedelta(seconds=self.retry_seconds),
+            "backoff": {
+                "init_backoff": timedelta(seconds=0.1),
+                "max_backoff": timedelta(seconds=5),
+                "base": 2,
+            },
+        }
+
+
+_NETWORK = tuple(Network.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Hold all that it takes to reach one bucket or container; it never shows its values.
+
+    ``config`` has obstore's names. ``credentials`` is asked for keys whenever the last ones run
+    out. ``reader`` says who fetches data files for DuckDB: its own extension, obstore, or
+    ``auto``, the extension where it is there and the keys are known.
+    """
+
+    location: Location
+    config: Options
+    network: Network = field(default_factory=Network)
+    credentials: Provider | None = field(default=None, repr=False)
+    reader: Reader = "auto"
+    client: Options = field(default_factory=lambda: Options({}))
+    retry: Options = field(default_factory=lambda: Options({}))
+
+    @property
+    def family(self) -> str:
+        """Return the provider: ``s3``, ``az`` or ``gs``."""
+        return _family(self.location.scheme)
+
+    def secrets(self) -> frozenset[str]:
+        """Return the values that no message may hold."""
+        return frozenset(
+            value
+            for name, value in self.config.items()
+            if isinstance(value, str) and (name not in _HARMLESS or "@" in value)
+        )
+
+    def current(self) -> dict[str, Any]:
+        """Return the configuration with the keys that are valid now."""
+        found = dict(self.config)
+        if self.credentials is not None:
+            asked: Mapping[str, Any] = self.credentials()
+            keys = {k: v for k, v in asked.items() if v is not None}
+            keys.pop("expires_at", None)
+            if self.family == "s3" and "token" in keys:
+                keys["session_token"] = keys.pop("token")
+            if self.family == "az" and "access_key" in keys:
+                keys["account_key"] = keys.pop("access_key")
+            found |= keys
+        return found
+
+    def deltalake(self) -> dict[str, str]:
+        """Return the options that deltalake takes."""
+        prefix = {"s3": "aws_", "az": "azure_storage_", "gs": "google_"}[self.family]
+        found = {_deltalake_name(prefix, k): _text(v) for k, v in self.current().items()}
+        found["timeout"] = f"{self.network.timeout:g}s"
+        found["connect_timeout"] = f"{self.network.connect_timeout:g}s"
+        if self.network.allow_http:
+            found["allow_http"] = "true"
+        if self.network.proxy_url:
+            found["proxy_url"] = self.network.proxy_url
+        return found
+
+
+def settings_of(
+    location: Location,
+    options: Mapping[str, Any],
+    *,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    profile: Callable[[str | None], Profile | None] = lambda _: None,
+) -> Settings:
+    """Return the settings for a place; what the user says wins over what the environment says.
+
+    ``profile`` looks up a profile of the AWS tools by name (None: the default one).
+
+    >>> from catalog.storage.location import parse
+    >>> env = {"AWS_ENDPOINT_URL": "http://localhost:9000", "AWS_ACCESS_KEY_ID": "me"}
+    >>> found = settings_of(parse("s3://lake"), {"region": "eu-west-1"}, environ=env)
+    >>> sorted(found.config), found.network.allow_http
+    (['access_key_id', 'endpoint', 'region'], True)
+    """
+    family = _family(location.scheme)
+    given = dict(options)
+    reader = given.pop("reader", "auto")
+    if reader not in get_args(Reader):
+        raise InputError(
+            f"reader {reader!r} is not known", next_step=f"Use one of {', '.join(get_args(Reader))}"
+        )
+    client, retry = given.pop("client_options", None), given.pop("retry_config", None)
+    provider = given.pop("credentials", None) or given.pop("credential_provider", None)
+    named = given.pop("profile", None)
+    network = {name: given.pop(name) for name in _NETWORK if given.get(name) is not None}
+    config = _renamed(family, given)
+    if "path_style" in config:
+        config["virtual_hosted_style_request"] = not config.pop("path_style")
+    has_identity = provider is not None or not _IDENTITY.isdisjoint(config)
+    for name, variables in _ENVIRONMENT[family].items():
+        skipped = name in _IDENTITY and (has_identity or named)
+        value = next((environ[v] for v in variables if environ.get(v)), None)
+        if value and name not in config and not skipped:
+            config[name] = value
+    if family == "s3":
+        has_identity = has_identity or "access_key_id" in config
+        found = profile(named) if named or not has_identity else None
+        if found is not None:
+            config = {**found.config, **config}
+            provider = provider or found.provider
+            network.setdefault("ca_file", found.ca_file)
+        if environ.get("AWS_CA_BUNDLE"):
+            network.setdefault("ca_file", environ["AWS_CA_BUNDLE"])
+    if "connection_string" in config:
+        config = {**_connection_string(str(config.pop("connection_string"))), **config}
+    endpoint = str(config.get("endpoint") or config.get("base_url") or "")
+    network.setdefault("allow_http", endpoint.startswith("http://"))
+    return Settings(
+        location=location,
+        config=Options(config),
+        network=_network(network),
+        credentials=provider,
+        reader=reader,
+        client=_mapping(location, "client_options", client),
+        retry=_mapping(location, "retry_config", retry),
+    )
+
+
+def _mapping(location: Location, name: str, value: object) -> Options:
+    if value is None or isinstance(value, Mapping):
+        return Options(value or {})
+    raise InputError(
+        f"cannot open {location.uri}: {name} is no dict",
+        next_step="Its keys are obstore's",
+    )
+
+
+def _network(values: dict[str, Any]) -> Network:
+    try:
+        return Network(**values)
+    except TypeError as error:
+        raise InputError(
+            f"one of {', '.join(values)} has a value of the wrong type",
+            next_step="Times are numbers of seconds, requests and retries whole numbers",
+        ) from error
+
+
+def _family(scheme: str) -> str:
+    return {"abfss": "az"}.get(scheme, scheme)
+
+
+def _renamed(family: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        plain = _PREFIXES.sub("", name).lower()
+        plain = _ALIASES[family].get(plain, plain)
+        if plain in found:
+            raise InputError(
+                f"{plain} is given twice, once as {name}", next_step="Leave one of them out"
+            )
+        if value is not None:
+            found[plain] = value
+    return found
+
+
+def _connection_string(text: str) -> dict[str, str]:
+    """Return the parts of an Azure connection string that say where and who."""
+    parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+    names = {
+        "AccountName": "account_name", "AccountKey": "account_key",
+        "BlobEndpoint": "endpoint", "SharedAccessSignature": "sas_key",
+    }  # fmt: skip
+    return {names[name]: value for name, value in parts.items() if name in names}
+
+
+def _deltalake_name(prefix: str, name: str) -> str:
+    known = {"endpoint": "endpoint", "skip_signature": "skip_signature", "base_url": "base_url"}
+    return prefix + known.get(name, name)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
