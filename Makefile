@@ -34,7 +34,7 @@ demo: setup ## watch real flights go from raw files to gold tables
 	@$(BIN)/lakehouse demo $(ARGS)
 
 .PHONY: test
-test: setup ## run the tests (HYPOTHESIS_PROFILE=nightly: many more examples)
+test: servers ## run the tests (HYPOTHESIS_PROFILE=nightly: many more examples)
 	$(BIN)/python $(PYTEST) $(ARGS)
 
 .PHONY: check
@@ -52,7 +52,7 @@ doctest: setup ## run the examples in the docstrings
 	$(BIN)/python -m pytest --doctest-modules -q $(CODE)
 
 .PHONY: test-duckdb15
-test-duckdb15: $(DUCKDB15)/.project ## run the tests on DuckDB 1.5.5, the oldest that we support
+test-duckdb15: $(DUCKDB15)/.project servers ## run the tests on DuckDB 1.5.5, the oldest that we support
 	$(DUCKDB15)/bin/python $(PYTEST) $(ARGS)
 
 # A wheel brings its Java; Delta comes from Maven Central. Starting it alone, first, fetches that once
@@ -115,6 +115,12 @@ clean: ## remove what was built here, the virtual environments too
 .PHONY: setup
 setup: $(VENV)/.project ## make the virtual environment
 
+# What is not a Python package: MinIO needs Go, Azurite and s3rver need npm. Where these are missing,
+# the tests that need them are skipped, and say so; in CI they fail.
+.PHONY: servers
+servers: setup ## install the object stores that tests run against, once, into the user's cache
+	@$(BIN)/python -m tests.install_servers
+
 # uv installs in a quarter of pip's time; where it cannot (no wheel for this machine, an index that
 # only pip is told about) pip does the same from the same hashes. Byte code is made once, here.
 define install
@@ -147,4 +153,7 @@ lock: setup ## write locks/ from pyproject.toml (ARGS=--upgrade: choose the newe
 	$(COMPILE) --all-extras --group dev pyproject.toml -o locks/dev.txt $(ARGS)
 	$(COMPILE) --all-extras --group duckdb15 pyproject.toml -o locks/duckdb15.txt $(ARGS)
 	$(COMPILE) --all-extras --group spark --constraints locks/dev.txt pyproject.toml -o locks/spark.txt $(ARGS)
+	$(COMPILE) --extra s3 --constraints locks/dev.txt pyproject.toml -o locks/image.txt $(ARGS)
 	echo uv | $(COMPILE) - -o locks/installer.txt $(ARGS)
+	for name in azurite s3rver; do \
+		(cd locks/$$name && npm install --package-lock-only --omit-lockfile-registry-resolved); done

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from types import ModuleType
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
+from tests.test_imports import on_demand
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
@@ -21,10 +24,11 @@ PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 @pytest.mark.parametrize("name", PACKAGES)
 def test_all_is_sorted_and_complete(name: str) -> None:
     package = importlib.import_module(name)
+    lazy = {name for found in on_demand(ROOT / name / "__init__.py").values() for name in found}
     public = {
         attribute
-        for attribute, value in vars(package).items()
-        if not attribute.startswith("_") and not isinstance(value, ModuleType)
+        for attribute in {*vars(package), *lazy} - {"TYPE_CHECKING"}
+        if not attribute.startswith("_") and not isinstance(getattr(package, attribute), ModuleType)
     }
     listed = [attribute for attribute in package.__all__ if not attribute.startswith("_")]
     assert listed == sorted(listed)
@@ -94,11 +98,17 @@ def test_locks_follow_pyproject() -> None:
 
 
 def test_locks_name_no_index() -> None:
-    for path in (ROOT / "locks").iterdir():
+    for path in (ROOT / "locks").glob("*.txt"):
         text = path.read_text()
         assert "://" not in text, path.name
         assert "index-url" not in text, path.name
         assert " @ " not in text, path.name
+    for path in (ROOT / "locks").glob("*/package-lock.json"):
+        packages = json.loads(path.read_text())["packages"]
+        assert not [name for name, package in packages.items() if "resolved" in package]
+        assert not [
+            name for name, package in packages.items() if name and "integrity" not in package
+        ]
 
 
 def test_the_example_in_the_readme_runs(tmp_path: Path) -> None:
