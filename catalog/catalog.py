@@ -101,6 +101,11 @@ class Catalog:
             raise _no_lake(self.storage)
         return state
 
+    @property
+    def known(self) -> CatalogState | None:
+        """Return the state that was seen last, without looking; None before the first look."""
+        return self._latest
+
     def probe(self) -> "room.probe.ProbeResult":
         """Prove anew that the store keeps what commits rely on; a fit one is remembered."""
         return self._fitness.probe()
