@@ -11,6 +11,7 @@ from catalog.catalog import Catalog
 from catalog.errors import UnsupportedError
 from catalog.journal import Backoff, Journal
 from catalog.storage import open_storage
+from catalog.storage.location import parse
 from catalog.storage.probe import (
     Check,
     Observations,
@@ -22,6 +23,7 @@ from catalog.storage.probe import (
     judge_race,
 )
 from catalog.storage.probing import probe
+from catalog.storage.settings import settings_of
 from tests.catalog import deviants
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -233,6 +235,16 @@ def test_a_long_history_shows_what_is_remembered(tmp_path):
     assert len(found.versions) < 10
     assert found.others == {item.path for item in folder.list() if item.path.startswith("_")}
     assert len(found.others) == 2
+
+
+def test_an_endpoint_shows_no_key():
+    def endpoint(uri, **options):
+        return settings_of(parse(uri), options).endpoint
+
+    assert endpoint("s3://b", endpoint_url="http://me:key@host:9000/?sig=key") == "http://host:9000"
+    assert endpoint("az://b", endpoint_url="https://host/account") == "https://host/account"
+    assert endpoint("s3://b") == "AWS S3"
+    assert endpoint("gs://b") == "Google Cloud Storage"
 
 
 def test_no_check_is_no_verdict():

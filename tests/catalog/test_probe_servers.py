@@ -128,13 +128,30 @@ def test_who_may_only_read_opens_a_lake(server):
     assert in_catalog(place, options)[0] == "00000000000000000000.json"
 
 
-def test_doctor_shows_what_was_proven(server, run, monkeypatch):  # noqa: F811
+@pytest.fixture
+def in_environment(monkeypatch):
+    def put(store):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", store.account)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", store.secret)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", store.endpoint)
+        monkeypatch.setenv("AWS_REGION", store.region)
+        return f"{store.bucket()}/lake"
+
+    return put
+
+
+def test_doctor_tells_why_a_lake_is_refused(server, run, in_environment):  # noqa: F811
+    place = in_environment(server("rclone"))
+    assert run("init", place).code == 7
+    connected(place, {"probe": "never"})
+    outcome = run("doctor", "--lake", place)
+    assert outcome.code == 1
+    assert "put-if-absent" in outcome.out
+
+
+def test_doctor_shows_what_was_proven(server, run, in_environment):  # noqa: F811
     minio = server("minio")
-    place = f"{minio.bucket()}/lake"
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", minio.account)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", minio.secret)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", minio.endpoint)
-    monkeypatch.setenv("AWS_REGION", minio.region)
+    place = in_environment(minio)
     connected(place, {"probe": "never"})
     for arguments in ((), ("--probe",)):
         outcome = run("doctor", "--lake", place, "--json", *arguments)
