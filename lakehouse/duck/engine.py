@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from catalog import lazy
+from catalog.errors import InputError
 from catalog.storage import Storage
 from lakehouse.duck.errors import translated
 from lakehouse.duck.reach import Reach, Way
@@ -68,7 +69,10 @@ class Engine:
 
     def cursor(self) -> Connection:
         """Return a new connection to the same instance."""
-        cursor = self._root.cursor()
+        try:
+            cursor = self._root.cursor()
+        except duckdb.ConnectionException as error:
+            raise InputError("the lake is closed", next_step="Connect to it again") from error
         with self._lock:
             self._cursors.add(cursor)
         return cursor
