@@ -28,8 +28,10 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.delta.leftovers import Leftover
     from lakehouse.lake.explain import Explain
     from lakehouse.lake.lake import DropReport, Lake, TableInfo, connect
+    from lakehouse.lake.snapshot import LakeSnapshot
     from lakehouse.scan.report import TableScan
     from lakehouse.table.handle import Table
+    from lakehouse.table.pinned import PinnedTable
     from lakehouse.table.reports import (
         CollectReport,
         Commit,
@@ -50,10 +52,12 @@ __all__ = [
     "Explain",
     "InputError",
     "Lake",
+    "LakeSnapshot",
     "LakehouseError",
     "Leftover",
     "NotFoundError",
     "OutcomeUnknownError",
+    "PinnedTable",
     "StorageError",
     "Table",
     "TableDetail",
@@ -87,8 +91,10 @@ __getattr__ = lazy.names(
             "TableInfo",
             "connect",
         ),
+        "lakehouse.lake.snapshot": ("LakeSnapshot",),
         "lakehouse.scan.report": ("TableScan",),
         "lakehouse.table.handle": ("Table",),
+        "lakehouse.table.pinned": ("PinnedTable",),
         "lakehouse.table.reports": (
             "CollectReport",
             "Commit",

@@ -67,6 +67,17 @@ def test_a_second_query_asks_for_news_only(lake, proxy):
     assert proxy.counted() == {"list": 4}
 
 
+def test_queries_of_a_snapshot_ask_for_no_news(lake, proxy):
+    lake.create_table("bronze.other", {"id": "BIGINT"})
+    lake.sql(PRUNED).fetchall()
+    proxy.forget()
+    with lake.snapshot() as view:
+        assert proxy.counted() == {"list": 3}  # the catalog and each table, at its beginning
+        for _ in range(3):
+            assert view.sql(PRUNED).fetchall() == [(100, 150.0)]
+    assert proxy.counted() == {"list": 3}
+
+
 def test_a_refresh_is_one_list_and_the_new_commits(lake, place, proxy):
     table = lake.table("bronze.trips")
     assert table.version == 13

@@ -108,6 +108,19 @@ def load_latest(storage: Storage, engine: Engine) -> Snapshot:
     return _load(storage, engine, listing)
 
 
+def latest_version(storage: Storage) -> int:
+    """Return the newest version's number by a look at the log's names alone.
+
+    Raises NotFoundError where there is no Delta table.
+    """
+    listing = log.read_whole_listing(storage)
+    if listing is None:
+        listing = log.read_listing(storage, start=log.read_hint(storage) or 0)
+    if listing.latest is None:
+        raise _no_table(storage)
+    return listing.latest
+
+
 def _load(
     storage: Storage,
     engine: Engine,
@@ -117,10 +130,7 @@ def _load(
     start: int = 0,
 ) -> Snapshot:
     if listing.latest is None:
-        raise NotFoundError(
-            f"{storage.uri} is not a Delta table: it has no {log.LOG} folder with commits",
-            next_step="Check the location; load files with lakehouse load",
-        )
+        raise _no_table(storage)
     unusable: set[tuple[str, ...]] = set()
     first_error: LakehouseError | None = None
     while True:
@@ -147,6 +157,13 @@ def _load(
             unusable.add(segment.checkpoint.paths)
             continue
         return _build(storage, engine, segment, base, commits)
+
+
+def _no_table(storage: Storage) -> NotFoundError:
+    return NotFoundError(
+        f"{storage.uri} is not a Delta table: it has no {log.LOG} folder with commits",
+        next_step="Check the location; load files with lakehouse load",
+    )
 
 
 def refresh(snapshot: Snapshot, engine: Engine) -> Snapshot:

@@ -6,5 +6,6 @@ from catalog import lazy
 
 if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.lake import explain as explain
+    from lakehouse.lake import snapshot as snapshot
 
-__getattr__ = lazy.names(__name__, {"lakehouse.lake.explain": ()})
+__getattr__ = lazy.names(__name__, {"lakehouse.lake.explain": (), "lakehouse.lake.snapshot": ()})

@@ -301,6 +301,24 @@ class Lake:
         """Show which files a query reads of each table and which it skips, and DuckDB's plan."""
         return room.explain.explain(self._queries.prepare(query, params))
 
+    def snapshot(self) -> room.snapshot.LakeSnapshot:
+        """Return all tables at the versions that they have now, to query the same state again.
+
+        The catalog is read, and every table's newest version looked up side by side, before this
+        returns; no query looks again. What others commit in between may be seen of one table
+        and not of another: each table is whole, the set is as old as those looks. Versions are
+        not protected: files that a later vacuum deletes are gone for a snapshot, too.
+
+        >>> import tempfile, lakehouse
+        >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
+        ...     numbers = lake.create_table("bronze.numbers", {"n": "BIGINT"})
+        ...     with lake.snapshot() as view:
+        ...         report = numbers.append([{"n": 1}])
+        ...         view.sql("select count(*) from bronze.numbers").fetchall()
+        [(0,)]
+        """
+        return room.snapshot.LakeSnapshot(self._queries.pins(), self._queries)
+
     def _alter(self, statement: AlterStatement) -> dict[str, Any]:
         if statement.verb == "rename_table":
             new = statement.arguments["to"]

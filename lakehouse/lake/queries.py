@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from catalog.names import near_misses
 from catalog.state import CatalogState, TableEntry
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import NameErrors
+from lakehouse.lake.pins import Pins
 from lakehouse.scan.names import At, Reference, references
 from lakehouse.scan.read import Params, Prepared, Scanner
 from lakehouse.scan.report import TableRef
@@ -48,13 +49,16 @@ class Queries:
         self._catalog = catalog
         self._engine = engine
         self._scanner = scanner
-        self._handle = handle
+        self.handle = handle
         self._folded: tuple[CatalogState | None, Mapping[str, TableEntry]] = (None, {})
         self._pool = None if catalog.storage.is_local else ThreadPoolExecutor(_LOOKS)
 
-    def prepare(self, query: str, params: Params) -> Prepared:
-        """Plan a query: find its tables, their versions, and the files to read."""
-        named = self._looked_up(query, params)
+    def prepare(self, query: str, params: Params, pins: Pins | None = None) -> Prepared:
+        """Plan a query: find its tables, their versions (or ``pins``), and the files to read."""
+        if pins is None:
+            named = self._looked_up(query, params)
+        else:
+            named = self._named(query, params, pins.state, pins)
         text, found, others = named.text, named.found, named.others
         try:
             return self._scanner.prepare(
@@ -62,6 +66,10 @@ class Queries:
             )
         except InputError as error:
             raise _unknown_table(error, others, named.state) or error from error
+
+    def pins(self) -> Pins:
+        """Return the catalog and all tables' versions as they are, looked up side by side."""
+        return Pins(self._catalog.state, self.handle, self._each)
 
     def close(self) -> None:
         """Stop looking ahead."""
@@ -87,7 +95,9 @@ class Queries:
             return early
         return self._named(query, params, state)
 
-    def _named(self, query: str, params: Params, state: CatalogState) -> _Named:
+    def _named(
+        self, query: str, params: Params, state: CatalogState, pins: Pins | None = None
+    ) -> _Named:
         folded = self._by_folded_name(state)
 
         def resolve(layer: str, table: str) -> tuple[str, str] | None:
@@ -95,9 +105,13 @@ class Queries:
             return None if entry is None else (entry.layer, entry.name.partition(".")[2])
 
         text, found, others = references(query, resolve)
-        each = map if self._pool is None else self._pool.map
-        refs = tuple(each(lambda reference: self._ref(reference, folded, params), found))
+        refs = tuple(self._each(lambda name: self._ref(name, folded, params, pins), found))
         return _Named(state, text, tuple(found), tuple(others), refs)
+
+    @property
+    def _each(self) -> Callable[..., Iterable[Any]]:
+        """Return a `map` that does its work at once where each look takes a request's time."""
+        return map if self._pool is None else self._pool.map
 
     def _by_folded_name(self, state: CatalogState) -> Mapping[str, TableEntry]:
         known, folded = self._folded
@@ -107,12 +121,16 @@ class Queries:
         return folded
 
     def _ref(
-        self, reference: Reference, entries: Mapping[str, TableEntry], params: Params
+        self,
+        reference: Reference,
+        entries: Mapping[str, TableEntry],
+        params: Params,
+        pins: Pins | None,
     ) -> TableRef:
         entry = entries[f"{reference.layer}.{reference.table}".lower()]
-        table = self._handle(entry)
+        table = self.handle(entry)
         if reference.at is None:
-            snapshot = table.snapshot()
+            snapshot = table.snapshot() if pins is None else pins.snapshot(entry)
         elif reference.at.kind == "version":
             snapshot = table.snapshot(version=self._version(reference.at, params))
         else:

@@ -12,12 +12,11 @@ from catalog.errors import InputError
 from catalog.storage import Storage
 from lakehouse import table as verbs
 from lakehouse.delta.schema.types import schema_to_arrow
-from lakehouse.delta.snapshot import Snapshot, load, load_latest, refresh
+from lakehouse.delta.snapshot import Snapshot, latest_version, load, load_latest, refresh
 from lakehouse.duck.engine import Engine, Relation
-from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
-from lakehouse.scan.report import TableRef
 from lakehouse.table.background import Background
+from lakehouse.table.pinned import PinnedTable, read
 
 pa: Any = lazy.module("pyarrow")
 
@@ -262,12 +261,7 @@ class Table:
         Raises NotFoundError for a column or version that does not exist.
         """
         snapshot = self.snapshot(version=version, timestamp=timestamp)
-        selected = "*" if columns is None else verbs.listing.select(columns, snapshot, self._name)
-        sql = f"SELECT {selected} FROM lakehouse.{identifier(self._name)}"
-        if where is not None:
-            sql += f" WHERE ({where}\n)"
-        ref = TableRef("lakehouse", self._name, self._name, snapshot)
-        return self._scanner.prepare(sql, [ref]).relation()
+        return read(snapshot, self._name, self._scanner, columns=columns, where=where)
 
     def history(self, limit: int | None = None) -> list[verbs.Commit]:
         """Return the table's commits, newest first."""
@@ -359,6 +353,14 @@ class Table:
         if known is not None and known.version == version:
             return known
         return load(self._storage, self._engine, version=version)
+
+    def newest(self) -> Snapshot | int:
+        """Return the newest snapshot, or only its version where the table was not read before."""
+        return latest_version(self._storage) if self._latest is None else self._refreshed()
+
+    def pinned(self, snapshot: Snapshot) -> PinnedTable:
+        """Return the table as it is in a snapshot, to read only."""
+        return PinnedTable(self._name, snapshot, self._engine, self._scanner)
 
     def _refreshed(self) -> Snapshot:
         with self._lock:
