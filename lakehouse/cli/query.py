@@ -120,10 +120,13 @@ def _tree(table: lakehouse.TableScan) -> Tree:
     if table.rows_total is not None and table.rows_kept is not None:
         counts = f"{number(table.rows_kept)} of {number(table.rows_total)} rows"
         tree.add(Text.assemble("rows     ", _bar(table.rows_kept, table.rows_total), f"  {counts}"))
-    tree.add(Text(f"columns  {visible(', '.join(table.columns))}"))
+    if table.columns:
+        tree.add(Text(f"columns  {visible(', '.join(table.columns))}"))
     if table.filters:
         tree.add(Text(f"filters  {visible(' AND '.join(table.filters))}"))
-    if table.predicate:
+    if table.answered_from_log:
+        tree.add(Text("answered from the log: no file is read"))
+    elif table.predicate:
         why = Group(
             Text(f"skipped  {skipped} files, where this cannot hold:"),
             Text(f"         {visible(table.predicate)}", style="dim"),

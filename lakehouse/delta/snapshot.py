@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import Any
 
 from catalog.errors import CorruptionError, LakehouseError, NotFoundError
 from catalog.storage import Storage
@@ -58,6 +59,11 @@ class Snapshot:
     def contained(self) -> set[str]:
         """Return which choices of files (SQL over the index) are known to lie inside the root."""
         return set()
+
+    @cached_property
+    def answers(self) -> dict[str, Any]:
+        """Return what is known already of questions (SQL over the index), as Arrow tables."""
+        return {}
 
     @property
     def schema(self) -> Struct:

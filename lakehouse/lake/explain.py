@@ -28,7 +28,7 @@ class Explain:
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{html.escape(t.name)}</td><td>{t.version}</td>"
-            f"<td>{t.files_kept} of {t.files_total}</td>"
+            f"<td>{_files(t)}</td>"
             f"<td>{size(t.bytes_kept)} of {size(t.bytes_total)}</td>"
             f"<td><code>{html.escape(' AND '.join(t.filters))}</code></td></tr>"
             for t in self.tables
@@ -62,15 +62,26 @@ def size(count: int) -> str:
     return f"{number:.1f} TB"
 
 
+def _files(table: TableScan) -> str:
+    kept = f"{table.files_kept} of {table.files_total}"
+    return f"{kept}, answered from the log" if table.answered_from_log else kept
+
+
 def _lines(table: TableScan) -> str:
+    if table.answered_from_log:
+        lines = [f"{table.name} (version {table.version}): answered from the log, no file is read"]
+        return "\n".join((*lines, *_filters(table)))
     skipped = table.files_total - table.files_kept
     lines = [
         f"{table.name} (version {table.version}): {table.files_kept} of {table.files_total} files, "
         f"{size(table.bytes_kept)} of {size(table.bytes_total)}; {skipped} files skipped",
         f"  columns: {', '.join(table.columns)}",
     ]
-    if table.filters:
-        lines.append(f"  filters: {' AND '.join(table.filters)}")
+    return "\n".join((*lines, *_filters(table)))
+
+
+def _filters(table: TableScan) -> list[str]:
+    lines = [f"  filters: {' AND '.join(table.filters)}"] if table.filters else []
     if table.predicate:
         lines.append(f"  files kept where: {table.predicate}")
-    return "\n".join(lines)
+    return lines

@@ -44,7 +44,10 @@ class Definitions:
                 with self._engine.work("define the tables' views") as cursor:
                     for ref in missing:
                         view = wanted[(ref.schema, ref.name)]
-                        bind_nothing(cursor, ref, view, self._engine.empty_parquet)
+                        if view.nothing:
+                            cursor.execute(view.nothing)
+                        else:
+                            bind_nothing(cursor, ref, view, self._engine.empty_parquet)
                         _create(cursor, number, ref, view)
                         known[(ref.schema, ref.name)] = view.key
         return number

@@ -120,7 +120,7 @@ def references(
 
 def _time_travel(sql: str, tokens: list[Token], index: int) -> tuple[At | None, str | None, int]:
     """Return the time travel after a name, the alias around it, and where both end."""
-    alias, start = _alias(tokens, index)
+    alias, start = alias_at(tokens, index)
     if not _is_word(tokens, start, "at") or not _is_mark(tokens, start + 1, "("):
         if not _is_word(tokens, index, "at") or not _is_mark(tokens, index + 1, "("):
             return None, None, index
@@ -142,7 +142,7 @@ def _time_travel(sql: str, tokens: list[Token], index: int) -> tuple[At | None, 
     expression = sql[tokens[first].start : tokens[close].start].strip()
     stop = close + 1
     if alias is None:
-        alias, stop = _alias(tokens, stop)
+        alias, stop = alias_at(tokens, stop)
     marks = [
         n for n, token in enumerate(tokens) if token.kind == "parameter" and token.text[0] == "?"
     ]
@@ -150,7 +150,8 @@ def _time_travel(sql: str, tokens: list[Token], index: int) -> tuple[At | None, 
     return At(kind, expression, inside), alias, stop
 
 
-def _alias(tokens: list[Token], index: int) -> tuple[str | None, int]:
+def alias_at(tokens: list[Token], index: int) -> tuple[str | None, int]:
+    """Return the alias that stands at a position, if one does, and where it ends."""
     if _is_word(tokens, index, "as") and index + 1 < len(tokens):
         return tokens[index + 1].text, index + 2
     if index < len(tokens) and tokens[index].kind in _NAMES:

@@ -13,7 +13,7 @@ from lakehouse import scan as on_demand
 from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier
-from lakehouse.scan import plain
+from lakehouse.scan import from_log, plain
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, May, any_of
@@ -95,6 +95,9 @@ class Scanner:
         ``others`` are names in it that are no table now, and must not be found even if they
         were one before. Raises InputError for SQL that DuckDB refuses.
         """
+        answered = self._from_log(sql, refs[0], params, others) if len(refs) == 1 else None
+        if answered is not None:
+            return answered
         views = [self._view(ref) for ref in refs]
         cursor = self._engine.cursor()
         try:
@@ -156,6 +159,46 @@ class Scanner:
             reached = self._reached(cursor, sql, None)
         return self._where(ref, reached.get(f"t{view.key}", []))
 
+    def _from_log(
+        self, sql: str, ref: TableRef, params: Params, others: Sequence[str]
+    ) -> Prepared | None:
+        """Plan a query that statistics answer; None where they do not, or DuckDB refuses it."""
+        layout = ref.snapshot.files.layout
+        view = from_log.log_view(layout, (ref.schema, ref.name))
+        query = from_log.rewritten(sql, ref, view.key, self._volatile)
+        if query is None:
+            return None
+        cursor = self._engine.cursor()
+        try:
+            generation = self._definitions.generation([ref], [view], others)
+            # Plan and run in one transaction, so that now() is the same in both.
+            at_once = _CLOCK.search(sql) is not None
+            if at_once:
+                cursor.execute("BEGIN")
+            cursor.execute(f"USE plan{generation}")
+            plan = self._plan(cursor, query.sql, params)
+            if from_log.is_same(plan, query, layout):
+                text = query.sql
+                if query.renames:
+                    text = from_log.renamed(cursor, text, sql, params)
+                scans = reaches(plan).get(f"t{view.key}", [])
+                # Answers are remembered, so that they must not depend on the time.
+                where = EVERY if at_once else self._where(ref, scans)
+                kept = from_log.bind_answers(
+                    cursor, ref.snapshot, view, where, query.leaves, self._engine
+                )
+                if kept is not None:
+                    cursor.execute(f"USE scan{generation}")
+                    choices = ((ref, where, scans, kept),)
+                    return Prepared(self._engine, cursor, text, params, choices)
+        except DuckError:
+            pass  # the query itself is run, or refused
+        except BaseException:
+            cursor.close()
+            raise
+        cursor.close()
+        return None
+
     def _where(self, ref: TableRef, scans: Sequence[Reach]) -> May:
         """Return the predicate of a table that is scanned several times: any scan may match."""
         if not scans:
@@ -208,16 +251,20 @@ class Scanner:
                 f"sql() runs queries, and this is {kind.replace('_', ' ')}",
                 next_step=_NOT_QUERIES[kind],
             )
+        try:
+            return reaches(self._plan(cursor, sql, params))
+        except ParserError:
+            # Not a query, such as EXPLAIN itself: DuckDB runs it as it stands, unpruned.
+            return {}
+
+    def _plan(self, cursor: Connection, sql: str, params: Params) -> str:
         # An empty stand-in must not be folded away.
         cursor.execute("SET disabled_optimizers = 'statistics_propagation'")
         try:
             rows = cursor.execute(f"EXPLAIN (FORMAT json) {sql}", params).fetchall()
-        except ParserError:
-            # Not a query, such as EXPLAIN itself: DuckDB runs it as it stands, unpruned.
-            return {}
         finally:
             cursor.execute("RESET disabled_optimizers")
-        return reaches(rows[0][1])
+        return str(rows[0][1])
 
     def _bind_all(
         self,

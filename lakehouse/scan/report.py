@@ -35,6 +35,8 @@ class TableScan:
 
     ``predicate`` is what was asked of the file index; None where every file may match.
     ``columns`` are those that are read. Sizes are in bytes. Rows are None where statistics lack.
+    ``answered_from_log`` says that statistics answer the query, so that no file is read;
+    ``rows_kept`` are then those that the answer is about.
     """
 
     name: str
@@ -48,19 +50,22 @@ class TableScan:
     predicate: str | None
     filters: tuple[str, ...]
     columns: tuple[str, ...]
+    answered_from_log: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kept:
     """Count what is left after pruning; sizes are in bytes.
 
-    ``ahead`` are the first files and their sizes, where fetching them early saves time.
+    ``ahead`` are the first files and their sizes, where fetching them early saves time. ``from_log``
+    says that the log answers the query.
     """
 
     files: int
     bytes: int
     rows: int | None
     ahead: tuple[tuple[str, int], ...] = ()
+    from_log: bool = False
 
 
 def report(
@@ -85,7 +90,9 @@ def report(
         rows_kept=kept.rows,
         predicate=None if where == EVERY else _readable(where.exact, ref),
         filters=tuple(dict.fromkeys(_named(f, ref) for scan in scans for f in scan.filters)),
-        columns=tuple(fields[number].name for number in read) or tuple(f.name for f in fields),
+        columns=tuple(fields[number].name for number in read)
+        or (() if kept.from_log else tuple(f.name for f in fields)),
+        answered_from_log=kept.from_log,
     )
 
 

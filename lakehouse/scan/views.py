@@ -21,12 +21,16 @@ from lakehouse.duck.sql import KEY, VALUE, identifier, literal
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TableView:
-    """Hold the definitions for one table; ``key`` is their hash and names their variables."""
+    """Hold the definitions for one table; ``key`` is their hash and names their variables.
+
+    ``nothing`` is SQL that makes what the view reads, empty, where that is no variable.
+    """
 
     key: str
     stand_in: str
     stand_in_view: str
     view: str
+    nothing: str = ""
 
 
 def file_column(schema: Struct) -> str:

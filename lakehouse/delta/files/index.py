@@ -83,6 +83,16 @@ class FileIndex:
             return True
         return self.stored is not None and self.stored.has_extra
 
+    @cached_property
+    def has_wide_bounds(self) -> bool:
+        """Tell whether a file in memory says that its bounds may not occur (``tightBounds``)."""
+        stats = self.held["stats"]
+        if not pc.any(pc.match_substring(stats, "tightBounds")).as_py():
+            return False
+        tight = pc.match_substring_regex(stats, r'"tightBounds":\s*true')
+        loose = pc.and_(pc.match_substring(stats, "tightBounds"), pc.invert(tight))
+        return bool(pc.any(loose).as_py())
+
     def rows(self, engine: Engine) -> int | None:
         """Return the number of live rows, or None where a file's statistics lack it."""
         rows = self._counted()
