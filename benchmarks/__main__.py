@@ -1,4 +1,4 @@
-"""Run benchmarks: ``python -m benchmarks [NAME ...] [--rows N] [--files N] [--rounds N] [--json]``."""
+"""Run benchmarks: ``python -m benchmarks [NAME ...] [--rows N] [--files N] [--rounds N] [--keep FOLDER] [--json]``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--files", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep million's table there")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):

@@ -70,8 +70,8 @@ class Run:
 
 
 def run(folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
-    """Yield the figures; ``--files`` is how many files the table has."""
-    lake, peer = build(folder, options.files)
+    """Yield the figures; ``--files`` is how many files the table has, ``--keep`` where it stays."""
+    lake, peer = built(options.keep or folder, options.files)
     # The one file that exists holds these rows.
     values: dict[str, object] = {
         "lake": str(lake), "peer": str(peer), "id": options.files // 2 * ROWS + ROWS // 2,
@@ -136,8 +136,19 @@ def fresh(code: str) -> Run:
     return Run(seconds, float(cpu), int(peak) / 1024, " ".join(printed))
 
 
-def build(folder: Path, files: int) -> tuple[Path, Path]:
-    """Write a table of so many files; return the lake, and a copy of the table for the peers."""
+def built(folder: Path, files: int) -> tuple[Path, Path]:
+    """Return a table of so many files, as `build` does; one that is there already is taken."""
+    home = folder / f"files-{files}"
+    if not home.exists():
+        unfinished = home.with_suffix(".new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        build(unfinished, files)
+        unfinished.rename(home)
+    return home / "lake", home / "peer"
+
+
+def build(folder: Path, files: int) -> None:
+    """Write a lake with a table of so many files, and a copy of the table for the peers."""
     lake = folder / "lake"
     columns = {"id": "BIGINT", "ts": "TIMESTAMPTZ", "value": "BIGINT"}
     with lakehouse.connect(lake, durable=False) as opened, duckdb.connect() as source:
@@ -157,9 +168,7 @@ def build(folder: Path, files: int) -> tuple[Path, Path]:
             lines = source.execute(_adds(start, end, leave_out=first)).fetchall()[0][0]
             info = '{"commitInfo":{"timestamp":1700000000000,"operation":"WRITE"}}'
             (log / f"{batch + 2:020d}.json").write_text(f"{info}\n{lines}\n")
-    peer = folder / "peer"
-    shutil.copytree(table.uri, peer)
-    return lake, peer
+    shutil.copytree(table.uri, folder / "peer")
 
 
 def checkpoint_bytes(table: Path) -> int:

@@ -1,32 +1,37 @@
 """The catalog of a lake, and the storage and the errors that everything above shares."""
 
-from catalog.catalog import Catalog
-from catalog.changes import (
-    KEEP,
-    AddTable,
-    Change,
-    DeclareLayer,
-    DropTable,
-    Keep,
-    RenameTable,
-    UpdateTable,
-)
-from catalog.errors import (
-    AlreadyExistsError,
-    ConflictError,
-    CorruptionError,
-    DataError,
-    InputError,
-    LakehouseError,
-    NotFoundError,
-    OutcomeUnknownError,
-    StorageError,
-    UnsupportedError,
-)
-from catalog.journal import Backoff
-from catalog.names import near_misses, validate_layer, validate_table_name
-from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry
-from catalog.storage import Options, Storage, StoredObject, open_storage
+from typing import TYPE_CHECKING
+
+from catalog import lazy
+
+if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
+    from catalog.catalog import Catalog
+    from catalog.changes import (
+        KEEP,
+        AddTable,
+        Change,
+        DeclareLayer,
+        DropTable,
+        Keep,
+        RenameTable,
+        UpdateTable,
+    )
+    from catalog.errors import (
+        AlreadyExistsError,
+        ConflictError,
+        CorruptionError,
+        DataError,
+        InputError,
+        LakehouseError,
+        NotFoundError,
+        OutcomeUnknownError,
+        StorageError,
+        UnsupportedError,
+    )
+    from catalog.journal import Backoff
+    from catalog.names import near_misses, validate_layer, validate_table_name
+    from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry
+    from catalog.storage import Options, Storage, StoredObject, open_storage
 
 __all__ = [
     "AddTable",
@@ -61,3 +66,54 @@ __all__ = [
     "validate_layer",
     "validate_table_name",
 ]
+
+__getattr__ = lazy.names(
+    __name__,
+    {
+        "catalog.catalog": ("Catalog",),
+        "catalog.changes": (
+            "KEEP",
+            "AddTable",
+            "Change",
+            "DeclareLayer",
+            "DropTable",
+            "Keep",
+            "RenameTable",
+            "UpdateTable",
+        ),
+        "catalog.errors": (
+            "AlreadyExistsError",
+            "ConflictError",
+            "CorruptionError",
+            "DataError",
+            "InputError",
+            "LakehouseError",
+            "NotFoundError",
+            "OutcomeUnknownError",
+            "StorageError",
+            "UnsupportedError",
+        ),
+        "catalog.journal": ("Backoff",),
+        "catalog.names": (
+            "near_misses",
+            "validate_layer",
+            "validate_table_name",
+        ),
+        "catalog.state": (
+            "CatalogChange",
+            "CatalogState",
+            "LayerEntry",
+            "TableEntry",
+        ),
+        "catalog.storage": (
+            "Options",
+            "Storage",
+            "StoredObject",
+            "open_storage",
+        ),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

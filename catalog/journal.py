@@ -72,6 +72,9 @@ class Journal:
         `known` is a version that was seen before. Without it a hint in `_latest` saves listing
         a long history; it may be stale, wrong or missing without harm.
         """
+        if known is None and (listed := self.storage.list_at_once()) is not None:
+            names = (_NAME.fullmatch(item.path) for item in listed)
+            return max((int(name[1]) for name in names if name), default=None)
         start = self._hint() if known is None else known
         # From `start` itself on: if even that is gone, it tells nothing about the others.
         found = self.versions(start=start)

@@ -3,5 +3,16 @@
 from compaction.plan import Bin, FileSize, plan_bins
 from compaction.policy import Policy
 from compaction.run import CompactionReport, plan, run
+from compaction.upkeep import TableUpkeep, upkeep
 
-__all__ = ["Bin", "CompactionReport", "FileSize", "Policy", "plan", "plan_bins", "run"]
+__all__ = [
+    "Bin",
+    "CompactionReport",
+    "FileSize",
+    "Policy",
+    "TableUpkeep",
+    "plan",
+    "plan_bins",
+    "run",
+    "upkeep",
+]

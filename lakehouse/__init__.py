@@ -8,24 +8,35 @@ trips.append([{"id": 1, "km": 3.5}])
 lake.sql("select sum(km) from bronze.trips").show()
 """
 
-from catalog.errors import (
-    AlreadyExistsError,
-    ConflictError,
-    CorruptionError,
-    DataError,
-    InputError,
-    LakehouseError,
-    NotFoundError,
-    OutcomeUnknownError,
-    StorageError,
-    UnsupportedError,
-)
-from lakehouse.delta.leftovers import Leftover
-from lakehouse.lake.explain import Explain
-from lakehouse.lake.lake import DropReport, Lake, TableInfo, connect
-from lakehouse.scan.report import TableScan
-from lakehouse.table.handle import Table
-from lakehouse.table.reports import CollectReport, Commit, ExpireReport, TableDetail, WriteReport
+from typing import TYPE_CHECKING
+
+from catalog import lazy
+
+if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
+    from catalog.errors import (
+        AlreadyExistsError,
+        ConflictError,
+        CorruptionError,
+        DataError,
+        InputError,
+        LakehouseError,
+        NotFoundError,
+        OutcomeUnknownError,
+        StorageError,
+        UnsupportedError,
+    )
+    from lakehouse.delta.leftovers import Leftover
+    from lakehouse.lake.explain import Explain
+    from lakehouse.lake.lake import DropReport, Lake, TableInfo, connect
+    from lakehouse.scan.report import TableScan
+    from lakehouse.table.handle import Table
+    from lakehouse.table.reports import (
+        CollectReport,
+        Commit,
+        ExpireReport,
+        TableDetail,
+        WriteReport,
+    )
 
 __all__ = [
     "AlreadyExistsError",
@@ -52,3 +63,42 @@ __all__ = [
     "WriteReport",
     "connect",
 ]
+
+__getattr__ = lazy.names(
+    __name__,
+    {
+        "catalog.errors": (
+            "AlreadyExistsError",
+            "ConflictError",
+            "CorruptionError",
+            "DataError",
+            "InputError",
+            "LakehouseError",
+            "NotFoundError",
+            "OutcomeUnknownError",
+            "StorageError",
+            "UnsupportedError",
+        ),
+        "lakehouse.delta.leftovers": ("Leftover",),
+        "lakehouse.lake.explain": ("Explain",),
+        "lakehouse.lake.lake": (
+            "DropReport",
+            "Lake",
+            "TableInfo",
+            "connect",
+        ),
+        "lakehouse.scan.report": ("TableScan",),
+        "lakehouse.table.handle": ("Table",),
+        "lakehouse.table.reports": (
+            "CollectReport",
+            "Commit",
+            "ExpireReport",
+            "TableDetail",
+            "WriteReport",
+        ),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

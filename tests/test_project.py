@@ -14,6 +14,8 @@ from types import ModuleType
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
+from tests.test_imports import on_demand
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
@@ -22,10 +24,11 @@ PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 @pytest.mark.parametrize("name", PACKAGES)
 def test_all_is_sorted_and_complete(name: str) -> None:
     package = importlib.import_module(name)
+    lazy = {name for found in on_demand(ROOT / name / "__init__.py").values() for name in found}
     public = {
         attribute
-        for attribute, value in vars(package).items()
-        if not attribute.startswith("_") and not isinstance(value, ModuleType)
+        for attribute in {*vars(package), *lazy} - {"TYPE_CHECKING"}
+        if not attribute.startswith("_") and not isinstance(getattr(package, attribute), ModuleType)
     }
     listed = [attribute for attribute in package.__all__ if not attribute.startswith("_")]
     assert listed == sorted(listed)

@@ -1,9 +1,16 @@
 """Storage: local disk, S3, Azure, Google and memory, behind one value that knows how to reach it."""
 
+from typing import TYPE_CHECKING
+
+from catalog import lazy
 from catalog.storage.backend import Backend, StoredObject
 from catalog.storage.location import Location, check_relative, join, parse
 from catalog.storage.options import Options
 from catalog.storage.storage import Storage, open_storage
+
+if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
+    from catalog.storage import filesystem as filesystem
+    from catalog.storage import remote as remote
 
 __all__ = [
     "Backend",
@@ -16,3 +23,5 @@ __all__ = [
     "open_storage",
     "parse",
 ]
+
+__getattr__ = lazy.names(__name__, {"catalog.storage.filesystem": (), "catalog.storage.remote": ()})

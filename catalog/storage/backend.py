@@ -1,6 +1,6 @@
 """What a storage backend has to do; `Storage` checks paths before it asks one."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -51,6 +51,9 @@ class Backend(Protocol):
 
         Files under a temporary name are left out unless `temporary`.
         """
+
+    def list_at_once(self, prefix: str) -> Sequence[StoredObject] | None:
+        """Return what `list` does where one request tells it, else None: there may be more."""
 
     def head(self, path: str) -> StoredObject | None:
         """Describe a file, or return None."""

@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -96,6 +96,9 @@ class LocalBackend:
         self, prefix: str, start_after: str | None, *, temporary: bool = False
     ) -> Iterator[StoredObject]:
         return self._walk(prefix, start_after, temporary=temporary)
+
+    def list_at_once(self, prefix: str) -> Sequence[StoredObject] | None:  # noqa: ARG002
+        return None
 
     def head(self, path: str) -> StoredObject | None:
         try:

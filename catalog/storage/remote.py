@@ -46,6 +46,7 @@ _REFUSED = (
 _PIECE = 4 << 20
 # How files are sent that are large: pieces are in memory until they have arrived.
 _PIECES: Any = {"chunk_size": 8 << 20, "max_concurrency": 4}
+_PAGE = 1000  # files that one request lists
 _READS = 32  # at once, for one caller
 
 
@@ -85,21 +86,19 @@ class RemoteBackend:
     def list(
         self, prefix: str, start_after: str | None, *, temporary: bool = False
     ) -> Iterator[StoredObject]:
-        skip = len(self.location.path) + 1 if self.location.path else 0
         offset = self._key(start_after) if start_after else None
-        found = []
         with self._request("list", prefix) as store:
-            pages = obstore.list(store, self._key(prefix) or None, offset=offset, chunk_size=1000)
-            for page in pages:
-                for item in page:
-                    path = item["path"][skip:]
-                    name = path.rpartition("/")[2]
-                    # Some servers ignore the offset: filter again.
-                    hidden = name.startswith(TEMPORARY_PREFIX) and not temporary
-                    if not hidden and path > (start_after or ""):
-                        found.append(StoredObject(path, item["size"], item["last_modified"]))
-        # Not every store lists in order (S3 directory buckets do not).
-        return iter(sorted(found, key=lambda item: item.path))
+            pages = obstore.list(store, self._key(prefix) or None, offset=offset, chunk_size=_PAGE)
+            found = [item for page in pages for item in page]
+        listed = self._described(found, temporary=temporary)
+        # Some servers ignore the offset: filter again.
+        return (item for item in listed if item.path > (start_after or ""))
+
+    def list_at_once(self, prefix: str) -> Sequence[StoredObject] | None:
+        with self._request("list", prefix) as store:
+            pages = obstore.list(store, self._key(prefix) or None, chunk_size=_PAGE)
+            found = next(iter(pages), [])
+        return self._described(found, temporary=False) if len(found) < _PAGE else None
 
     def head(self, path: str) -> StoredObject | None:
         with self._request("look at", path) as store:
@@ -183,6 +182,16 @@ class RemoteBackend:
             except FOREIGN as error:
                 judge = self._judge if action == "write" else self._translate
                 raise judge(error, action, path) from self.bucket.cleaned(error)
+
+    def _described(self, found: Iterable[Any], *, temporary: bool) -> Sequence[StoredObject]:
+        skip = len(self.location.path) + 1 if self.location.path else 0
+        listed = [
+            StoredObject(item["path"][skip:], item["size"], item["last_modified"])
+            for item in found
+            if temporary or not item["path"].rpartition("/")[2].startswith(TEMPORARY_PREFIX)
+        ]
+        # Not every store lists in order (S3 directory buckets do not).
+        return sorted(listed, key=lambda item: item.path)
 
     def _piece(self, path: str, piece: tuple[int, int], etag: str | None) -> bytes:
         options: Any = {"range": piece, **({"if_match": etag} if etag else {})}

@@ -14,12 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from catalog import storage as room
 from catalog.errors import InputError, StorageError
 from catalog.storage.backend import TEMPORARY_PREFIX, Backend, StoredObject, Streams
 from catalog.storage.local import LocalBackend
 from catalog.storage.location import Location, check_relative, join, parse
 from catalog.storage.options import Options
-from catalog.storage.remote import RemoteBackend, open_remote
 from catalog.storage.settings import Settings
 
 _READS = 32  # at once, for one caller
@@ -116,12 +116,16 @@ class Storage:
         self._backend.upload(check_relative(path), source)
 
     def read_many(self, paths: Sequence[str], *, at_most: int | None = None) -> Iterator[bytes]:
-        """Yield the contents of files in order, elsewhere than on local disk many at a time."""
-        if self.is_local or len(paths) < 2:
-            yield from (self.read(path, at_most=at_most) for path in paths)
-            return
-        with ThreadPoolExecutor(min(_READS, len(paths))) as pool:
-            yield from pool.map(lambda path: self.read(path, at_most=at_most), paths)
+        """Yield the contents of files in order.
+
+        Elsewhere than on local disk they are fetched at once, from this call on.
+        """
+        if self.is_local or not paths:
+            return (self.read(path, at_most=at_most) for path in paths)
+        pool = ThreadPoolExecutor(min(_READS, len(paths)), thread_name_prefix="lakehouse-read")
+        coming = [pool.submit(self.read, path, at_most=at_most) for path in paths]
+        pool.shutdown(wait=False)
+        return (future.result() for future in coming)
 
     @property
     def streams(self) -> Streams | None:
@@ -141,6 +145,13 @@ class Storage:
         if temporary:
             return self._backend.list(folder, start_after, temporary=True)
         return self._backend.list(folder, start_after)
+
+    def list_at_once(self, prefix: str = "") -> Sequence[StoredObject] | None:
+        """Return what `list` does if a single request tells it, else None.
+
+        None where there may be more files than that, and on local disk, where nothing is saved.
+        """
+        return self._backend.list_at_once(check_relative(prefix, allow_empty=True))
 
     def head(self, path: str) -> StoredObject | None:
         """Describe a file, or return None if it is not there."""
@@ -197,7 +208,7 @@ class Storage:
 
     def __reduce__(self) -> tuple[Callable[..., "Storage"], tuple[object, ...]]:
         options = dict(self.options)
-        if not isinstance(self._backend, LocalBackend | RemoteBackend):
+        if not isinstance(self._backend, LocalBackend | room.remote.RemoteBackend):
             raise TypeError("a wrapped storage cannot be pickled: open it where it is needed")
         if isinstance(self._backend, LocalBackend):
             options["durable"] = self._backend.durable
@@ -215,7 +226,7 @@ def open_storage(uri: str | os.PathLike[str], *, durable: bool = True, **options
     if location.scheme == "memory" and not location.host:
         location = parse(f"memory://{uuid.uuid4().hex}/{location.path}")
     if location.scheme != "file":
-        remote = open_remote(location, options)
+        remote = room.remote.open_remote(location, options)
         settings = remote.bucket.settings
         return Storage(location.uri, Options(options), remote, location, settings=settings)
     if options:

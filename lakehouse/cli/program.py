@@ -30,14 +30,14 @@ UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 # name: (module:function, heading in --help, first line of its help)
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "init": ("lakehouse.cli.lakes:init", "Lake", "Create a lake."),
+    "init": ("lakehouse.cli.init:init", "Lake", "Create a lake."),
     "ls": ("lakehouse.cli.listing:ls", "Lake", "List the tables."),
     "demo": (
         "lakehouse.demo.command:demo",
         "Lake",
         "Watch real flights go from raw files to gold tables.",
     ),
-    "layers": ("lakehouse.cli.lakes:layers", "Lake", "List the layers, or add one."),
+    "layers": ("lakehouse.cli.layers:layers", "Lake", "List the layers, or add one."),
     "doctor": ("lakehouse.cli.doctor:doctor", "Lake", "Say what is installed, reachable, healthy."),
     "show": ("lakehouse.cli.listing:show", "Tables", "Show a table's columns, size and history."),
     "create": ("lakehouse.cli.tables:create", "Tables", "Create an empty table."),

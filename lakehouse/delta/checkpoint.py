@@ -13,8 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
+from catalog import lazy
 from catalog.errors import CorruptionError
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import LARGEST_COMMIT, from_lines, to_json
@@ -27,6 +26,8 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.transactions import unexpired
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal
+
+pa: Any = lazy.module("pyarrow")
 
 _WEEK = 7 * 24 * 3600 * 1000
 _RETENTION = "delta.deletedFileRetentionDuration"
@@ -121,12 +122,13 @@ def _removals(snapshot: Snapshot, commit: CommitFile) -> list[act.Action]:
 
 
 def _copy(cursor: Connection, snapshot: Snapshot, others: list[act.Action], target: str) -> None:
+    schema = pa.schema([("place", pa.int64()), ("kind", pa.string()), ("body", pa.string())])
     rows = [
         {"place": place, "kind": kind, "body": json.dumps(body)}
         for place, action in enumerate(others)
         for kind, body in to_json(action).items()
     ]
-    cursor.register("others", pa.Table.from_pylist(rows, schema=_OTHERS))
+    cursor.register("others", pa.Table.from_pylist(rows, schema=schema))
     columns = ", ".join(
         f"CASE WHEN kind = '{kind}' THEN {_parsed('body', shape)} END AS {identifier(kind)}"
         for kind, shape in _SHAPES.items()
@@ -140,9 +142,6 @@ def _copy(cursor: Connection, snapshot: Snapshot, others: list[act.Action], targ
         f"UNION ALL BY NAME SELECT {len(others)} AS place, * FROM {adds.source}) ORDER BY {order}) "
         f"TO {literal(target)} ({', '.join(_options(snapshot))})"
     )
-
-
-_OTHERS = pa.schema([("place", pa.int64()), ("kind", pa.string()), ("body", pa.string())])
 
 
 def _options(snapshot: Snapshot) -> list[str]:

@@ -184,7 +184,7 @@ def _put(
             lines = (actions, to_lines(actions))
         body = to_lines([info]) + lines[1]
         if _put_or_find(snapshot.storage, version, body, token, retries):
-            after = _after(snapshot, [*winners, [info, *actions]], version, engine)
+            after = _after(snapshot, [*winners, [info, *actions]], engine)
             done = dataclasses.replace(change, actions=actions)
             return Committed(version, after, done, attempts)
         # A short wait, and before looking: what was seen long ago is old when the put is made.
@@ -252,15 +252,10 @@ def _put_or_find(storage: Storage, version: int, body: bytes, token: str, retrie
     ) from doubt
 
 
-def _after(
-    snapshot: Snapshot, commits: list[list[act.Action]], version: int, engine: Engine
-) -> Snapshot | None:
+def _after(snapshot: Snapshot, commits: list[list[act.Action]], engine: Engine) -> Snapshot | None:
     # The commit stands: an error from here on must not look as if it did not.
     try:
-        modified = _modified(snapshot, version)
-        if modified is None:
-            return None
-        return advance(snapshot, commits, modified=modified, engine=engine)
+        return advance(snapshot, commits, modified=None, engine=engine)
     except LakehouseError:
         return None
 

@@ -9,14 +9,16 @@ import base64
 import struct
 import uuid
 import zlib
+from typing import Any
 
-import pyarrow as pa
-from pyroaring import BitMap64
-
+from catalog import lazy
 from catalog.errors import CorruptionError, UnsupportedError
 from catalog.storage import Storage
 from lakehouse.delta.actions import DeletionVector
 from lakehouse.delta.paths import check_vector_prefix
+
+pa: Any = lazy.module("pyarrow")
+pyroaring: Any = lazy.module("pyroaring")
 
 _MAGIC = 1681511377
 _UUID_LENGTH = 20
@@ -88,7 +90,7 @@ def _rows(body: bytes, vector: DeletionVector) -> pa.Array:
             f"{_MOST_ROWS:,} are read"
         )
     try:
-        bitmap = BitMap64.deserialize(body[4:])
+        bitmap = pyroaring.BitMap64.deserialize(body[4:])
     except ValueError as error:
         raise CorruptionError(f"a deletion vector is damaged: {error}") from error
     if len(bitmap) != vector.cardinality:

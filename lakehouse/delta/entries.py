@@ -5,6 +5,7 @@ Source: Delta protocol, "Delta Log Entries", "Log Compaction Files", "In-Commit 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,15 +19,29 @@ from lakehouse.delta.soundness import check_commit
 
 
 def read_entries(storage: Storage, entries: Iterable[CommitFile]) -> Iterator[list[act.Action]]:
-    """Yield the actions of each commit, and of each compacted file the net effect, in order.
+    """Return the actions of each commit, and of each compacted file the net effect, in order."""
+    return itertools.chain.from_iterable(read_each(storage, entries))
 
-    A damaged compacted file is passed over where the commits that it stands for are still there.
+
+def read_each(storage: Storage, entries: Iterable[CommitFile]) -> Iterator[list[list[act.Action]]]:
+    """Return for each entry its commits: one, or those that a damaged compacted file stands for.
+
+    Commits begin to come with this call.
     """
+    listed = list(entries)
+    paths = [entry.path for entry in listed if entry.first is None]
+    bodies = storage.read_many(paths, at_most=LARGEST_COMMIT)
+    return _parsed(storage, listed, bodies)
+
+
+def _parsed(
+    storage: Storage, entries: Iterable[CommitFile], bodies: Iterator[bytes]
+) -> Iterator[list[list[act.Action]]]:
     for entry in entries:
         if entry.first is None:
-            yield _read(storage, entry.path)
+            yield [_checked(next(bodies), entry.path)]
         else:
-            yield from _compacted(storage, entry)
+            yield _compacted(storage, entry)
 
 
 def read_commit(storage: Storage, version: int) -> list[act.Action]:
@@ -52,7 +67,11 @@ def in_commit_timestamp(storage: Storage, version: int) -> int | None:
 
 
 def _read(storage: Storage, path: str) -> list[act.Action]:
-    actions = from_lines(storage.read(path, at_most=LARGEST_COMMIT), where=path)
+    return _checked(storage.read(path, at_most=LARGEST_COMMIT), path)
+
+
+def _checked(body: bytes, path: str) -> list[act.Action]:
+    actions = from_lines(body, where=path)
     check_commit(actions, where=path)
     return actions
 

@@ -96,6 +96,12 @@ def read_listing(storage: Storage, *, start: int = 0) -> Listing:
     return parse_listing(list_from(storage, start))
 
 
+def read_whole_listing(storage: Storage) -> Listing | None:
+    """List all of the log if that takes a single request, else return None."""
+    found = storage.list_at_once(f"{LOG}/")
+    return None if found is None else parse_listing(found)
+
+
 def list_from(storage: Storage, start: int) -> Iterator[StoredObject]:
     """Yield the files of the log from version ``start`` on."""
     after = f"{LOG}/{start - 1:020d}.zzz" if start > 0 else None

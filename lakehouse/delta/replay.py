@@ -9,15 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from catalog import lazy
 from catalog.errors import CorruptionError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import LARGEST_COMMIT, from_json, from_lines
-from lakehouse.delta.files.adds import NO_ROWS, raw_table
+from lakehouse.delta.files.adds import no_rows, raw_table
 from lakehouse.delta.files.bulk import Bulk
 from lakehouse.delta.files.stored import StoredFiles, stored_files
 from lakehouse.delta.log import LOG, Checkpoint
@@ -26,6 +25,9 @@ from lakehouse.delta.soundness import check_files, check_once, check_state
 from lakehouse.delta.strict_json import document
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import escaped, literals
+
+pa: Any = lazy.module("pyarrow")
+pc: Any = lazy.module("pyarrow.compute")
 
 _OTHERS = ("metaData", "protocol", "txn", "domainMetadata", "sidecar", "checkpointMetadata")
 # Fewer files than these (rows of the checkpoint) are held in memory, where a query finds its files
@@ -39,11 +41,11 @@ class Tail:
 
     ``adds`` are live after the commits, ``removes`` are their tombstones; ``gone`` are the keys
     of both, which an older state must forget. Of very large commits, live plain adds are rows of
-    RAW in ``bulk`` instead.
+    RAW in ``bulk`` instead; None stands for no rows.
     """
 
     adds: tuple[act.AddFile, ...] = ()
-    bulk: pa.Table = dataclasses.field(default_factory=lambda: NO_ROWS)
+    bulk: pa.Table | None = None
     removes: tuple[act.RemoveFile, ...] = ()
     gone: frozenset[act.FileKey] = frozenset()
     metadata: act.Metadata | None = None
@@ -57,17 +59,18 @@ class Tail:
 class Base:
     """Hold the state at a checkpoint.
 
-    ``files`` has the columns of RAW; ``stored`` are files that were left in the checkpoint.
+    ``files`` has the columns of RAW, or is None where there are none; ``stored`` are files that
+    were left in the checkpoint.
     """
 
-    files: pa.Table
+    files: pa.Table | None
     tail: Tail
     stored: StoredFiles | None = None
 
 
 def nothing() -> Base:
     """Return the state before the first commit."""
-    return Base(NO_ROWS, Tail())
+    return Base(None, Tail())
 
 
 def replay(commits: Iterable[list[act.Action] | Bulk]) -> Tail:
@@ -81,7 +84,7 @@ def replay(commits: Iterable[list[act.Action] | Bulk]) -> Tail:
     transactions: dict[str, act.Transaction] = {}
     domains: dict[str, act.DomainMetadata] = {}
     timestamp: int | None = None
-    bulk = NO_ROWS
+    bulk: pa.Table | None = None
     for read in commits:
         commit = read.others if isinstance(read, Bulk) else read
         timestamp = None
@@ -106,11 +109,12 @@ def replay(commits: Iterable[list[act.Action] | Bulk]) -> Tail:
                     timestamp = value if isinstance(value, int) else None
                 case _:
                     pass
-        if bulk.num_rows:
+        if bulk is not None:
             named = (a.key for a in commit if isinstance(a, act.AddFile | act.RemoveFile))
             bulk = _less(bulk, (file for file, vector in named if not vector))
         if isinstance(read, Bulk):
-            bulk = pa.concat_tables([_less(bulk, read.adds["file"]), read.adds])
+            older = no_rows() if bulk is None else _less(bulk, read.adds["file"])
+            bulk = pa.concat_tables([older, read.adds])
             plain = [file for file, vector in files if not vector]
             again = pc.is_in(pa.array(plain, pa.string()), value_set=read.adds["file"])
             for file, is_again in zip(plain, again.to_pylist(), strict=True):
@@ -150,23 +154,24 @@ def read_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) ->
             others: list[act.Action] = [
                 a for a in listed if not isinstance(a, act.AddFile | act.RemoveFile)
             ]
-            files = raw_table(a for a in listed if isinstance(a, act.AddFile))
+            files: pa.Table | None = raw_table(a for a in listed if isinstance(a, act.AddFile))
             urls: list[str] = []
         else:
             urls = _patterns(storage, checkpoint.paths)
             others = _actions(cursor, urls, _OTHERS)
-            files = NO_ROWS
+            files = None
         check_state(others, version=checkpoint.version, where=where)
         urls += _patterns(storage, _sidecars(others))
         stored = stored_files(cursor, where, urls, engine) if urls else None
         if stored is not None and stored.rows < STORED_FROM:
-            files = pa.concat_tables([files, stored.raw(frozenset())])
+            read = stored.raw(frozenset())
+            files = read if files is None else pa.concat_tables([files, read])
             stored = None
         # Files that stay in the checkpoint are checked when they are used.
-        if files.num_rows:
+        if files is not None:
             check_files(files, where=where)
-        if files.num_rows and _repeats(cursor, files):
-            check_once(files["file"], where=where)
+            if _repeats(cursor, files):
+                check_once(files["file"], where=where)
     return Base(files, replay([[a] for a in others]), stored)
 
 

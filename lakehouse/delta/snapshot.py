@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -11,9 +11,9 @@ from catalog.errors import CorruptionError, LakehouseError, NotFoundError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta import log
-from lakehouse.delta.entries import in_commit_timestamp, read_commit
+from lakehouse.delta.entries import in_commit_timestamp, read_entries
 from lakehouse.delta.features import is_on
-from lakehouse.delta.files.bulk import read_all
+from lakehouse.delta.files.bulk import Bulk, read_all
 from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.in_commit import ENABLED
@@ -29,20 +29,30 @@ from lakehouse.duck.engine import Engine
 class Snapshot:
     """Hold a table's state at ``version``.
 
-    ``timestamp`` is the commit's time in milliseconds since the epoch: the in-commit timestamp
-    where the table has them, else the log file's modification time (protocol, "In-Commit
-    Timestamps").
+    ``written`` is the commit's time, as far as it is known without asking for it.
     """
 
     storage: Storage
     version: int
-    timestamp: int
+    written: int | None
     protocol: act.Protocol
     metadata: act.Metadata
     files: FileIndex
     transactions: Mapping[str, act.Transaction]
     domains: Mapping[str, act.DomainMetadata]
     checkpoint_version: int | None
+
+    @cached_property
+    def timestamp(self) -> int:
+        """Return the commit's time in milliseconds since the epoch.
+
+        It is the in-commit timestamp where the table has them, else the log file's modification
+        time (protocol, "In-Commit Timestamps"), which a request may have to ask for.
+        """
+        if self.written is not None:
+            return self.written
+        found = self.storage.head(log.commit_path(self.version))
+        return 0 if found is None else int(found.modified.timestamp() * 1000)
 
     @cached_property
     def contained(self) -> set[str]:
@@ -82,7 +92,30 @@ def load(
     """
     listing = log.read_listing(storage, start=start)
     if start and not listing.checkpoints:
-        listing = log.read_listing(storage)
+        listing, start = log.read_listing(storage), 0
+    return _load(storage, engine, listing, version=version, start=start)
+
+
+def load_latest(storage: Storage, engine: Engine) -> Snapshot:
+    """Read the newest version.
+
+    A log that one request does not list is listed from the checkpoint on that
+    ``_last_checkpoint`` names.
+    """
+    listing = log.read_whole_listing(storage)
+    if listing is None:
+        return load(storage, engine, start=log.read_hint(storage) or 0)
+    return _load(storage, engine, listing)
+
+
+def _load(
+    storage: Storage,
+    engine: Engine,
+    listing: log.Listing,
+    *,
+    version: int | None = None,
+    start: int = 0,
+) -> Snapshot:
     if listing.latest is None:
         raise NotFoundError(
             f"{storage.uri} is not a Delta table: it has no {log.LOG} folder with commits",
@@ -99,8 +132,10 @@ def load(
                 listing, start = log.read_listing(storage), 0
                 continue
             raise first_error or error from error
+        # Where each request takes its time, commits come while the checkpoint is read.
+        commits = read_all(storage, segment.commits, engine)
         if segment.checkpoint is None:
-            return _build(storage, engine, segment, nothing())
+            return _build(storage, engine, segment, nothing(), commits)
         try:
             base = read_checkpoint(storage, segment.checkpoint, engine)
             if base.tail.metadata is None or base.tail.protocol is None:
@@ -111,37 +146,34 @@ def load(
             first_error = first_error or error
             unusable.add(segment.checkpoint.paths)
             continue
-        return _build(storage, engine, segment, base)
-
-
-def load_latest(storage: Storage, engine: Engine) -> Snapshot:
-    """Read the newest version, starting at the checkpoint that ``_last_checkpoint`` names."""
-    return load(storage, engine, start=log.read_hint(storage) or 0)
+        return _build(storage, engine, segment, base, commits)
 
 
 def refresh(snapshot: Snapshot, engine: Engine) -> Snapshot:
     """Return the newest snapshot, reading only the commits after this one."""
-    listing = log.read_listing(snapshot.storage, start=snapshot.version + 1)
-    commits = listing.commits
     stored = snapshot.files.stored
-    if stored is not None and snapshot.storage.head(stored.path) is None:
-        # It expired, and a newer one stands for it.
-        return load_latest(snapshot.storage, engine)
-    if listing.latest is None:
-        return snapshot
     base = snapshot.checkpoint_version or 0
-    if stored is not None and (log.read_hint(snapshot.storage) or 0) > base:
-        return load_latest(snapshot.storage, engine)
+    # Files that were left in the checkpoint are to be there still.
+    start = snapshot.version + 1 if stored is None else base
+    listing = log.read_listing(snapshot.storage, start=start)
+    if stored is not None:
+        standing = {path for checkpoint in listing.checkpoints for path in checkpoint.paths}
+        newest = max((checkpoint.version for checkpoint in listing.checkpoints), default=base)
+        if stored.path not in standing or newest > base:
+            return load_latest(snapshot.storage, engine)
+    commits = tuple(commit for commit in listing.commits if commit.version > snapshot.version)
+    if listing.latest is None or listing.latest <= snapshot.version:
+        return snapshot
     if [commit.version for commit in commits] != list(
         range(snapshot.version + 1, listing.latest + 1)
     ):
         return load_latest(snapshot.storage, engine)
-    bodies = [read_commit(snapshot.storage, commit.version) for commit in commits]
+    bodies = [*read_entries(snapshot.storage, commits)]
     return advance(snapshot, bodies, modified=commits[-1].modified, engine=engine)
 
 
 def advance(
-    snapshot: Snapshot, commits: list[list[act.Action]], *, modified: int, engine: Engine
+    snapshot: Snapshot, commits: list[list[act.Action]], *, modified: int | None, engine: Engine
 ) -> Snapshot:
     """Return the snapshot after further commits, without reading anything."""
     tail = replay(commits)
@@ -157,7 +189,7 @@ def advance(
     return Snapshot(
         storage=snapshot.storage,
         version=snapshot.version + len(commits),
-        timestamp=_timestamp(tail, metadata, modified),
+        written=_timestamp(tail, metadata, modified),
         protocol=protocol,
         metadata=metadata,
         files=files,
@@ -167,8 +199,14 @@ def advance(
     )
 
 
-def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -> Snapshot:
-    tail = replay(read_all(storage, segment.commits, engine))
+def _build(
+    storage: Storage,
+    engine: Engine,
+    segment: log.Segment,
+    base: Base,
+    commits: Iterable[list[act.Action] | Bulk],
+) -> Snapshot:
+    tail = replay(commits)
     metadata = tail.metadata or base.tail.metadata
     protocol = tail.protocol or base.tail.protocol
     if metadata is None or protocol is None:
@@ -185,7 +223,7 @@ def _build(storage: Storage, engine: Engine, segment: log.Segment, base: Base) -
     return Snapshot(
         storage=storage,
         version=segment.version,
-        timestamp=_timestamp(tail, metadata, segment.modified),
+        written=_timestamp(tail, metadata, segment.modified),
         protocol=protocol,
         metadata=metadata,
         files=files,
@@ -201,7 +239,7 @@ def _layout(metadata: act.Metadata) -> Layout:
     return layout
 
 
-def _timestamp(tail: Tail, metadata: act.Metadata, modified: int) -> int:
+def _timestamp(tail: Tail, metadata: act.Metadata, modified: int | None) -> int | None:
     if is_on(metadata.configuration, ENABLED) and tail.in_commit_timestamp is not None:
         return tail.in_commit_timestamp
     return modified

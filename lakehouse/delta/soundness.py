@@ -8,14 +8,16 @@ table. Source: Delta protocol, "Add File and Remove File", "Checkpoints".
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from catalog import lazy
 from catalog.errors import CorruptionError
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import LARGEST_FILE
 from lakehouse.delta.paths import check_file_paths
+
+pa: Any = lazy.module("pyarrow")
+pc: Any = lazy.module("pyarrow.compute")
 
 _BACKUP = "Restore this log file from a backup; run lakehouse doctor on the table"
 

@@ -13,12 +13,14 @@ from types import TracebackType
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
+from catalog import lazy
 from catalog.storage import Storage
 from lakehouse.duck.errors import translated
 from lakehouse.duck.reach import Reach, Way
 from lakehouse.duck.sql import literal
+
+pa: Any = lazy.module("pyarrow")
 
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation

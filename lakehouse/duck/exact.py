@@ -7,11 +7,13 @@ it would read from the wrong place is copied.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-import pyarrow as pa
-
+from catalog import lazy
 from catalog.errors import DataError
 from lakehouse.duck.engine import VERSION
+
+pa: Any = lazy.module("pyarrow")
 
 _BATCH_ROWS = 100_000
 

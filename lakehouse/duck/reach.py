@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import duckdb
 
+from catalog import storage as storages
 from catalog.errors import InputError
 from catalog.storage import Storage
-from catalog.storage.filesystem import StorageFileSystem
 from catalog.storage.settings import Settings
 from lakehouse.duck.sql import identifier, literal
 
@@ -63,7 +63,7 @@ class Reach:
         self._root = root
         self._lock = threading.Lock()
         self._ways: dict[str, Way] = {}
-        self._files: dict[str, StorageFileSystem] = {}
+        self._files: dict[str, storages.filesystem.StorageFileSystem] = {}
         self._options: dict[str, Mapping[str, Any]] = {}
         self._secrets: set[str] = set()
 
@@ -107,7 +107,7 @@ class Reach:
                 self._root.execute(f"LOAD {extension}")
                 self._set_up(settings)
                 return "duckdb"
-        files = StorageFileSystem(storage.elsewhere, schemes=_SCHEMES[family])
+        files = storages.filesystem.StorageFileSystem(storage.elsewhere, schemes=_SCHEMES[family])
         self._root.register_filesystem(files)
         self._files[family] = files
         return "obstore"

@@ -11,14 +11,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
+from catalog import lazy
 from catalog.errors import DataError, InputError
 from lakehouse.duck.describe import Column, DuckType, columns_of
 from lakehouse.duck.engine import Connection, Engine, Relation
 from lakehouse.duck.exact import exact_reader, exact_table
 from lakehouse.duck.kinds import check_kinds, is_nan
 from lakehouse.duck.sql import identifier
+
+pa: Any = lazy.module("pyarrow")
 
 Rows = Any
 _numbers = itertools.count()

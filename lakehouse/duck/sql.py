@@ -25,10 +25,12 @@ def literal(text: str) -> str:
 
 
 def literals(texts: Iterable[str]) -> str:
-    """Return a list of quoted strings.
+    """Return a list of strings.
 
-    >>> literals(["a", "b"])
-    "['a', 'b']"
+    Not for a parameter's place: DuckDB 1.5 imports pandas, where it is installed, to look at one.
+
+    >>> literals(["a", "it's"])
+    "['a', 'it''s']"
     """
     return f"[{', '.join(map(literal, texts))}]"
 

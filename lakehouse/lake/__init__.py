@@ -1,1 +1,10 @@
 """The lake: connect, its tables, and SQL over them."""
+
+from typing import TYPE_CHECKING
+
+from catalog import lazy
+
+if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
+    from lakehouse.lake import explain as explain
+
+__getattr__ = lazy.names(__name__, {"lakehouse.lake.explain": ()})

@@ -10,11 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import sqlglot
-from sqlglot.errors import SqlglotError
-from sqlglot.tokenizer_core import Token, TokenType
-
 from catalog.errors import InputError
+from lakehouse.scan.tokens import Token, tokens
 
 _ALTER = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*alter\b", re.IGNORECASE | re.DOTALL)
 _HELP = (
@@ -49,11 +46,7 @@ def parse_alter(sql: str) -> AlterStatement | None:
     """
     if _ALTER.match(sql) is None:
         return None
-    try:
-        tokens = sqlglot.tokenize(sql, dialect="duckdb")
-    except SqlglotError as error:
-        raise InputError(f"this SQL cannot be read: {error}") from error
-    reader = _Reader(sql, tokens)
+    reader = _Reader(sql, tokens(sql))
     reader.words("alter")
     reader.words("table")
     if reader.take("if", "exists"):
@@ -143,7 +136,7 @@ class _Reader:
         """Step over words if they stand here."""
         here = self._tokens[self._at : self._at + len(words)]
         found = len(here) == len(words) and all(
-            token.text.lower() == word and token.token_type != TokenType.IDENTIFIER
+            token.text.lower() == word and token.kind not in ("quoted", "text")
             for token, word in zip(here, words, strict=True)
         )
         self._at += len(words) if found else 0
@@ -161,7 +154,7 @@ class _Reader:
     def name(self) -> str:
         """Read a name, quoted or not."""
         token = self._next()
-        if token.token_type != TokenType.IDENTIFIER and not token.text.isidentifier():
+        if token.kind not in ("quoted", "word"):
             self._at -= 1
             raise self.wrong(f"a name is expected at {self._here()}")
         return token.text
@@ -176,7 +169,7 @@ class _Reader:
     def text(self) -> str:
         """Read a string."""
         token = self._next()
-        if token.token_type != TokenType.STRING:
+        if token.kind != "text":
             self._at -= 1
             raise self.wrong(f"a text in quotes is expected at {self._here()}")
         return token.text
@@ -188,9 +181,7 @@ class _Reader:
             token = self._tokens[self._at]
             if depth == 0 and self._at > start and self._is_end(token, words):
                 break
-            depth += (token.token_type == TokenType.L_PAREN) - (
-                token.token_type == TokenType.R_PAREN
-            )
+            depth += _depth(token)
             self._at += 1
         return self._between(start, self._at)
 
@@ -200,9 +191,7 @@ class _Reader:
         start, depth = self._at, 1
         while depth:
             token = self._next()
-            depth += (token.token_type == TokenType.L_PAREN) - (
-                token.token_type == TokenType.R_PAREN
-            )
+            depth += _depth(token)
         return self._between(start, self._at - 1)
 
     def properties(self) -> dict[str, str]:
@@ -234,14 +223,14 @@ class _Reader:
             raise self.wrong(f"ALTER TABLE is not understood at {self._here()}")
 
     def _property_name(self) -> str:
-        if self._at < len(self._tokens) and self._tokens[self._at].token_type == TokenType.STRING:
+        if self._at < len(self._tokens) and self._tokens[self._at].kind == "text":
             return self.text()
         return ".".join(self.path())
 
     def _is_end(self, token: Token, words: tuple[str, ...]) -> bool:
-        if token.token_type == TokenType.SEMICOLON:
+        if token.kind == "mark" and token.text == ";":
             return True
-        return token.token_type != TokenType.IDENTIFIER and token.text.lower() in words
+        return token.kind not in ("quoted", "text") and token.text.lower() in words
 
     def _next(self) -> Token:
         if self._at >= len(self._tokens):
@@ -252,9 +241,13 @@ class _Reader:
     def _between(self, start: int, end: int) -> str:
         if start >= end:
             raise self.wrong(f"ALTER TABLE is not understood at {self._here()}")
-        return self._sql[self._tokens[start].start : self._tokens[end - 1].end + 1]
+        return self._sql[self._tokens[start].start : self._tokens[end - 1].end]
 
     def _here(self) -> str:
         if self._at >= len(self._tokens):
             return "its end"
         return repr(self._sql[self._tokens[self._at].start :][:30])
+
+
+def _depth(token: Token) -> int:
+    return {"(": 1, ")": -1}.get(token.text, 0) if token.kind == "mark" else 0

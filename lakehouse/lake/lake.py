@@ -16,15 +16,15 @@ from catalog.errors import AlreadyExistsError, InputError, LakehouseError
 from catalog.names import validate_table_name
 from catalog.state import TableEntry
 from catalog.storage import Storage, open_storage
+from lakehouse import lake as room
+from lakehouse import table as verbs
 from lakehouse.delta.log import LOG
 from lakehouse.delta.snapshot import load_latest
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.lake.alter_statement import AlterStatement, parse_alter
-from lakehouse.lake.explain import Explain, explain
 from lakehouse.lake.queries import Queries
 from lakehouse.scan.read import Params, Scanner
 from lakehouse.table.background import Background
-from lakehouse.table.create import create, to_schema
 from lakehouse.table.handle import Table
 
 
@@ -168,7 +168,7 @@ class Lake:
         """
         layer, short = validate_table_name(name)
         columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
-        parsed = to_schema(schema, self._engine)
+        parsed = verbs.create.to_schema(schema, self._engine)
         state = self._catalog.state
         state.layer(layer)
         try:
@@ -179,7 +179,7 @@ class Lake:
             # The place carries the name at birth for people who look; nothing derives it.
             location = f"{layer}/{short}-{uuid.uuid4().hex[:8]}"
             place = self._storage.child(location)
-            identity = create(
+            identity = verbs.create.create(
                 place,
                 parsed,
                 partition_by=columns,
@@ -284,9 +284,9 @@ class Lake:
             return self._engine.rows([self._alter(statement)])
         return self._queries.prepare(query, params).relation()
 
-    def explain(self, query: str, params: Params = None) -> Explain:
+    def explain(self, query: str, params: Params = None) -> room.explain.Explain:
         """Show which files a query reads of each table and which it skips, and DuckDB's plan."""
-        return explain(self._queries.prepare(query, params))
+        return room.explain.explain(self._queries.prepare(query, params))
 
     def _alter(self, statement: AlterStatement) -> dict[str, Any]:
         if statement.verb == "rename_table":

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import pyarrow as pa
-
+from catalog import lazy
 from lakehouse.delta.codec import LARGEST_FILE
 from lakehouse.delta.deletion_vector import deleted_rows
 from lakehouse.delta.files.adds import vector_from_row
@@ -19,6 +19,8 @@ from lakehouse.duck.sql import escaped, literal
 from lakehouse.scan.may import KEEP, May
 from lakehouse.scan.report import Kept, TableRef
 from lakehouse.scan.views import TableView
+
+pa: Any = lazy.module("pyarrow")
 
 # A reader takes names as globs: what a file's name holds of one stands for itself.
 _PATTERN = "regexp_replace(file, '([\\[*?])', '[\\1]', 'g')"

@@ -10,11 +10,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from lakehouse.delta.files.layout import Leaf
-from lakehouse.delta.files.typed import is_truncated
-from lakehouse.delta.schema.fields import Primitive
-from lakehouse.delta.schema.types import to_duckdb
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class May:
@@ -65,24 +60,3 @@ def any_of(parts: Sequence[May]) -> May:
     shared = [c for c in parts[0].needs if all(c in part.needs for part in parts)]
     needs = {c: f"({' OR '.join(f'({part.needs[c]})' for part in parts)})" for c in shared}
     return May(f"({' OR '.join(terms)})", needs)
-
-
-def at_most(leaf: Leaf, constant: str) -> dict[str, str]:
-    """Return what follows for a file with a value of at most ``constant`` (SQL)."""
-    column = f"min{leaf.ordinal}"
-    return {column: f"({column} IS NULL OR {column} <= {constant})"}
-
-
-def at_least(leaf: Leaf, constant: str) -> dict[str, str]:
-    """Return what follows for a file with a value of at least ``constant`` (SQL)."""
-    if leaf.is_float:
-        return {}  # NaN is greater than all numbers, and bounds leave it out
-    column = f"max{leaf.ordinal}"
-    if is_truncated(leaf):
-        column = f"top{leaf.ordinal}"
-        zero = "TIMESTAMPTZ" if leaf.type == Primitive("timestamp") else "TIMESTAMP"
-        constant = (
-            f"coalesce(TRY(CAST({constant} AS {to_duckdb(leaf.type)}) - INTERVAL 1 MILLISECOND), "
-            f"'-infinity'::{zero})"
-        )
-    return {column: f"({column} IS NULL OR {column} >= {constant})"}

@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-import sqlglot
-from sqlglot.errors import SqlglotError
-from sqlglot.tokenizer_core import Token, TokenType
-
 from catalog.errors import InputError
 from lakehouse.duck.sql import identifier
+from lakehouse.scan.tokens import Token
+from lakehouse.scan.tokens import tokens as tokens_of
 
+_NAMES = ("word", "quoted")
 _NOT_ALIASES = frozenset(
     [
         "where",
@@ -87,17 +86,14 @@ def references(
     mention with time travel (``silver.flights AT (VERSION => 3)``) is replaced by its own view,
     named by number: an expression in the name would make a view for each value.
     """
-    try:
-        tokens = sqlglot.tokenize(sql, dialect="duckdb")
-    except SqlglotError as error:
-        raise InputError(f"this SQL cannot be read: {error}") from error
+    tokens = tokens_of(sql)
     found: dict[tuple[str, str, At | None], Reference] = {}
     others: list[str] = []
     out, end, index = [], 0, 0
     while index + 2 < len(tokens):
-        first, dot, second = tokens[index : index + 3]
-        pair = dot.token_type == TokenType.DOT and _is_name(first) and _is_name(second)
-        if not pair or (index and tokens[index - 1].token_type == TokenType.DOT):
+        first, _, second = tokens[index : index + 3]
+        pair = _is_mark(tokens, index + 1, ".") and first.kind in _NAMES and second.kind in _NAMES
+        if not pair or (index and _is_mark(tokens, index - 1, ".")):
             index += 1
             continue
         name = resolve(first.text, second.text)
@@ -116,7 +112,7 @@ def references(
                 sql[end : first.start],
                 f"{identifier(name[0])}.{identifier(view)} AS {identifier(shown)}",
             ]
-            end = tokens[stop - 1].end + 1
+            end = tokens[stop - 1].end
             index = stop
     out.append(sql[end:])
     return "".join(out), tuple(found.values()), tuple(others)
@@ -125,19 +121,18 @@ def references(
 def _time_travel(sql: str, tokens: list[Token], index: int) -> tuple[At | None, str | None, int]:
     """Return the time travel after a name, the alias around it, and where both end."""
     alias, start = _alias(tokens, index)
-    if not _is_word(tokens, start, "at") or not _is_type(tokens, start + 1, TokenType.L_PAREN):
-        if not _is_word(tokens, index, "at") or not _is_type(tokens, index + 1, TokenType.L_PAREN):
+    if not _is_word(tokens, start, "at") or not _is_mark(tokens, start + 1, "("):
+        if not _is_word(tokens, index, "at") or not _is_mark(tokens, index + 1, "("):
             return None, None, index
         alias, start = None, index
     close = _closing(tokens, start + 1)
     if close is None:
         return None, None, index
     kind = tokens[start + 2].text.lower()
-    arrow = tokens[start + 3]
     first = start + 4
-    if arrow.token_type == TokenType.EQ and tokens[first].token_type == TokenType.GT:
+    if _is_mark(tokens, start + 3, "=") and _is_mark(tokens, first, ">"):
         first += 1
-    elif arrow.token_type != TokenType.FARROW:
+    elif not _is_mark(tokens, start + 3, "=>"):
         return None, None, index
     if kind not in ("version", "timestamp"):
         raise InputError(
@@ -148,7 +143,9 @@ def _time_travel(sql: str, tokens: list[Token], index: int) -> tuple[At | None, 
     stop = close + 1
     if alias is None:
         alias, stop = _alias(tokens, stop)
-    marks = [n for n, token in enumerate(tokens) if token.token_type == TokenType.PLACEHOLDER]
+    marks = [
+        n for n, token in enumerate(tokens) if token.kind == "parameter" and token.text[0] == "?"
+    ]
     inside = tuple(position for position, n in enumerate(marks) if first <= n < close)
     return At(kind, expression, inside), alias, stop
 
@@ -156,9 +153,9 @@ def _time_travel(sql: str, tokens: list[Token], index: int) -> tuple[At | None, 
 def _alias(tokens: list[Token], index: int) -> tuple[str | None, int]:
     if _is_word(tokens, index, "as") and index + 1 < len(tokens):
         return tokens[index + 1].text, index + 2
-    if index < len(tokens) and _is_name(tokens[index]):
+    if index < len(tokens) and tokens[index].kind in _NAMES:
         text = tokens[index].text
-        quoted = tokens[index].token_type == TokenType.IDENTIFIER
+        quoted = tokens[index].kind == "quoted"
         if quoted or (text.lower() not in _NOT_ALIASES and text.lower() != "at"):
             return text, index + 1
     return None, index
@@ -167,26 +164,18 @@ def _alias(tokens: list[Token], index: int) -> tuple[str | None, int]:
 def _closing(tokens: list[Token], opening: int) -> int | None:
     depth = 0
     for index in range(opening, len(tokens)):
-        if tokens[index].token_type == TokenType.L_PAREN:
+        if _is_mark(tokens, index, "("):
             depth += 1
-        elif tokens[index].token_type == TokenType.R_PAREN:
+        elif _is_mark(tokens, index, ")"):
             depth -= 1
             if depth == 0:
                 return index
     return None
 
 
-def _is_name(token: Token) -> bool:
-    if token.token_type in (TokenType.IDENTIFIER, TokenType.VAR):
-        return True
-    return (
-        token.token_type not in (TokenType.STRING, TokenType.NUMBER) and token.text.isidentifier()
-    )
-
-
 def _is_word(tokens: list[Token], index: int, word: str) -> bool:
     return index < len(tokens) and tokens[index].text.lower() == word
 
 
-def _is_type(tokens: list[Token], index: int, type_: TokenType) -> bool:
-    return index < len(tokens) and tokens[index].token_type == type_
+def _is_mark(tokens: list[Token], index: int, mark: str) -> bool:
+    return index < len(tokens) and tokens[index].kind == "mark" and tokens[index].text == mark

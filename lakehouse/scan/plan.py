@@ -13,8 +13,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from lakehouse.scan.prune import split_filters
-
 _COLUMN = re.compile(r"\bc(\d+)_[0-9a-f]{20}\b")
 
 
@@ -32,6 +30,27 @@ def reaches(plan: str) -> dict[str, list[Reach]]:
     for root in json.loads(plan):
         _walk(root, None, found)
     return found
+
+
+def split_filters(value: str | list[str]) -> tuple[str, ...]:
+    r"""Return a plan's filters as separate texts.
+
+    DuckDB joins filters by line breaks, which string constants may hold as well; texts are put
+    together again until quotes and parentheses are balanced.
+
+    >>> split_filters(["(c0 = 'a", "b')", "optional: (c1 > 3)"])
+    ("(c0 = 'a\nb')", '(c1 > 3)')
+    """
+    lines = value.split("\n") if isinstance(value, str) else value
+    texts: list[str] = []
+    pending = ""
+    for line in lines:
+        pending = f"{pending}\n{line}" if pending else line
+        if pending.count("'") % 2 == 0:
+            texts.append(pending.removeprefix("optional: "))
+            pending = ""
+    # An unbalanced rest is not understood, and neither is anything before it.
+    return () if pending else tuple(texts)
 
 
 def _walk(

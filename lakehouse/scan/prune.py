@@ -23,14 +23,14 @@ from sqlglot.tokenizer_core import TokenType
 from lakehouse.delta.files.layout import Layout, Leaf
 from lakehouse.delta.schema.fields import Decimal, Primitive
 from lakehouse.delta.schema.types import to_duckdb
-from lakehouse.scan.may import EVERY, NONE, May, all_of, any_of, at_least, at_most
+from lakehouse.scan.bounds import Bounds, Operator, at_least, at_most, bounds_of, compare, is_null
+from lakehouse.scan.may import EVERY, NONE, May, all_of, any_of
+from lakehouse.scan.plain import COLUMN, awkward_names
 
 _LONGEST = 200_000
-_COLUMN = re.compile(r"c(\d+)_[0-9a-f]{20}")
 _NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
 # A number whose type DuckDB reads from its text: DOUBLE, or DECIMAL and rounded twice.
 _INEXACT = re.compile(r"(?<![\w.])[\d.]+e[+-]?\d|(?<![\w.])[\d.]{8,}", re.IGNORECASE)
-_PLAIN_NAME = re.compile(r"\w+")
 _FLIPPED: Mapping[type[exp.Expr], type[exp.Expr]] = {
     exp.EQ: exp.NEQ, exp.NEQ: exp.EQ, exp.LT: exp.GTE, exp.GTE: exp.LT,
     exp.GT: exp.LTE, exp.LTE: exp.GT,
@@ -38,6 +38,9 @@ _FLIPPED: Mapping[type[exp.Expr], type[exp.Expr]] = {
 _MIRRORED: Mapping[type[exp.Expr], type[exp.Expr]] = {
     exp.EQ: exp.EQ, exp.NEQ: exp.NEQ, exp.LT: exp.GT, exp.GT: exp.LT,
     exp.LTE: exp.GTE, exp.GTE: exp.LTE,
+}  # fmt: skip
+_OPERATORS: Mapping[type[exp.Expr], Operator] = {
+    exp.EQ: "=", exp.NEQ: "!=", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
 }  # fmt: skip
 _COMPARISONS: tuple[type[exp.Expr], ...] = tuple(_FLIPPED)
 # Expressions whose text means the same when sqlglot has read and written it.
@@ -47,19 +50,6 @@ _PLAIN: tuple[type[exp.Expr], ...] = (
     exp.Cast, exp.DataType, exp.DataTypeParam, exp.Case, exp.If,
 )  # fmt: skip
 _LITERAL = (exp.Literal, exp.Boolean, exp.Neg, exp.Cast, exp.DataType, exp.DataTypeParam, exp.Paren)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Bounds:
-    """Hold SQL for the bounds of a column, and for "some row is not NULL".
-
-    ``leaf`` is the column where the bounds stand in the index as they are.
-    """
-
-    low: str
-    high: str
-    some: str
-    leaf: Leaf | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,14 +81,12 @@ class Pruner:
 
     @cached_property
     def _awkward(self) -> tuple[str, ...]:
-        """Return the names of nested fields that a plan shows unquoted and that need quotes."""
-        names = (field.name for leaf in self.layout.leaves for field in leaf.path[1:])
-        return tuple(name for name in names if not _PLAIN_NAME.fullmatch(name))
+        return awkward_names(self.layout)
 
     def _exact_text(self, text: str, parsed: exp.Expr) -> str | None:
         """Return a filter on partition columns only, with index columns in their place."""
         for column in parsed.find_all(exp.Column):
-            match = _COLUMN.fullmatch(column.name)
+            match = COLUMN.fullmatch(column.name)
             if column.table or not match or self._partition(int(match[1])) is None:
                 return None
         tokens = sqlglot.tokenize(text, dialect="duckdb")
@@ -109,7 +97,7 @@ class Pruner:
                 return None
             if token.token_type != TokenType.VAR or following == TokenType.L_PAREN:
                 continue
-            if not (match := _COLUMN.fullmatch(token.text)):
+            if not (match := COLUMN.fullmatch(token.text)):
                 continue
             ordinal = self._partition(int(match[1]))
             if ordinal is None or self._is_inexact(ordinal, text):
@@ -170,7 +158,7 @@ class Pruner:
             return None
         copy = node.copy()
         for column in list(copy.find_all(exp.Column)):
-            match = _COLUMN.fullmatch(column.name) if not column.table else None
+            match = COLUMN.fullmatch(column.name) if not column.table else None
             ordinal = self._partition(int(match[1])) if match else None
             if ordinal is None or self._is_inexact(ordinal, node.sql(dialect="duckdb")):
                 return None
@@ -191,22 +179,7 @@ class Pruner:
         bounds, constant = self._bounds(left), _constant(right)
         if bounds is None or constant is None:
             return EVERY
-        constant = _of_type(constant, bounds.leaf)
-        low, high = bounds.low, bounds.high
-        ranges: Mapping[type[exp.Expr], str] = {
-            exp.EQ: f"{low} <= {constant} AND {high} >= {constant}",
-            exp.NEQ: f"NOT ({low} = {constant} AND {high} = {constant})",
-            exp.LT: f"{low} < {constant}",
-            exp.LTE: f"{low} <= {constant}",
-            exp.GT: f"{high} > {constant}",
-            exp.GTE: f"{high} >= {constant}",
-        }
-        needs: dict[str, str] = {}
-        if bounds.leaf is not None and kind in (exp.EQ, exp.LT, exp.LTE):
-            needs |= at_most(bounds.leaf, constant)
-        if bounds.leaf is not None and kind in (exp.EQ, exp.GT, exp.GTE):
-            needs |= at_least(bounds.leaf, constant)
-        return May(f"(coalesce({ranges[kind]}, true) AND {bounds.some})", needs)
+        return compare(bounds, _OPERATORS[kind], _of_type(constant, bounds.leaf))
 
     def _in(self, node: exp.In) -> May:
         bounds = self._bounds(node.this)
@@ -226,34 +199,26 @@ class Pruner:
         leaf = self._leaf(node.this)
         if not isinstance(node.expression, exp.Null) or leaf is None:
             return EVERY
-        nulls = f"nulls{leaf.ordinal}"
-        return May(f"coalesce({nulls} > 0, true)" if want else f"coalesce({nulls} < rows, true)")
+        return is_null(leaf, want=want)
 
-    def _bounds(self, node: exp.Expr) -> _Bounds | None:
+    def _bounds(self, node: exp.Expr) -> Bounds | None:
         node = node.unnest()
         if isinstance(node, exp.Cast):
             inner, target = self._bounds(node.this), node.args["to"].sql(dialect="duckdb")
             leaf = self._leaf(node.this)
             if inner is None or leaf is None or not _is_monotone(leaf, target):
                 return None
-            return _Bounds(
+            return Bounds(
                 f"TRY_CAST({inner.low} AS {target})", f"TRY_CAST({inner.high} AS {target})",
                 inner.some,
             )  # fmt: skip
         leaf = self._leaf(node)
-        if leaf is None or not leaf.has_bounds:
-            return None
-        number = leaf.ordinal
-        high = f"max{number}"
-        if leaf.is_float:
-            # NaN is greater than all numbers, and bounds leave it out.
-            high = f"(CASE WHEN nan{number} = 0 THEN {high} END)"
-        return _Bounds(f"min{number}", high, f"coalesce(nulls{number} < rows, true)", leaf)
+        return None if leaf is None else bounds_of(leaf)
 
     def _leaf(self, node: exp.Expr) -> Leaf | None:
         node = node.unnest()
         names = _path(node)
-        match = _COLUMN.fullmatch(names[0]) if names else None
+        match = COLUMN.fullmatch(names[0]) if names else None
         if not names or match is None or int(match[1]) >= len(self.layout.schema.fields):
             return None
         path = (self.layout.schema.fields[int(match[1])].name, *names[1:])
@@ -261,27 +226,6 @@ class Pruner:
             leaf for leaf in self.layout.leaves if tuple(field.name for field in leaf.path) == path
         )
         return next(found, None)
-
-
-def split_filters(value: str | list[str]) -> tuple[str, ...]:
-    r"""Return a plan's filters as separate texts.
-
-    DuckDB joins filters by line breaks, which string constants may hold as well; texts are put
-    together again until quotes and parentheses are balanced.
-
-    >>> split_filters(["(c0 = 'a", "b')", "optional: (c1 > 3)"])
-    ("(c0 = 'a\nb')", '(c1 > 3)')
-    """
-    lines = value.split("\n") if isinstance(value, str) else value
-    texts: list[str] = []
-    pending = ""
-    for line in lines:
-        pending = f"{pending}\n{line}" if pending else line
-        if pending.count("'") % 2 == 0:
-            texts.append(pending.removeprefix("optional: "))
-            pending = ""
-    # An unbalanced rest is not understood, and neither is anything before it.
-    return () if pending else tuple(texts)
 
 
 def _path(node: exp.Expr) -> tuple[str, ...]:

@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from catalog.errors import InputError
+from lakehouse import scan as on_demand
 from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier
+from lakehouse.scan import plain
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, May, any_of
 from lakehouse.scan.plan import Reach, reaches
 from lakehouse.scan.predicate import no_predicate
-from lakehouse.scan.prune import Pruner
 from lakehouse.scan.report import Kept, TableRef, TableScan, report
 from lakehouse.scan.views import TableView, table_view
 
@@ -145,8 +146,13 @@ class Scanner:
         """Return the predicate of a table that is scanned several times: any scan may match."""
         if not scans:
             return EVERY
-        pruner = Pruner(ref.snapshot.files.layout, self._volatile)
-        return any_of([pruner.may_match(scan.filters) for scan in scans])
+        layout = ref.snapshot.files.layout
+        found = [plain.may_match(scan.filters, layout) for scan in scans]
+        known = [may for may in found if may is not None]
+        if len(known) < len(found):
+            pruner = on_demand.Pruner(layout, self._volatile)
+            known = [pruner.may_match(scan.filters) for scan in scans]
+        return any_of(known)
 
     def _volatile(self) -> frozenset[str]:
         """Return the names of functions that differ from row to row; asked for when needed."""

@@ -1,1 +1,57 @@
 """A table of the lake: the user's handle, and what its verbs do."""
+
+from typing import TYPE_CHECKING
+
+from catalog import lazy
+
+if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
+    from lakehouse.delta.checkpoint import write_checkpoint as write_checkpoint
+    from lakehouse.delta.leftovers import Leftover as Leftover
+    from lakehouse.duck.rows import Rows as Rows
+    from lakehouse.table import cleaning as cleaning
+    from lakehouse.table import create as create
+    from lakehouse.table import deleting as deleting
+    from lakehouse.table import listing as listing
+    from lakehouse.table import restoring as restoring
+    from lakehouse.table import retention as retention
+    from lakehouse.table import rewriting as rewriting
+    from lakehouse.table import second_opinion as second_opinion
+    from lakehouse.table import timeline as timeline
+    from lakehouse.table import writing as writing
+    from lakehouse.table.alter import Alter as Alter
+    from lakehouse.table.alteration import Target as Target
+    from lakehouse.table.idempotency import parse_key as parse_key
+    from lakehouse.table.reports import CollectReport as CollectReport
+    from lakehouse.table.reports import Commit as Commit
+    from lakehouse.table.reports import ExpireReport as ExpireReport
+    from lakehouse.table.reports import TableDetail as TableDetail
+    from lakehouse.table.reports import WriteReport as WriteReport
+
+__getattr__ = lazy.names(
+    __name__,
+    {
+        "lakehouse.delta.checkpoint": ("write_checkpoint",),
+        "lakehouse.delta.leftovers": ("Leftover",),
+        "lakehouse.duck.rows": ("Rows",),
+        "lakehouse.table.alter": ("Alter",),
+        "lakehouse.table.alteration": ("Target",),
+        "lakehouse.table.cleaning": (),
+        "lakehouse.table.create": (),
+        "lakehouse.table.deleting": (),
+        "lakehouse.table.idempotency": ("parse_key",),
+        "lakehouse.table.listing": (),
+        "lakehouse.table.reports": (
+            "CollectReport",
+            "Commit",
+            "ExpireReport",
+            "TableDetail",
+            "WriteReport",
+        ),
+        "lakehouse.table.restoring": (),
+        "lakehouse.table.retention": (),
+        "lakehouse.table.rewriting": (),
+        "lakehouse.table.second_opinion": (),
+        "lakehouse.table.timeline": (),
+        "lakehouse.table.writing": (),
+    },
+)

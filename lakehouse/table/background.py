@@ -11,13 +11,12 @@ import threading
 import time
 
 from catalog.errors import UnsupportedError
+from lakehouse import table as verbs
 from lakehouse.delta.cadence import asks, interval_of, is_due, lag_of
-from lakehouse.delta.checkpoint import write_checkpoint
 from lakehouse.delta.expiry import DAY
 from lakehouse.delta.log import list_from, read_hint
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
-from lakehouse.table.retention import expire_log
 
 _log = logging.getLogger("lakehouse")
 
@@ -79,7 +78,7 @@ class Background:
     def _look_after(self, name: str, snapshot: Snapshot) -> None:
         try:
             if _is_due(snapshot):
-                write_checkpoint(snapshot, self._engine)
+                verbs.write_checkpoint(snapshot, self._engine)
                 self._expire(snapshot)
         except UnsupportedError as error:
             _log.debug("the log of %s is kept whole: %s", name, error)
@@ -91,7 +90,7 @@ class Background:
         today = time.time_ns() // 1_000_000 // DAY
         if self._expired.get(snapshot.storage.uri) != today:
             self._expired[snapshot.storage.uri] = today
-            expire_log(snapshot, engine=self._engine)
+            verbs.retention.expire_log(snapshot, engine=self._engine)
 
 
 def _is_due(snapshot: Snapshot) -> bool:

@@ -79,8 +79,10 @@ def _needed(listing: Listing) -> tuple[Checkpoint, ...]:
 def _in_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) -> Iterator[str]:
     base = read_checkpoint(storage, checkpoint, engine)
     # Of a large checkpoint, files are held nowhere but there.
-    stored = [] if base.stored is None else [base.stored.raw(frozenset())]
-    for files in (base.files, *stored):
+    stored = None if base.stored is None else base.stored.raw(frozenset())
+    for files in (base.files, stored):
+        if files is None:
+            continue
         for column in ("path", "file"):
             yield from (fold(path) for path in files[column].to_pylist())
         for row in files["deletion_vector"].drop_null().to_pylist():

@@ -7,35 +7,19 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import pyarrow as pa
-
+from catalog import lazy
 from catalog.errors import InputError
 from catalog.storage import Storage
-from lakehouse.delta.checkpoint import write_checkpoint
-from lakehouse.delta.leftovers import Leftover
+from lakehouse import table as verbs
 from lakehouse.delta.schema.types import schema_to_arrow
 from lakehouse.delta.snapshot import Snapshot, load, load_latest, refresh
 from lakehouse.duck.engine import Engine, Relation
-from lakehouse.duck.rows import Rows
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
-from lakehouse.table import (
-    cleaning,
-    deleting,
-    listing,
-    restoring,
-    retention,
-    rewriting,
-    second_opinion,
-    timeline,
-    writing,
-)
-from lakehouse.table.alter import Alter
-from lakehouse.table.alteration import Target
 from lakehouse.table.background import Background
-from lakehouse.table.idempotency import parse_key
-from lakehouse.table.reports import CollectReport, Commit, ExpireReport, TableDetail, WriteReport
+
+pa: Any = lazy.module("pyarrow")
 
 WEEK = timedelta(days=7)
 
@@ -98,12 +82,12 @@ class Table:
 
     def append(
         self,
-        rows: Rows,
+        rows: verbs.Rows,
         *,
-        schema_mode: writing.AppendMode | None = None,
+        schema_mode: verbs.writing.AppendMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
-    ) -> WriteReport:
+    ) -> verbs.WriteReport:
         """Add rows in one commit.
 
         ``rows`` are an Arrow table or reader (read as a stream), a pandas or Polars frame, a
@@ -120,26 +104,26 @@ class Table:
         that break a constraint; the table is then as it was.
         """
         return self._done(
-            writing.append(
+            verbs.writing.append(
                 self.snapshot(),
                 rows,
                 engine=self._engine,
                 scanner=self._scanner,
                 schema_mode=schema_mode,
                 metadata=metadata,
-                key=parse_key(idempotency_key),
+                key=verbs.parse_key(idempotency_key),
             )
         )
 
     def overwrite(
         self,
-        rows: Rows,
+        rows: verbs.Rows,
         *,
         where: str | None = None,
-        schema_mode: writing.OverwriteMode | None = None,
+        schema_mode: verbs.writing.OverwriteMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
-    ) -> WriteReport:
+    ) -> verbs.WriteReport:
         """Replace all rows, or those for which ``where`` is true, in one commit.
 
         Takes what `append` takes; ``schema_mode="overwrite"`` replaces the columns as well.
@@ -147,7 +131,7 @@ class Table:
         true for every new row too: DataError, with count and samples, where it is not.
         """
         return self._done(
-            writing.overwrite(
+            verbs.writing.overwrite(
                 self.snapshot(),
                 rows,
                 engine=self._engine,
@@ -155,7 +139,7 @@ class Table:
                 where=where,
                 schema_mode=schema_mode,
                 metadata=metadata,
-                key=parse_key(idempotency_key),
+                key=verbs.parse_key(idempotency_key),
             )
         )
 
@@ -164,7 +148,7 @@ class Table:
         *,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
-    ) -> Alter:
+    ) -> verbs.Alter:
         """Change columns, constraints, properties and the description: a commit a verb.
 
         ``metadata`` and ``idempotency_key`` are those of `append`, for the one verb that follows.
@@ -178,8 +162,8 @@ class Table:
         ...     table.schema.names, str(table.schema.field("id").type)
         (['id', 'customer'], 'int64')
         """
-        target = Target(self.snapshot, self._remember, self._engine, self._scanner)
-        return Alter(target, metadata=metadata, key=parse_key(idempotency_key))
+        target = verbs.Target(self.snapshot, self._remember, self._engine, self._scanner)
+        return verbs.Alter(target, metadata=metadata, key=verbs.parse_key(idempotency_key))
 
     def delete(
         self,
@@ -187,7 +171,7 @@ class Table:
         *,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
-    ) -> WriteReport:
+    ) -> verbs.WriteReport:
         """Delete the rows for which a SQL predicate is true, in one commit.
 
         Rows for which it is NULL stay. Files in which no row matches are not touched; those of
@@ -204,13 +188,13 @@ class Table:
         [(2,), (None,)]
         """
         return self._done(
-            deleting.delete(
+            verbs.deleting.delete(
                 self.snapshot(),
                 where,
                 engine=self._engine,
                 scanner=self._scanner,
                 metadata=metadata,
-                key=parse_key(idempotency_key),
+                key=verbs.parse_key(idempotency_key),
             )
         )
 
@@ -221,7 +205,7 @@ class Table:
         timestamp: datetime | str | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
-    ) -> WriteReport:
+    ) -> verbs.WriteReport:
         """Make an earlier version the newest again, in a commit of its own.
 
         ``metadata`` and ``idempotency_key`` are as in `append`. Raises StorageError where data
@@ -231,12 +215,12 @@ class Table:
             raise InputError("restore needs a version or a timestamp, and not both")
         target = self.snapshot(version=version, timestamp=timestamp)
         return self._done(
-            restoring.restore(
+            verbs.restoring.restore(
                 self.snapshot(),
                 target,
                 engine=self._engine,
                 metadata=metadata,
-                key=parse_key(idempotency_key),
+                key=verbs.parse_key(idempotency_key),
             )
         )
 
@@ -246,7 +230,7 @@ class Table:
         *,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
-    ) -> WriteReport:
+    ) -> verbs.WriteReport:
         """Write the rows of live files anew, as few files, without changing any row.
 
         ``paths`` are those of `files`. Readers and writers go on meanwhile; where one of the
@@ -254,13 +238,13 @@ class Table:
         `append`.
         """
         return self._done(
-            rewriting.rewrite(
+            verbs.rewriting.rewrite(
                 self.snapshot(),
                 paths,
                 engine=self._engine,
                 scanner=self._scanner,
                 metadata=metadata,
-                key=parse_key(idempotency_key),
+                key=verbs.parse_key(idempotency_key),
             )
         )
 
@@ -278,16 +262,16 @@ class Table:
         Raises NotFoundError for a column or version that does not exist.
         """
         snapshot = self.snapshot(version=version, timestamp=timestamp)
-        selected = "*" if columns is None else listing.select(columns, snapshot, self._name)
+        selected = "*" if columns is None else verbs.listing.select(columns, snapshot, self._name)
         sql = f"SELECT {selected} FROM lakehouse.{identifier(self._name)}"
         if where is not None:
             sql += f" WHERE ({where}\n)"
         ref = TableRef("lakehouse", self._name, self._name, snapshot)
         return self._scanner.prepare(sql, [ref]).relation()
 
-    def history(self, limit: int | None = None) -> list[Commit]:
+    def history(self, limit: int | None = None) -> list[verbs.Commit]:
         """Return the table's commits, newest first."""
-        return timeline.history(self._storage, limit)
+        return verbs.timeline.history(self._storage, limit)
 
     def checkpoint(self) -> int:
         """Write a checkpoint of the newest version; return its bytes.
@@ -295,38 +279,38 @@ class Table:
         Commits have one written in the background: every tenth, and more seldom where the table
         is large and commits are small, unless ``delta.checkpointInterval`` says when.
         """
-        return write_checkpoint(self.snapshot(), self._engine)
+        return verbs.write_checkpoint(self.snapshot(), self._engine)
 
     def expire_log(
         self, *, keep_versions: Collection[int] = (), dry_run: bool = False
-    ) -> ExpireReport:
+    ) -> verbs.ExpireReport:
         """Delete log entries older than ``delta.logRetentionDuration`` (30 days).
 
         They go only where a checkpoint, read before, makes up for them; ``keep_versions`` and all
         versions after the oldest of them stay readable. Happens by itself after checkpoints,
         unless ``delta.enableExpiredLogCleanup`` is false. ``dry_run`` deletes nothing.
         """
-        return retention.expire_log(
+        return verbs.retention.expire_log(
             self.snapshot(), engine=self._engine, keep_versions=keep_versions, dry_run=dry_run
         )
 
-    def leftovers(self, *, older_than: timedelta = WEEK) -> tuple[Leftover, ...]:
+    def leftovers(self, *, older_than: timedelta = WEEK) -> tuple[verbs.Leftover, ...]:
         """Return the files in the table's folder that dead writers left: path, size, age, why.
 
         These are data, change data and deletion vector files that no version in the log names,
         and temporary files.
         """
-        return cleaning.find(self.snapshot(), engine=self._engine, older_than=older_than)
+        return verbs.cleaning.find(self.snapshot(), engine=self._engine, older_than=older_than)
 
     def collect_leftovers(
         self, *, older_than: timedelta = WEEK, dry_run: bool = False
-    ) -> CollectReport:
+    ) -> verbs.CollectReport:
         """Delete the `leftovers`.
 
         A file younger than ``older_than`` may belong to a writer that is still at work: choose
         more than the longest write takes.
         """
-        return cleaning.collect(
+        return verbs.cleaning.collect(
             self.snapshot(), engine=self._engine, older_than=older_than, dry_run=dry_run
         )
 
@@ -335,7 +319,7 @@ class Table:
     ) -> pa.Table:
         """Return the live data files: path, size, rows, partition values, bounds, NULL counts."""
         snapshot = self.snapshot(version=version, timestamp=timestamp)
-        return listing.files(snapshot, self._engine)
+        return verbs.listing.files(snapshot, self._engine)
 
     def bounds(self, column: str) -> tuple[Any, Any]:
         """Return bounds of a column's values, from the table's log alone: no data file is read.
@@ -345,19 +329,19 @@ class Table:
         statistics, or the column has no order. NaN is left out.
         """
         snapshot = self.snapshot()
-        listing.select([column], snapshot, self._name)  # raises where there is none
-        return listing.bounds(snapshot, column, self._engine)
+        verbs.listing.select([column], snapshot, self._name)  # raises where there is none
+        return verbs.listing.bounds(snapshot, column, self._engine)
 
-    def detail(self) -> TableDetail:
+    def detail(self) -> verbs.TableDetail:
         """Describe the table as it is now."""
-        return listing.detail(self._name, self.snapshot(), self._engine)
+        return verbs.listing.detail(self._name, self.snapshot(), self._engine)
 
-    def to_deltalake(self, *, version: int | None = None) -> second_opinion.DeltaTable:
+    def to_deltalake(self, *, version: int | None = None) -> verbs.second_opinion.DeltaTable:
         """Return a handle of deltalake (delta-rs) on the same table, to read with.
 
         Writing through it gives up our guarantees against lost and duplicated rows.
         """
-        return second_opinion.open_table(self._storage, version=version)
+        return verbs.second_opinion.open_table(self._storage, version=version)
 
     def snapshot(
         self, *, version: int | None = None, timestamp: datetime | str | None = None
@@ -366,7 +350,7 @@ class Table:
         if version is not None and timestamp is not None:
             raise InputError("a version or a timestamp selects a snapshot, not both")
         if timestamp is not None:
-            version = timeline.version_at(self._refreshed(), timestamp)
+            version = verbs.timeline.version_at(self._refreshed(), timestamp)
         if version is None:
             return self._refreshed()
         if isinstance(version, bool) or not isinstance(version, int):
@@ -384,7 +368,7 @@ class Table:
                 self._latest = refresh(self._latest, self._engine)
             return self._latest
 
-    def _done(self, outcome: tuple[Snapshot | None, WriteReport]) -> WriteReport:
+    def _done(self, outcome: tuple[Snapshot | None, verbs.WriteReport]) -> verbs.WriteReport:
         after, report = outcome
         self._remember(after)
         return report

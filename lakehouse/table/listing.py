@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from catalog import lazy
 from catalog.errors import NotFoundError
 from catalog.names import near_misses
 from lakehouse.delta.protocol import reader_features, writer_features
@@ -17,6 +15,9 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.sql import identifier
 from lakehouse.table.reports import TableDetail
+
+pa: Any = lazy.module("pyarrow")
+pc: Any = lazy.module("pyarrow.compute")
 
 
 def files(snapshot: Snapshot, engine: Engine) -> pa.Table:

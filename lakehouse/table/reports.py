@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-import pyarrow as pa
-
+from catalog import lazy
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Committed
 from lakehouse.delta.leftovers import Leftover
 from lakehouse.write.data_files import NewFiles
+
+pa: Any = lazy.module("pyarrow")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

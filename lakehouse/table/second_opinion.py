@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
+from catalog import lazy
 from catalog.errors import StorageError
 from catalog.storage import Storage
+
+deltalake: Any = lazy.module("deltalake")
+pa: Any = lazy.module("pyarrow")
 
 # Few ask for a second opinion: it costs a tenth of the time that `import lakehouse` takes.
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 def open_table(storage: Storage, *, version: int | None = None) -> DeltaTable:
     """Open a table with deltalake."""
-    deltalake = importlib.import_module("deltalake")
     try:
         table: DeltaTable = deltalake.DeltaTable(
             storage.url(), version=version, storage_options=storage_options(storage)
@@ -29,7 +29,6 @@ def open_table(storage: Storage, *, version: int | None = None) -> DeltaTable:
 
 def read_rows(table: DeltaTable) -> pa.Table:
     """Return a table's rows as deltalake reads them."""
-    deltalake = importlib.import_module("deltalake")
     try:
         found = deltalake.QueryBuilder().register("rows", table).execute("SELECT * FROM rows")
         return pa.table(found.read_all())

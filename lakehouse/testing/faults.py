@@ -254,6 +254,10 @@ class _FaultyBackend:
         newest = max(found, key=lambda item: (item.modified, item.path), default=None)
         return (item for item in found if item is not newest)
 
+    def list_at_once(self, prefix: str) -> Sequence[StoredObject] | None:  # noqa: ARG002
+        """Tell nothing: `list` does, with its faults."""
+        return None
+
     def delete(self, paths: Iterable[str]) -> None:
         """Delete files, or fail before or after."""
         listed = [*paths]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -62,6 +62,9 @@ class Watched:
         return self._call(
             "list", prefix, lambda: iter([*make(prefix, start_after, temporary=temporary)])
         )
+
+    def list_at_once(self, prefix: str) -> Sequence[StoredObject] | None:
+        return self._call("list", prefix, lambda: self._inner.list_at_once(prefix))
 
     def head(self, path: str) -> StoredObject | None:
         return self._call("head", path, lambda: self._inner.head(path))

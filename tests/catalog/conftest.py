@@ -1,6 +1,6 @@
 """Storage of every kind that needs no server, and storage that fails on purpose."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -58,6 +58,9 @@ class FaultyBackend:
         self, prefix: str, start_after: str | None, *, temporary: bool = False
     ) -> Iterator[StoredObject]:
         return self.inner.list(prefix, start_after, temporary=temporary)
+
+    def list_at_once(self, prefix: str) -> Sequence[StoredObject] | None:
+        return self.inner.list_at_once(prefix)
 
     def head(self, path: str) -> StoredObject | None:
         return self.inner.head(path)

@@ -482,7 +482,7 @@ def test_errors_cross_process_boundaries() -> None:
     assert (str(again), again.near, again.name) == ("no table x. Did you mean y?", ("y",), "x")
     errors = [
         value
-        for value in vars(package).values()
+        for value in (getattr(package, name) for name in package.__all__)
         if isinstance(value, type) and issubclass(value, package.LakehouseError)
     ]
     assert len(errors) == 10

@@ -41,7 +41,8 @@ def test_version(run: Run) -> None:
 
 
 def test_every_error_class_has_an_exit_code() -> None:
-    errors = {value for value in vars(lakehouse).values() if isinstance(value, type)}
+    public = [getattr(lakehouse, name) for name in lakehouse.__all__]
+    errors = {value for value in public if isinstance(value, type)}
     wanted = {kind for kind in errors if issubclass(kind, lakehouse.LakehouseError)}
     codes = {kind.__name__: failures.exit_code(kind("x")) for kind in wanted}
     assert codes == {

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 import lakehouse
 from catalog.errors import StorageError
 from catalog.storage import StoredObject
+from lakehouse import table as verbs
 from lakehouse.delta.cadence import BYTES_PER_BYTE, INTERVAL, LONGEST, Lag, asks, is_due, lag_of
 from lakehouse.delta.checkpoint import write_checkpoint
-from lakehouse.table import background
 
 
 @given(
@@ -87,7 +87,7 @@ def test_commits_do_not_wait_and_of_waiting_checkpoints_only_the_newest_is_writt
         assert go.wait(60)
         return write(snapshot, engine)
 
-    monkeypatch.setattr(background, "write_checkpoint", slow)
+    monkeypatch.setattr(verbs, "write_checkpoint", slow)
     for number in range(2):
         table.append([{"n": number}])
     assert begun.wait(60)
@@ -109,7 +109,7 @@ def test_a_failure_is_logged_with_the_table_and_the_commit_stands(lake, monkeypa
     def fail(snapshot, engine):
         raise error("disk full")
 
-    monkeypatch.setattr(background, "write_checkpoint", fail)
+    monkeypatch.setattr(verbs, "write_checkpoint", fail)
     with caplog.at_level(logging.WARNING, logger="lakehouse"):
         for number in range(2):
             assert table.append([{"n": number}]).version == number + 1

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.fields import Field, Primitive, Struct
+from lakehouse.scan import plain
 from lakehouse.scan.may import EVERY, NONE
-from lakehouse.scan.prune import Pruner, split_filters
+from lakehouse.scan.plan import split_filters
+from lakehouse.scan.prune import Pruner
 from tests.types.engines import effort
 
 KEY = "a" * 20
@@ -139,3 +141,72 @@ def test_split_filters_puts_constants_together_again(constants):
 def test_split_filters_gives_up_on_an_open_quote():
     assert split_filters("(c0 = 'a)\n(c1 = 3)") == ()
     assert split_filters("optional: (c0 = 3)") == ("(c0 = 3)",)
+
+
+PLAIN = Layout(
+    Struct(tuple(Field(name, Primitive(type_)) for name, type_ in (
+        ("n", "long"), ("s", "string"), ("at", "timestamp"), ("day", "date"), ("raw", "binary"),
+        ("p", "string"), ("q", "date"), ("g", "double"),
+    ))),
+    ("q", "p"),
+)  # fmt: skip
+
+
+@st.composite
+def plain_filters(draw):
+    column = st.sampled_from([f"c{i}_{KEY}" for i in range(7)])
+    constant = st.one_of(
+        st.integers(-(10**20), 10**20).map(str),
+        st.decimals(-99, 99, places=2).map("{:f}".format),
+        st.text("a'(1 \\n", max_size=6).map(lambda text: "'" + text.replace("'", "''") + "'"),
+        st.sampled_from(["'2024-01-31'::DATE", "'2024-01-31 12:00:00+00'::TIMESTAMP WITH TIME ZONE",
+                         "'2024-01-31 12:00:00'::TIMESTAMP", f"'c0_{KEY} = 1 AND '"]),
+    )  # fmt: skip
+    condition = st.one_of(
+        st.builds("({} {} {})".format, column, OPERATORS, constant),
+        st.builds("({} IS NULL)".format, column),
+        st.builds("({} IS NOT NULL)".format, column),
+    )
+    conditions = draw(st.lists(condition, min_size=1, max_size=3))
+    return conditions[0] if len(conditions) == 1 else f"({' AND '.join(conditions)})"
+
+
+@effort(2)
+@given(texts=st.lists(plain_filters(), min_size=1, max_size=2))
+def test_plain_filters_mean_what_the_parser_says(texts):
+    for given_texts in (texts, [text.replace(" = ", "=") for text in texts]):
+        found = plain.may_match(given_texts, PLAIN)
+        assert found is not None
+        assert found == Pruner(PLAIN).may_match(tuple(given_texts))
+
+
+@effort(1)
+@given(texts=st.lists(filters(), min_size=1, max_size=2))
+def test_what_is_not_plain_is_left_to_the_parser(texts):
+    found = plain.may_match(texts, LAYOUT)
+    assert found in (None, PRUNER.may_match(tuple(texts)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"(c0_{KEY} = 1) OR (c0_{KEY} = 2)",
+        f"NOT (c0_{KEY} = 1)",
+        f"(c0_{KEY} = 1::DOUBLE)",
+        f"(c0_{KEY} = 1e5)",
+        f"(c0_{KEY} = 1 + 1)",
+        f"(c1_{KEY} = 'a'::TIMESTAMP_NS)",
+        f"(c1_{KEY} = 'a' || 'b')",
+        f"(c1_{KEY}.x = 'a')",
+        f"(x.c1_{KEY} = 'a')",
+        f"f(c1_{KEY} = 'a')",
+        f"(c7_{KEY} = 1)",
+        f"(c8_{KEY} = 1)",
+        "x",
+        "(x AND x)",
+        f"(c5_{KEY} = 'a') AND random()",
+        "",
+    ],
+)
+def test_filters_that_need_the_parser(text):
+    assert plain.may_match([text], PLAIN) is None

@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote
 
-import pyarrow as pa
-
+from catalog import lazy
 from lakehouse.delta.actions import AddFile, DeletionVector
 
-VECTOR = pa.struct(
-    [
-        ("storageType", pa.string()),
-        ("pathOrInlineDv", pa.string()),
-        ("offset", pa.int64()),
-        ("sizeInBytes", pa.int64()),
-        ("cardinality", pa.int64()),
-    ]
-)
+pa: Any = lazy.module("pyarrow")
+
+VECTOR = {
+    "storageType": "string",
+    "pathOrInlineDv": "string",
+    "offset": "int64",
+    "sizeInBytes": "int64",
+    "cardinality": "int64",
+}
 VECTOR_TYPE = (
     'STRUCT("storageType" VARCHAR, "pathOrInlineDv" VARCHAR, "offset" BIGINT, '
     '"sizeInBytes" BIGINT, "cardinality" BIGINT)'
 )
-RAW = pa.schema(
-    [
-        ("path", pa.string()),
-        ("file", pa.string()),
-        ("partition_values", pa.map_(pa.string(), pa.string())),
-        ("size", pa.int64()),
-        ("modification_time", pa.int64()),
-        ("stats", pa.string()),
-        ("deletion_vector", VECTOR),
-        ("extra", pa.string()),
-    ]
-)
 
 
-# Made without `pa.array`, which imports pandas where that is installed: a fifth of a second.
-NO_ROWS = pa.Table.from_batches([], schema=RAW)
+@functools.cache
+def raw_schema() -> pa.Schema:
+    """Return the columns of a table of add actions: RAW, as it is called elsewhere."""
+    vector = pa.struct([(name, getattr(pa, type_)()) for name, type_ in VECTOR.items()])
+    return pa.schema(
+        [
+            ("path", pa.string()),
+            ("file", pa.string()),
+            ("partition_values", pa.map_(pa.string(), pa.string())),
+            ("size", pa.int64()),
+            ("modification_time", pa.int64()),
+            ("stats", pa.string()),
+            ("deletion_vector", vector),
+            ("extra", pa.string()),
+        ]
+    )
+
+
+@functools.cache
+def no_rows() -> pa.Table:
+    """Return a table of no add actions."""
+    # Made without `pa.array`, which imports pandas where that is installed: a fifth of a second.
+    return pa.Table.from_batches([], schema=raw_schema())
 
 
 def raw_table(adds: Iterable[AddFile]) -> pa.Table:
@@ -57,7 +66,7 @@ def raw_table(adds: Iterable[AddFile]) -> pa.Table:
         }
         for add in adds
     ]
-    return pa.Table.from_pylist(rows, schema=RAW) if rows else NO_ROWS
+    return pa.Table.from_pylist(rows, schema=raw_schema()) if rows else no_rows()
 
 
 def to_action(row: dict[str, Any]) -> AddFile:

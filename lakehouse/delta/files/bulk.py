@@ -9,20 +9,22 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from catalog import lazy
 from catalog.errors import LakehouseError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import LARGEST_COMMIT, from_lines
-from lakehouse.delta.entries import read_entries
-from lakehouse.delta.files.adds import RAW, VECTOR_TYPE
+from lakehouse.delta.entries import read_each, read_entries
+from lakehouse.delta.files.adds import VECTOR_TYPE, raw_schema
 from lakehouse.delta.log import CommitFile
 from lakehouse.delta.soundness import check_commit, check_files, check_once
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.sql import escaped, literal
+
+pa: Any = lazy.module("pyarrow")
+pc: Any = lazy.module("pyarrow.compute")
 
 # From here on DuckDB is quicker than Python's json, in bytes.
 BULK_FROM = 1_000_000
@@ -54,9 +56,26 @@ class Bulk:
 def read_all(
     storage: Storage, entries: Iterable[CommitFile], engine: Engine
 ) -> Iterator[list[act.Action] | Bulk]:
-    """Yield each entry of the log: as its actions or, where it is very large, in bulk."""
+    """Return each entry of the log: as its actions or, where it is very large, in bulk.
+
+    Small entries begin to come with this call.
+    """
+    listed = list(entries)
+    small = read_each(storage, [entry for entry in listed if entry.size < BULK_FROM])
+    return _in_order(storage, listed, small, engine)
+
+
+def _in_order(
+    storage: Storage,
+    entries: Iterable[CommitFile],
+    small: Iterator[list[list[act.Action]]],
+    engine: Engine,
+) -> Iterator[list[act.Action] | Bulk]:
     for entry in entries:
-        many = None if entry.size < BULK_FROM else _try(storage, entry, engine)
+        if entry.size < BULK_FROM:
+            yield from next(small)
+            continue
+        many = _try(storage, entry, engine)
         if many is None:
             yield from read_entries(storage, [entry])
         else:
@@ -92,7 +111,7 @@ def _read(storage: Storage, entry: CommitFile, engine: Engine) -> Bulk | None:
             f"CASE WHEN NOT {plain} THEN json::VARCHAR END AS other "
             f"FROM read_ndjson_objects({url}))"
         ).to_arrow_table()
-    adds = table.filter(pc.is_null(table["other"])).drop(["other"]).cast(RAW)
+    adds = table.filter(pc.is_null(table["other"])).drop(["other"]).cast(raw_schema())
     rest = "\n".join(table["other"].drop_null().to_pylist())
     others = from_lines(rest.encode(), where=entry.path) if rest else []
     if entry.first is not None:

@@ -16,16 +16,17 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from catalog import lazy
 from lakehouse.delta.actions import AddFile, FileKey
-from lakehouse.delta.files.adds import raw_table, to_action, vector_id
+from lakehouse.delta.files.adds import no_rows, raw_table, to_action, vector_id
 from lakehouse.delta.files.layout import Layout, Leaf
 from lakehouse.delta.files.stored import Keys, StoredFiles
 from lakehouse.delta.files.typed import derive, is_truncated, names
 from lakehouse.delta.soundness import check_files, check_once
 from lakehouse.duck.engine import Connection, Engine
+
+pa: Any = lazy.module("pyarrow")
+pc: Any = lazy.module("pyarrow.compute")
 
 # Positions of files in memory come after those of all files in checkpoints.
 _AFTER = 1 << 60
@@ -36,23 +37,32 @@ class FileIndex:
     """Hold a snapshot's live files.
 
     Those of a large checkpoint are ``stored`` where they are, less the keys ``gone``; all others
-    are ``held`` in memory, as rows of RAW. Typed columns are computed at the first use and
-    carried over to newer versions.
+    are in ``memory``, as rows of RAW; None stands for no rows. Typed columns are computed at the
+    first use and carried over to newer versions.
     """
 
-    held: pa.Table
+    memory: pa.Table | None
     layout: Layout
     stored: StoredFiles | None = None
     gone: Keys = frozenset()
     _typed: list[pa.Table] = dataclasses.field(default_factory=list, repr=False, compare=False)
 
     def __len__(self) -> int:
-        return self._totals[0] + int(self.held.num_rows)
+        return self._totals[0] + self._held_rows
 
     @property
     def is_empty(self) -> bool:
         """Tell whether there is certainly no file; this reads nothing."""
-        return self.stored is None and self.held.num_rows == 0
+        return self.stored is None and not self._held_rows
+
+    @cached_property
+    def held(self) -> pa.Table:
+        """Return the files in memory as a table, which may have no rows."""
+        return no_rows() if self.memory is None else self.memory
+
+    @property
+    def _held_rows(self) -> int:
+        return 0 if self.memory is None else int(self.memory.num_rows)
 
     @cached_property
     def bytes(self) -> int:
@@ -62,14 +72,14 @@ class FileIndex:
     @cached_property
     def has_deletion_vectors(self) -> bool:
         """Tell whether a file may have deleted rows."""
-        if self.held["deletion_vector"].null_count < self.held.num_rows:
+        if self._held_rows and self.held["deletion_vector"].null_count < self._held_rows:
             return True
         return self.stored is not None and self.stored.has_vectors
 
     @property
     def has_extra(self) -> bool:
         """Tell whether a file may have tags or other optional fields."""
-        if self.held["extra"].null_count < self.held.num_rows:
+        if self._held_rows and self.held["extra"].null_count < self._held_rows:
             return True
         return self.stored is not None and self.stored.has_extra
 
@@ -114,7 +124,7 @@ class FileIndex:
     @contextlib.contextmanager
     def on(self, cursor: Connection, engine: Engine) -> Iterator[str]:
         """Give the name or SQL of the typed index for queries on ``cursor``."""
-        if self.stored is not None and not self.held.num_rows:
+        if self.stored is not None and not self._held_rows:
             with self.stored.on(cursor, self.layout, self.gone) as stored:
                 yield stored
             return
@@ -179,7 +189,7 @@ class FileIndex:
 
     def with_layout(self, layout: Layout) -> FileIndex:
         """Return the index as another schema sees it."""
-        return FileIndex(self.held, layout, self.stored, self.gone)
+        return FileIndex(self.memory, layout, self.stored, self.gone)
 
     def changed(
         self,
@@ -196,6 +206,10 @@ class FileIndex:
         if bulk is not None and bulk.num_rows:
             again = self._with_bulk(bulk)
             return again.changed(adds=adds, gone=gone, engine=engine)
+        added = tuple(adds)
+        forgotten = self.gone if self.stored is None else self.gone.union(gone)
+        if not added and not self._held_rows:
+            return FileIndex(None, self.layout, self.stored, forgotten)
         held, typed = self.held, self._typed[0] if self._typed else None
         if gone and held.num_rows:
             maybe = pc.is_in(held["file"], value_set=_texts({file for file, _ in gone}))
@@ -206,12 +220,11 @@ class FileIndex:
                 keep = pc.replace_with_mask(pc.invert(maybe), maybe, stays)
                 held = held.filter(keep)
                 typed = None if typed is None else typed.filter(keep)
-        added = raw_table(adds)
-        forgotten = self.gone if self.stored is None else self.gone.union(gone)
-        held = pa.concat_tables([held, added])
+        more = raw_table(added)
+        held = pa.concat_tables([held, more])
         merged = FileIndex(held, self.layout, self.stored, forgotten)
         if typed is not None:
-            fresh = derive(added, self.layout, engine)
+            fresh = derive(more, self.layout, engine)
             merged._typed.append(_numbered(pa.concat_tables([typed.drop(["position"]), fresh])))
         return merged
 

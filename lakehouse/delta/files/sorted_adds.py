@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
-import pyarrow as pa
-
+from catalog import lazy
 from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.files.layout import Leaf
 from lakehouse.delta.files.typed import from_text, nested, parsed
 from lakehouse.duck.engine import Connection
 from lakehouse.duck.sql import identifier, literal
+
+pa: Any = lazy.module("pyarrow")
 
 VECTOR = {
     "storageType": "VARCHAR", "pathOrInlineDv": "VARCHAR", "offset": "INTEGER",

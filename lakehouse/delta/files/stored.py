@@ -11,15 +11,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-import pyarrow as pa
-
+from catalog import lazy
 from catalog.errors import CorruptionError
 from lakehouse.delta.actions import FileKey
-from lakehouse.delta.files.adds import RAW, VECTOR, VECTOR_TYPE
+from lakehouse.delta.files.adds import VECTOR, VECTOR_TYPE, raw_schema
 from lakehouse.delta.files.layout import Layout, Leaf, bound_type, statistics_shape
 from lakehouse.delta.files.typed import bad_partition, columns, counted, from_text, parsed
 from lakehouse.delta.schema.fields import Field
@@ -27,6 +26,8 @@ from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.duck.describe import DuckType, type_of
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier, literal, literals
+
+pa: Any = lazy.module("pyarrow")
 
 _IS_ADD = "(add.path IS NOT NULL OR add.size IS NOT NULL)"
 _WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "HUGEINT")
@@ -127,7 +128,7 @@ class StoredFiles:
             query = f"SELECT * FROM {_without(cursor, inner, gone)}"
             table = cursor.sql(query).to_arrow_table()
         try:
-            return table.cast(RAW)
+            return table.cast(raw_schema())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise CorruptionError(
                 f"the checkpoint's add has columns of other types: {error}"
@@ -224,9 +225,7 @@ class StoredFiles:
     def _vector(self) -> str:
         if not self._has("deletionVector"):
             return f"NULL::{VECTOR_TYPE}"
-        packed = ", ".join(
-            f"'{field.name}': add.deletionVector.{identifier(field.name)}" for field in VECTOR
-        )
+        packed = ", ".join(f"'{name}': add.deletionVector.{identifier(name)}" for name in VECTOR)
         return (
             f"CASE WHEN add.deletionVector.storageType IS NOT NULL "
             f"THEN {{{packed}}}::{VECTOR_TYPE} END"
@@ -254,9 +253,7 @@ class StoredFiles:
         return from_text(_field("partitionValues"))(field)
 
     def _scan(self) -> str:
-        urls = ", ".join(literal(url) for url in self.urls)
-        union = ", union_by_name = true" if len(self.urls) > 1 else ""
-        return f"read_parquet([{urls}]{union}, hive_partitioning = false)"
+        return _scan(self.urls)
 
     def _work(self) -> contextlib.AbstractContextManager[Connection]:
         return self.engine.work("read the checkpoint's files", reading=True)
@@ -287,10 +284,7 @@ def stored_files(
     cursor: Connection, path: str, urls: list[str], engine: Engine
 ) -> StoredFiles | None:
     """Look at the Parquet files of the checkpoint ``path``; None where they hold no ``add``."""
-    union = ", union_by_name = true" if len(urls) > 1 else ""
-    relation = cursor.sql(
-        f"SELECT * FROM read_parquet({literals(urls)}{union}, hive_partitioning = false)"
-    )
+    relation = cursor.sql(f"SELECT * FROM {_scan(urls)}")
     types = dict(zip(relation.columns, relation.types, strict=True))
     if "add" not in types:
         return None
@@ -305,9 +299,14 @@ def stored_files(
                 f"the checkpoint's add has columns of other types: {name} is {fields[name]}"
             )
     rows = cursor.execute(
-        "SELECT sum(num_rows) FROM parquet_file_metadata($urls)", {"urls": urls}
+        f"SELECT sum(num_rows) FROM parquet_file_metadata({literals(urls)})"
     ).fetchall()
     return StoredFiles(path, tuple(urls), type_of(types["add"]), int(rows[0][0]), engine)
+
+
+def _scan(urls: Sequence[str]) -> str:
+    union = ", union_by_name = true" if len(urls) > 1 else ""
+    return f"read_parquet({literals(urls)}{union}, hive_partitioning = false)"
 
 
 def _field(*names: str) -> str:

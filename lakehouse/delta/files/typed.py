@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from catalog import lazy
 from catalog.errors import CorruptionError
 from lakehouse.delta.files.layout import Layout, Leaf, statistics_shape
 from lakehouse.delta.schema.fields import Field, Primitive
@@ -16,6 +15,9 @@ from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError
 from lakehouse.duck.sql import identifier, literal
+
+pa: Any = lazy.module("pyarrow")
+pc: Any = lazy.module("pyarrow.compute")
 
 PLAIN = ("path", "file", "size", "modification_time", "deletion_vector", "rows")
 _MOST_ROWS = 10**15  # what is beyond is no count, and would overflow in sums

@@ -6,12 +6,15 @@ Delta type that holds all of their values, or refused with the cast that would d
 
 from __future__ import annotations
 
-import pyarrow as pa
+from typing import Any
 
+from catalog import lazy
 from catalog.errors import InputError
 from lakehouse.delta.schema.fields import Array, Decimal, Field, Map, Primitive, Struct, Type
 from lakehouse.duck.describe import Column, DuckType
 from lakehouse.duck.sql import identifier
+
+pa: Any = lazy.module("pyarrow")
 
 _TO_DUCKDB = {
     "string": "VARCHAR", "long": "BIGINT", "integer": "INTEGER", "short": "SMALLINT",
@@ -30,11 +33,11 @@ _FROM_DUCKDB: dict[str, Type] = {
     "usmallint": Primitive("integer"), "uinteger": Primitive("long"), "ubigint": Decimal(20, 0),
     "hugeint": Decimal(38, 0), "uuid": Primitive("string"), "enum": Primitive("string"),
 }  # fmt: skip
-_TO_ARROW: dict[str, pa.DataType] = {
-    "string": pa.string(), "long": pa.int64(), "integer": pa.int32(), "short": pa.int16(),
-    "byte": pa.int8(), "float": pa.float32(), "double": pa.float64(), "boolean": pa.bool_(),
-    "binary": pa.binary(), "date": pa.date32(), "timestamp": pa.timestamp("us", tz="UTC"),
-    "timestamp_ntz": pa.timestamp("us"),
+_TO_ARROW: dict[str, tuple[str, ...]] = {  # Arrow's name, and its arguments
+    "string": ("string",), "long": ("int64",), "integer": ("int32",), "short": ("int16",),
+    "byte": ("int8",), "float": ("float32",), "double": ("float64",), "boolean": ("bool_",),
+    "binary": ("binary",), "date": ("date32",), "timestamp": ("timestamp", "us", "UTC"),
+    "timestamp_ntz": ("timestamp", "us"),
 }  # fmt: skip
 
 
@@ -117,7 +120,8 @@ def to_arrow(type_: Type) -> pa.DataType:
     """Return the Arrow type of a Delta type (timestamps in microseconds)."""
     match type_:
         case Primitive(name):
-            return _TO_ARROW[name]
+            arrow, *arguments = _TO_ARROW[name]
+            return getattr(pa, arrow)(*arguments)
         case Decimal(precision, scale):
             return pa.decimal128(precision, scale)
         case Array(element, contains_null):
@@ -171,8 +175,8 @@ def _from_arrow(type_: pa.DataType, path: str) -> Type:
         return _from_arrow(type_.value_type, path)
     if isinstance(type_, pa.BaseExtensionType):
         return Primitive("string") if type_ == pa.uuid() else _from_arrow(type_.storage_type, path)
-    for test, found in _FROM_ARROW:
-        if test(type_):
+    for kind, found in _FROM_ARROW:
+        if getattr(is_, f"is_{kind}")(type_):
             return found
     if is_.is_timestamp(type_):
         return Primitive("timestamp" if type_.tz else "timestamp_ntz")
@@ -204,24 +208,24 @@ def _from_arrow(type_: pa.DataType, path: str) -> Type:
 
 
 _FROM_ARROW = (
-    (pa.types.is_boolean, Primitive("boolean")),
-    (pa.types.is_int8, Primitive("byte")),
-    (pa.types.is_int16, Primitive("short")),
-    (pa.types.is_int32, Primitive("integer")),
-    (pa.types.is_int64, Primitive("long")),
-    (pa.types.is_uint8, Primitive("short")),
-    (pa.types.is_uint16, Primitive("integer")),
-    (pa.types.is_uint32, Primitive("long")),
-    (pa.types.is_uint64, Decimal(20, 0)),
-    (pa.types.is_float16, Primitive("float")),
-    (pa.types.is_float32, Primitive("float")),
-    (pa.types.is_float64, Primitive("double")),
-    (pa.types.is_date, Primitive("date")),
-    (pa.types.is_string, Primitive("string")),
-    (pa.types.is_large_string, Primitive("string")),
-    (pa.types.is_string_view, Primitive("string")),
-    (pa.types.is_binary, Primitive("binary")),
-    (pa.types.is_large_binary, Primitive("binary")),
-    (pa.types.is_binary_view, Primitive("binary")),
-    (pa.types.is_fixed_size_binary, Primitive("binary")),
+    ("boolean", Primitive("boolean")),
+    ("int8", Primitive("byte")),
+    ("int16", Primitive("short")),
+    ("int32", Primitive("integer")),
+    ("int64", Primitive("long")),
+    ("uint8", Primitive("short")),
+    ("uint16", Primitive("integer")),
+    ("uint32", Primitive("long")),
+    ("uint64", Decimal(20, 0)),
+    ("float16", Primitive("float")),
+    ("float32", Primitive("float")),
+    ("float64", Primitive("double")),
+    ("date", Primitive("date")),
+    ("string", Primitive("string")),
+    ("large_string", Primitive("string")),
+    ("string_view", Primitive("string")),
+    ("binary", Primitive("binary")),
+    ("large_binary", Primitive("binary")),
+    ("binary_view", Primitive("binary")),
+    ("fixed_size_binary", Primitive("binary")),
 )

@@ -1,0 +1,88 @@
+"""Interval logic: may a file hold a value that compares so with a constant.
+
+Bounds and NULL counts are columns of the file index; where one is unknown, the file is kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from lakehouse.delta.files.layout import Leaf
+from lakehouse.delta.files.typed import is_truncated
+from lakehouse.delta.schema.fields import Primitive
+from lakehouse.delta.schema.types import to_duckdb
+from lakehouse.scan.may import May
+
+Operator = Literal["=", "!=", "<", "<=", ">", ">="]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bounds:
+    """Hold SQL for the bounds of a column, and for "some row is not NULL".
+
+    ``leaf`` is the column where the bounds stand in the index as they are.
+    """
+
+    low: str
+    high: str
+    some: str
+    leaf: Leaf | None = None
+
+
+def bounds_of(leaf: Leaf) -> Bounds | None:
+    """Return a column's bounds in the index; None where it has none."""
+    if not leaf.has_bounds:
+        return None
+    number = leaf.ordinal
+    high = f"max{number}"
+    if leaf.is_float:
+        # NaN is greater than all numbers, and bounds leave it out.
+        high = f"(CASE WHEN nan{number} = 0 THEN {high} END)"
+    return Bounds(f"min{number}", high, f"coalesce(nulls{number} < rows, true)", leaf)
+
+
+def compare(bounds: Bounds, operator: Operator, constant: str) -> May:
+    """Return which files may hold a value that compares so with a constant (SQL)."""
+    low, high = bounds.low, bounds.high
+    ranges = {
+        "=": f"{low} <= {constant} AND {high} >= {constant}",
+        "!=": f"NOT ({low} = {constant} AND {high} = {constant})",
+        "<": f"{low} < {constant}",
+        "<=": f"{low} <= {constant}",
+        ">": f"{high} > {constant}",
+        ">=": f"{high} >= {constant}",
+    }
+    needs: dict[str, str] = {}
+    if bounds.leaf is not None and operator in ("=", "<", "<="):
+        needs |= at_most(bounds.leaf, constant)
+    if bounds.leaf is not None and operator in ("=", ">", ">="):
+        needs |= at_least(bounds.leaf, constant)
+    return May(f"(coalesce({ranges[operator]}, true) AND {bounds.some})", needs)
+
+
+def is_null(leaf: Leaf, *, want: bool) -> May:
+    """Return which files may hold a row in which a column is NULL (or, unless ``want``, is not)."""
+    nulls = f"nulls{leaf.ordinal}"
+    return May(f"coalesce({nulls} > 0, true)" if want else f"coalesce({nulls} < rows, true)")
+
+
+def at_most(leaf: Leaf, constant: str) -> dict[str, str]:
+    """Return what follows for a file with a value of at most ``constant`` (SQL)."""
+    column = f"min{leaf.ordinal}"
+    return {column: f"({column} IS NULL OR {column} <= {constant})"}
+
+
+def at_least(leaf: Leaf, constant: str) -> dict[str, str]:
+    """Return what follows for a file with a value of at least ``constant`` (SQL)."""
+    if leaf.is_float:
+        return {}  # NaN is greater than all numbers, and bounds leave it out
+    column = f"max{leaf.ordinal}"
+    if is_truncated(leaf):
+        column = f"top{leaf.ordinal}"
+        zero = "TIMESTAMPTZ" if leaf.type == Primitive("timestamp") else "TIMESTAMP"
+        constant = (
+            f"coalesce(TRY(CAST({constant} AS {to_duckdb(leaf.type)}) - INTERVAL 1 MILLISECOND), "
+            f"'-infinity'::{zero})"
+        )
+    return {column: f"({column} IS NULL OR {column} >= {constant})"}
