@@ -350,3 +350,6 @@ class _Writer(io.RawIOBase):
         if not self.closed:
             super().close()
             raising(self._writer.close)
+
+    def __del__(self) -> None:
+        """Give up what was never closed, where any other file would be closed: half of it is none."""

@@ -17,7 +17,7 @@ from lakehouse.delta.schema.widening import with_timestamps
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Engine
-from lakehouse.duck.errors import DuckError, translate
+from lakehouse.duck.errors import DuckError, translate, translated
 from lakehouse.duck.rows import Source
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
@@ -72,7 +72,8 @@ def copy_rows(
     prepared = scanner.prepare(f"SELECT * FROM {_place(ref)}", [ref])
     try:
         rows = f"(SELECT {_columns(snapshot.schema, schema)} FROM {_place(ref)} WHERE {where})"
-        columns = columns_of(prepared.cursor.sql(f"SELECT * FROM {rows} LIMIT 0"))
+        with translated("copy rows", reading=True):
+            columns = columns_of(prepared.cursor.sql(f"SELECT * FROM {rows} LIMIT 0"))
         source = Source(rows, columns, rescannable=True)
         return write_rows(
             prepared.cursor,

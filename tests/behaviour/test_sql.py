@@ -114,15 +114,16 @@ def test_raw_files_are_read_by_sql(lake, raw):
 @pytest.mark.parametrize("form", ["parquet", "csv", "json"])
 def test_raw_files_are_written_by_sql(lake, raw, flights, form):
     query = f"COPY (SELECT * FROM silver.flights) TO '{raw}/copy.{form}' (FORMAT {form})"
-    assert lake.sql(query).fetchall() == [(12,)]
+    lake.sql(query)
     found = lake.sql(f"SELECT carrier, sum(delay) FROM '{raw}/copy.{form}' GROUP BY carrier")
     assert rows(found) == [("AA", 0), ("DL", 20), ("UA", 10)]
 
 
 def test_partitioned_files_are_written_and_read_by_sql(lake, raw, flights):
-    lake.sql(
-        f"COPY (SELECT * FROM silver.flights) TO '{raw}/parts' (FORMAT parquet, PARTITION_BY carrier)"
-    ).fetchall()
+    copy = (
+        "COPY (SELECT * FROM silver.flights) TO '{}/parts' (FORMAT parquet, PARTITION_BY carrier)"
+    )
+    lake.sql(copy.format(raw))
     found = lake.sql(
         f"SELECT carrier, count(*) FROM read_parquet('{raw}/parts/*/*.parquet', "
         "hive_partitioning = true) WHERE carrier <> 'AA' GROUP BY carrier"
