@@ -100,6 +100,10 @@ bench-commits: setup ## measure commits: latency, and many writers, against delt
 bench-million: setup ## measure a table of a million files against delta-rs and Polars
 	$(BIN)/python -m benchmarks million $(ARGS)
 
+.PHONY: bench-remote
+bench-remote: $(DUCKDB15)/.project servers ## measure object storage at 30 ms a request, against all peers (ARGS=--gigabytes=5)
+	$(DUCKDB15)/bin/python -m benchmarks remote $(ARGS)
+
 .PHONY: format
 format: setup ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix --quiet $(SOURCES) || true

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import append, commits, million
+from benchmarks import append, commits, million, remote
 from benchmarks.measure import Figure, load
 
 # Each takes an empty folder and the options of the command line.
@@ -22,6 +22,7 @@ BENCHMARKS: Mapping[str, Callable[[Path, argparse.Namespace], Iterator[Figure]]]
     "append": append.run,
     "commits": commits.run,
     "million": million.run,
+    "remote": remote.run,
 }
 
 
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--files", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--gigabytes", type=float, default=0, help="of remote's large append")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep million's table there")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -93,6 +93,11 @@ class Catalog:
             raise _no_lake(self.storage)
         return state
 
+    @property
+    def known(self) -> CatalogState | None:
+        """Return the state that was seen last, without looking; None before the first look."""
+        return self._latest
+
     def tables(self, layer: str | None = None) -> list[TableEntry]:
         """List the tables of one layer or of all, sorted by name."""
         state = self.state

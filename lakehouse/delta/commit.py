@@ -33,7 +33,7 @@ from lakehouse.delta.snapshot import Snapshot, advance, refresh
 from lakehouse.duck.engine import Engine
 
 ENGINE_INFO = f"lakehouse-storage/{version_of('lakehouse-storage')}"
-_SHORT_WAITS = 3  # doublings of the first wait between lost races
+_SHORT_WAITS = 3  # doublings of the first wait, at most: who waits longer loses again
 _TRIES = 12  # of one put whose answer is in doubt; with their waits about a second
 
 
@@ -123,7 +123,7 @@ def commit(
         if isinstance(outcome, Committed):
             return outcome
         attempts, reason = outcome
-        retries.wait(redo)
+        retries.wait(min(redo, _SHORT_WAITS))
         snapshot = refresh(snapshot, engine)
     raise ConflictError(
         f"{operation} lost against other writers {retries.redos + 1} times: {reason}",

@@ -5,19 +5,17 @@ All of it is DuckDB's, from Parquet to Parquet, and spills where memory is short
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterator
 
-from catalog.errors import LakehouseError
 from lakehouse.delta.actions import FileKey
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import with_timestamps
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.describe import columns_of
-from lakehouse.duck.engine import Engine
-from lakehouse.duck.errors import DuckError, translate, translated
+from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.rows import Source
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
@@ -45,53 +43,57 @@ def count_rows(snapshot: Snapshot, engine: Engine, scanner: Scanner) -> int:
     known = snapshot.files.rows(engine)
     if known is not None:
         return known
-    ref = reference(snapshot)
-    ((rows,),) = _fetch(f"SELECT count(*) FROM {_place(ref)}", ref, scanner)
-    return int(rows)
+    with opened(snapshot, scanner, "count the rows") as there:
+        return sum(there.matches("true").values())
 
 
-def count_matches(snapshot: Snapshot, predicate: str, scanner: Scanner) -> dict[int, int]:
-    """Return, by position among the snapshot's files, in how many rows a predicate is true.
-
-    Files without such a row are left out. The files must be just those that may match.
-    """
+@contextlib.contextmanager
+def opened(snapshot: Snapshot, scanner: Scanner, doing: str) -> Iterator[Opened]:
+    """Open all files of a snapshot, to count and copy their rows; ``doing`` is for errors."""
     ref = reference(snapshot, numbered=True)
-    number = identifier(file_column(snapshot.schema))
-    sql = f"SELECT {number}, count(*) FROM {_place(ref)} WHERE ({predicate}\n) GROUP BY {number}"
-    return dict(_fetch(sql, ref, scanner))
+    with scanner.whole(ref, doing) as cursor:
+        yield Opened(snapshot, cursor, f"{identifier(ref.schema)}.{identifier(ref.name)}")
 
 
-def copy_rows(
-    snapshot: Snapshot, scanner: Scanner, *, where: str = "true", schema: Struct | None = None
-) -> NewFiles:
-    """Write the rows for which ``where`` is true anew, as few files.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Opened:
+    """Hold a snapshot, and a connection on which ``place`` names its rows."""
 
-    ``schema`` is one that takes the rows, where it is not to be the snapshot's.
-    """
-    ref = reference(snapshot)
-    prepared = scanner.prepare(f"SELECT * FROM {_place(ref)}", [ref])
-    try:
-        rows = f"(SELECT {_columns(snapshot.schema, schema)} FROM {_place(ref)} WHERE {where})"
-        with translated("copy rows", reading=True):
-            columns = columns_of(prepared.cursor.sql(f"SELECT * FROM {rows} LIMIT 0"))
-        source = Source(rows, columns, rescannable=True)
+    snapshot: Snapshot
+    cursor: Connection
+    place: str
+
+    def matches(self, predicate: str) -> dict[int, int]:
+        """Return, by position among the files, in how many rows a predicate is true.
+
+        Files without such a row are left out.
+        """
+        number = identifier(file_column(self.snapshot.schema))
+        sql = f"SELECT {number}, count(*) FROM {self.place} WHERE ({predicate}\n) GROUP BY {number}"
+        return dict(self.cursor.execute(sql).fetchall())
+
+    def copy(self, *, where: str = "true", schema: Struct | None = None) -> NewFiles:
+        """Write the rows for which ``where`` is true anew, as few files.
+
+        ``schema`` is one that takes the rows, where it is not to be the snapshot's.
+        """
+        present = self.snapshot.schema
+        columns = _columns(present, schema or present)
+        rows = f"(SELECT {columns} FROM {self.place} WHERE ({where}\n))"
+        found = columns_of(self.cursor.sql(f"SELECT * FROM {rows} LIMIT 0"))
         return write_rows(
-            prepared.cursor,
-            source,
-            gate(source.columns, schema or snapshot.schema),
-            storage=snapshot.storage,
-            partition_columns=snapshot.partition_columns,
-            properties=snapshot.properties,
+            self.cursor,
+            Source(rows, found, rescannable=True),
+            gate(found, schema or present),
+            storage=self.snapshot.storage,
+            partition_columns=self.snapshot.partition_columns,
+            properties=self.snapshot.properties,
             enforce=False,
         )
-    finally:
-        prepared.cursor.close()
 
 
-def _columns(present: Struct, wanted: Struct | None) -> str:
+def _columns(present: Struct, wanted: Struct) -> str:
     """Return the columns to copy; a date that is to be a timestamp has to be told so."""
-    if wanted is None:
-        return "*"
     selected = []
     for field in present:
         name, known = identifier(field.name), wanted.field(field.name)
@@ -99,19 +101,3 @@ def _columns(present: Struct, wanted: Struct | None) -> str:
         cast = f"CAST({name} AS {to_duckdb(type_)}) AS {name}"
         selected.append(name if type_ == field.type else cast)
     return ", ".join(selected)
-
-
-def _place(ref: TableRef) -> str:
-    return f"{identifier(ref.schema)}.{identifier(ref.name)}"
-
-
-def _fetch(sql: str, ref: TableRef, scanner: Scanner) -> list[tuple[Any, ...]]:
-    prepared = scanner.prepare(sql, [ref])
-    try:
-        if prepared.tables()[0].files_kept != len(ref.snapshot.files):
-            raise LakehouseError("files were skipped that may match", next_step="Report this")
-        return prepared.relation().fetchall()
-    except DuckError as error:
-        raise translate(error, "find the rows that match") from error
-    finally:
-        prepared.cursor.close()

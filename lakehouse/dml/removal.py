@@ -8,23 +8,26 @@ first, only those with a match are copied without it.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 
 from catalog.errors import LakehouseError, UnsupportedError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.actions import FileKey
 from lakehouse.delta.conflict import MayMatch, Reads
-from lakehouse.delta.files.adds import raw_table
-from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.protocol import check_change_files
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.dml.parts import copy_rows, count_matches, count_rows, part, reference
+from lakehouse.dml.parts import Opened, count_rows, opened, part, reference
 from lakehouse.duck.engine import Engine
-from lakehouse.scan.matching import Answer, Question, answers, question
+from lakehouse.scan.matching import Answer, Question, answers, may_match, question
 from lakehouse.scan.predicate import Predicate, parse_predicate
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.views import has_other_names
 from lakehouse.write.data_files import NewFiles, discard_files
+
+# Files are copied in groups of this size: where somebody rewrites one of them meanwhile, what was
+# copied of the other groups still holds.
+GROUP_BYTES = 256 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Removal:
         self._scanner = scanner
         self._predicate: Predicate | None = None
         self._table: act.Metadata | None = None
+        self._asked: Question | None = None
         self._storage: Storage | None = None
         self._matches: dict[FileKey, int] = {}
         self._copies: list[tuple[frozenset[FileKey], NewFiles]] = []
@@ -101,18 +105,17 @@ class Removal:
     def plan(self, snapshot: Snapshot) -> Removed:
         """Find what goes of a snapshot, and write the rows that stay of the touched files."""
         predicate = self.predicate(snapshot)
-        if snapshot.metadata != self._table:
+        if self._asked is None or snapshot.metadata != self._table:
             self.discard()
             self._matches.clear()
             self._table = snapshot.metadata
-        asked = question(reference(snapshot), predicate, self._scanner)
-        found = [a for a in answers(snapshot.files, asked, self._engine) if a.rows != 0]
-        matches = self._count(snapshot, predicate, found)
-        rows = {answer.key: answer.rows for answer in found}
-        partly = frozenset(key for key, count in matches.items() if count != rows[key])
-        if partly:
-            check_change_files(snapshot.protocol, snapshot.properties, "delete some")
-        copies = self._copy(snapshot, predicate, partly)
+            self._asked = question(reference(snapshot), predicate, self._scanner)
+        asked = self._asked
+        candidates = answers(snapshot.files, asked, self._engine)
+        found = {answer.key: answer for answer in candidates if answer.rows != 0}
+        matches = self._count(snapshot, found)
+        partly = frozenset(key for key, count in matches.items() if count != found[key].rows)
+        copies = self._copy(snapshot, partly)
         return Removed(
             gone=tuple(snapshot.files.only(matches.keys()).adds()),
             kept=tuple(add for files in copies for add in files.adds),
@@ -128,48 +131,64 @@ class Removal:
             assert self._storage is not None
             discard_files(self._storage, files)
 
-    def _count(
-        self, snapshot: Snapshot, predicate: Predicate, found: list[Answer]
-    ) -> dict[FileKey, int]:
+    def _count(self, snapshot: Snapshot, found: Mapping[FileKey, Answer]) -> dict[FileKey, int]:
         """Return how many rows match in each file with such a row, reading what is not known."""
-        proven = {a.key: a.rows for a in found if a.all and a.rows is not None}
-        unknown = [a.key for a in found if a.key not in proven and a.key not in self._matches]
+        proven = {key: a.rows for key, a in found.items() if a.all and a.rows is not None}
+        unknown = [key for key in found if key not in proven and key not in self._matches]
         if unknown:
             files = part(snapshot, unknown)
-            keys = [add.key for add in files.files.adds()]
-            counted = count_matches(files, predicate.sql, self._scanner)
-            self._matches |= {key: counted.get(i, 0) for i, key in enumerate(keys)}
-        matches = {a.key: proven.get(a.key, self._matches.get(a.key, 0)) for a in found}
-        return {key: count for key, count in matches.items() if count}
+            with opened(files, self._scanner, "find the rows that match") as there:
+                keys = [add.key for add in files.files.adds()]
+                counted = there.matches(self.predicate(snapshot).sql)
+                self._matches |= {key: counted.get(i, 0) for i, key in enumerate(keys)}
+                if files.files.bytes <= GROUP_BYTES and all(
+                    0 < self._matches[key] != found[key].rows for key in keys
+                ):
+                    # After a lost race it is mostly so: what is open need not be opened again.
+                    self._copy_group(there, frozenset(keys))
+        counts = {key: proven.get(key, self._matches.get(key, 0)) for key in found}
+        return {key: count for key, count in counts.items() if count}
 
-    def _copy(
-        self, snapshot: Snapshot, predicate: Predicate, keys: frozenset[FileKey]
-    ) -> list[NewFiles]:
+    def _copy(self, snapshot: Snapshot, keys: frozenset[FileKey]) -> list[NewFiles]:
         """Return files with what stays of ``keys``, those of earlier plans among them."""
-        self._storage = snapshot.storage
         for done in [copy for copy in self._copies if not copy[0] <= keys]:
             self._copies.remove(done)
             discard_files(snapshot.storage, done[1])
         rest = keys.difference(*(copied for copied, _ in self._copies))
-        if rest:
-            files = part(snapshot, rest)
-            expected = count_rows(files, self._engine, self._scanner)
-            expected -= sum(self._matches[key] for key in rest)
-            kept = copy_rows(files, self._scanner, where=f"({predicate.sql}\n) IS NOT TRUE")
-            self._copies.append((rest, kept))
-            if kept.rows != expected:
-                self.discard()
-                raise LakehouseError(
-                    f"copying {len(rest)} files kept {kept.rows} rows instead of {expected}",
-                    next_step="Report this; nothing was committed",
-                )
+        for group in _groups(part(snapshot, rest).files.adds() if rest else ()):
+            with opened(part(snapshot, group), self._scanner, "copy rows") as there:
+                self._copy_group(there, group)
         return [files for _, files in self._copies]
+
+    def _copy_group(self, there: Opened, keys: frozenset[FileKey]) -> None:
+        """Copy what stays of files, and verify the number of rows."""
+        snapshot = there.snapshot
+        check_change_files(snapshot.protocol, snapshot.properties, "delete some")
+        expected = count_rows(snapshot, self._engine, self._scanner)
+        expected -= sum(self._matches[key] for key in keys)
+        kept = there.copy(where=f"({self.predicate(snapshot).sql}\n) IS NOT TRUE")
+        self._storage = snapshot.storage
+        self._copies.append((keys, kept))
+        if kept.rows != expected:
+            self.discard()
+            raise LakehouseError(
+                f"copying {len(keys)} files kept {kept.rows} rows instead of {expected}",
+                next_step="Report this; nothing was committed",
+            )
 
     def _matching(self, snapshot: Snapshot, asked: Question) -> MayMatch:
         layout, engine = snapshot.files.layout, self._engine
+        return lambda adds: may_match(adds, layout, asked, engine)
 
-        def matching(adds: tuple[act.AddFile, ...]) -> list[FileKey]:
-            index = FileIndex(raw_table(adds), layout)
-            return [answer.key for answer in answers(index, asked, engine) if answer.rows != 0]
 
-        return matching
+def _groups(adds: Iterable[act.AddFile]) -> list[frozenset[FileKey]]:
+    """Return the keys of files in groups of about ``GROUP_BYTES``, in their order."""
+    groups: list[set[FileKey]] = []
+    size = 0
+    for add in adds:
+        if not groups or size + add.size > GROUP_BYTES:
+            groups.append(set())
+            size = 0
+        groups[-1].add(add.key)
+        size += add.size
+    return [frozenset(group) for group in groups]

@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+# The two halves of a map's entry ``x`` in a lambda. A column named ``x`` would hide it, were it
+# ``x.key``: DuckDB looks for columns first where there is a dot.
+KEY = "struct_extract(x, 'key')"
+VALUE = "struct_extract(x, 'value')"
+
 
 def identifier(name: str) -> str:
     """Quote a name.

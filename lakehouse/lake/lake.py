@@ -126,6 +126,7 @@ class Lake:
         try:
             self.settle()
         finally:
+            self._queries.close()
             self._engine.close()
 
     def settle(self) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
 from catalog.catalog import Catalog
-from catalog.errors import InputError, NotFoundError
+from catalog.errors import InputError, LakehouseError, NotFoundError
 from catalog.names import near_misses
 from catalog.state import CatalogState, TableEntry
 from lakehouse.duck.engine import Engine
@@ -17,6 +20,19 @@ from lakehouse.scan.names import At, Reference, references
 from lakehouse.scan.read import Params, Prepared, Scanner
 from lakehouse.scan.report import TableRef
 from lakehouse.table.handle import Table
+
+_LOOKS = 16  # at once
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Named:
+    """Hold a query's text for DuckDB, and the tables that it names, at their versions."""
+
+    state: CatalogState
+    text: str
+    found: tuple[Reference, ...]
+    others: tuple[str, ...]
+    refs: tuple[TableRef, ...]
 
 
 class Queries:
@@ -34,10 +50,43 @@ class Queries:
         self._scanner = scanner
         self._handle = handle
         self._folded: tuple[CatalogState | None, Mapping[str, TableEntry]] = (None, {})
+        self._pool = None if catalog.storage.is_local else ThreadPoolExecutor(_LOOKS)
 
     def prepare(self, query: str, params: Params) -> Prepared:
         """Plan a query: find its tables, their versions, and the files to read."""
-        state = self._catalog.state
+        named = self._looked_up(query, params)
+        text, found, others = named.text, named.found, named.others
+        try:
+            return self._scanner.prepare(
+                text, named.refs, _remaining(text, found, params), others=others
+            )
+        except InputError as error:
+            raise _unknown_table(error, others, named.state) or error from error
+
+    def close(self) -> None:
+        """Stop looking ahead."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+
+    def _looked_up(self, query: str, params: Params) -> _Named:
+        """Look up a query's names, and the versions of its tables, at the same time.
+
+        Each look takes a request's time in object storage: the tables are those that the catalog
+        held when it was seen last, unless it turns out to have changed.
+        """
+        known = self._catalog.known
+        if self._pool is None or known is None:
+            return self._named(query, params, self._catalog.state)
+        coming = self._pool.submit(lambda: self._catalog.state)
+        early = None
+        with contextlib.suppress(LakehouseError):
+            early = self._named(query, params, known)
+        state = coming.result()
+        if early is not None and state is known:
+            return early
+        return self._named(query, params, state)
+
+    def _named(self, query: str, params: Params, state: CatalogState) -> _Named:
         folded = self._by_folded_name(state)
 
         def resolve(layer: str, table: str) -> tuple[str, str] | None:
@@ -45,11 +94,9 @@ class Queries:
             return None if entry is None else (entry.layer, entry.name.partition(".")[2])
 
         text, found, others = references(query, resolve)
-        refs = [self._ref(reference, folded, params) for reference in found]
-        try:
-            return self._scanner.prepare(text, refs, _remaining(text, found, params), others=others)
-        except InputError as error:
-            raise _unknown_table(error, others, state) or error from error
+        each = map if self._pool is None else self._pool.map
+        refs = tuple(each(lambda reference: self._ref(reference, folded, params), found))
+        return _Named(state, text, tuple(found), tuple(others), refs)
 
     def _by_folded_name(self, state: CatalogState) -> Mapping[str, TableEntry]:
         known, folded = self._folded

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 from catalog.errors import LakehouseError
-from lakehouse.delta.actions import FileKey
-from lakehouse.delta.files.adds import vector_id
+from lakehouse.delta.actions import AddFile, FileKey
+from lakehouse.delta.files.adds import raw_table, vector_id
 from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.files.layout import Layout
+from lakehouse.delta.files.typed import typed_rows
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError
+from lakehouse.scan.limits import Limit, is_ruled_out, limits
 from lakehouse.scan.may import DROP, KEEP
 from lakehouse.scan.predicate import Predicate
 from lakehouse.scan.read import Scanner
@@ -25,11 +27,12 @@ class Question:
     """Hold SQL over a file index, for one predicate and one schema.
 
     ``may`` is true for files that may hold a row which the predicate is true for, ``all`` for
-    files of which it is true for every row.
+    files of which it is true for every row. ``limits`` follow from ``may``.
     """
 
     may: str
     all: str
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,18 +49,21 @@ def question(ref: TableRef, predicate: Predicate, scanner: Scanner) -> Question:
     if predicate.constant is not None:
         return Question(KEEP, KEEP) if predicate.constant else Question(DROP, DROP)
     may = scanner.may_match(ref, predicate.sql)
+    within = limits(may, ref.snapshot.files.layout)
     if len(predicate.sql) > _LONGEST_PROOF:
-        return Question(may, DROP)
+        return Question(may.exact, DROP, within)
     proofs = []
     # All match where no row is left: none for which the predicate is false or NULL.
-    rest = scanner.may_match(ref, f"({predicate.sql}\n) IS NOT TRUE")
+    rest = scanner.may_match(ref, f"({predicate.sql}\n) IS NOT TRUE").exact
     if rest != KEEP:
         proofs.append(f"NOT ({rest})")
     never_null = _never_null(ref.snapshot.files.layout, predicate)
-    false = KEEP if never_null is None else scanner.may_match(ref, f"NOT ({predicate.sql}\n)")
+    false = KEEP
+    if never_null is not None:
+        false = scanner.may_match(ref, f"NOT ({predicate.sql}\n)").exact
     if false != KEEP:
         proofs.append(f"(NOT ({false}) AND {never_null})")
-    return Question(may, " OR ".join(proofs) or DROP)
+    return Question(may.exact, " OR ".join(proofs) or DROP, within)
 
 
 def answers(files: FileIndex, asked: Question, engine: Engine) -> list[Answer]:
@@ -78,18 +84,39 @@ def answers(files: FileIndex, asked: Question, engine: Engine) -> list[Answer]:
                 f"coalesce(({every}), false) AS every FROM {index} WHERE {may} ORDER BY position"
             )
             try:
-                found = cursor.sql(sql).to_arrow_table()
+                found = cursor.execute(sql).fetchall()
             except DuckError:
                 continue
             return [
-                Answer(
-                    (row["file"], vector_id(row["deletion_vector"])),
-                    row["live"],
-                    row["every"],
-                )
-                for row in found.to_pylist()
+                Answer((file, vector_id(vector)), rows, every)
+                for file, vector, rows, every in found
             ]
     raise LakehouseError("the file index cannot be read", next_step="Report this")
+
+
+def may_match(
+    adds: tuple[AddFile, ...], layout: Layout, asked: Question, engine: Engine
+) -> list[FileKey]:
+    """Return the keys of added files that may hold a matching row, by a single query at most.
+
+    It is asked between a lost race and the next put, where each millisecond loses another.
+    """
+    adds = tuple(add for add in adds if not is_ruled_out(add, asked.limits))
+    if not adds:
+        return []
+    raw = raw_table(adds)
+    sql = (
+        f"SELECT file, deletion_vector FROM ({typed_rows(layout)}) WHERE ({asked.may}) "
+        "AND coalesce(rows - coalesce(deletion_vector.cardinality, 0) <> 0, true)"
+    )
+    with engine.work("choose among new files") as cursor:
+        cursor.register("raw_files", raw)
+        try:
+            found = cursor.execute(sql).fetchall()
+            return [(file, vector_id(vector)) for file, vector in found]
+        except DuckError:
+            known = answers(FileIndex(raw, layout), asked, engine)
+            return [answer.key for answer in known if answer.rows != 0]
 
 
 def _never_null(layout: Layout, predicate: Predicate) -> str | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from catalog.errors import InputError
@@ -125,8 +126,21 @@ class Scanner:
         choices = tuple(zip(refs, wheres, scans, figures, strict=True))
         return Prepared(self._engine, cursor, sql, params, choices)
 
-    def may_match(self, ref: TableRef, predicate: str) -> str:
-        """Return SQL over the file index: true for files that may hold a matching row.
+    @contextlib.contextmanager
+    def whole(self, ref: TableRef, doing: str) -> Iterator[Connection]:
+        """Give a connection that reads all files of ``ref``: no query is planned.
+
+        ``doing`` completes "cannot ..." in errors.
+        """
+        view = self._view(ref)
+        with self._engine.work(doing) as cursor:
+            generation = self._definitions.generation([ref], [view], ())
+            bind(cursor, ref, view, EVERY, self._engine)
+            cursor.execute(f"USE scan{generation}")
+            yield cursor
+
+    def may_match(self, ref: TableRef, predicate: str) -> May:
+        """Return which files may hold a matching row.
 
         ``predicate`` is a single expression in SQL. Raises InputError where DuckDB refuses it.
         """
@@ -140,7 +154,7 @@ class Scanner:
             if str(type_) != "BOOLEAN":
                 raise no_predicate(predicate, str(type_))
             reached = self._reached(cursor, sql, None)
-        return self._where(ref, reached.get(f"t{view.key}", [])).exact
+        return self._where(ref, reached.get(f"t{view.key}", []))
 
     def _where(self, ref: TableRef, scans: Sequence[Reach]) -> May:
         """Return the predicate of a table that is scanned several times: any scan may match."""

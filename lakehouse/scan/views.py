@@ -16,7 +16,7 @@ from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import TYPE_CHANGES
 from lakehouse.duck.engine import VERSION
-from lakehouse.duck.sql import identifier, literal
+from lakehouse.duck.sql import KEY, VALUE, identifier, literal
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _renamed(sql: str, type_: Type) -> str:
         case Array(element):
             return f"list_transform({sql}, lambda x: {_renamed('x', element)})"
         case Map(key, value):
-            inner = f"{{'key': {_renamed('x.key', key)}, 'value': {_renamed('x.value', value)}}}"
+            inner = f"{{'key': {_renamed(KEY, key)}, 'value': {_renamed(VALUE, value)}}}"
             packed = f"map_from_entries(list_transform(map_entries({sql}), lambda x: {inner}))"
             return f"CASE WHEN {sql} IS NOT NULL THEN {packed} END"
         case _:

@@ -15,8 +15,7 @@ from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.redefining import Definition
 from lakehouse.table.reports import WriteReport
-from lakehouse.table.rewriting import write_anew
-from lakehouse.table.tombstones import removes_of
+from lakehouse.table.rewriting import all_anew
 from lakehouse.write.data_files import NewFiles, discard_files
 
 Planner = Callable[[Snapshot], Definition]
@@ -65,12 +64,23 @@ def alter(
         new = alteration.plan(current)
         if not new.actions:
             return None
-        if not new.rewrites:
-            reads = Reads(everything=alteration.reads_rows)
-            return _change(alteration, new, reads)
-        keys = frozenset(add.key for add in current.files.adds())
-        written.append(write_anew(current, keys, new.schema, target.engine, target.scanner))
-        return _rewriting_change(alteration, new, current, written[0])
+        actions, reads = new.actions, Reads(everything=alteration.reads_rows)
+        metrics = {}
+        if new.rewrites:
+            anew = all_anew(current, new.schema, target.engine, target.scanner)
+            written.append(anew.files)
+            actions, reads = (*actions, *anew.actions), anew.reads
+            metrics = {
+                "numAddedFiles": len(anew.files.adds),
+                "numRemovedFiles": len(reads.files),
+            }
+        return Change(
+            alteration.operation,
+            actions,
+            reads=reads,
+            parameters=alteration.parameters,
+            metrics=metrics,
+        )
 
     with otherwise(discard):
         done = commit(snapshot, once(plan, key), engine=target.engine, metadata=metadata)
@@ -78,20 +88,3 @@ def alter(
         discard()
     target.remember(done.snapshot)
     return answer(done, key, "alter", started)
-
-
-def _change(alteration: Alteration, new: Definition, reads: Reads) -> Change:
-    return Change(alteration.operation, new.actions, reads=reads, parameters=alteration.parameters)
-
-
-def _rewriting_change(
-    alteration: Alteration, new: Definition, current: Snapshot, files: NewFiles
-) -> Change:
-    old = current.files.adds()
-    return Change(
-        alteration.operation,
-        (*new.actions, *removes_of(old, data_change=False), *files.adds),
-        reads=Reads(frozenset(add.key for add in old), everything=True),
-        parameters=alteration.parameters,
-        metrics={"numAddedFiles": len(files.adds), "numRemovedFiles": len(old)},
-    )

@@ -14,8 +14,7 @@ from lakehouse.dml.removal import Removal
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.rows import Source
 from lakehouse.scan.read import Scanner
-from lakehouse.table.rewriting import write_anew
-from lakehouse.table.tombstones import removes_of
+from lakehouse.table.rewriting import all_anew
 from lakehouse.write.data_files import NewFiles, discard_files, write_rows
 from lakehouse.write.evolution import SchemaMode, evolved
 from lakehouse.write.gate import GatePlan, gate
@@ -96,11 +95,9 @@ class Incoming:
         self, snapshot: Snapshot, schema: Struct, engine: Engine, scanner: Scanner
     ) -> tuple[tuple[act.Action, ...], Reads]:
         """Write the table's present rows anew for another schema, and say what that reads."""
-        old = snapshot.files.adds()
-        keys = frozenset(add.key for add in old)
-        self.rewritten = write_anew(snapshot, keys, schema, engine, scanner)
-        removes = removes_of(old, data_change=False)
-        return (*removes, *self.rewritten.adds), Reads(keys, everything=True)
+        made = all_anew(snapshot, schema, engine, scanner)
+        self.rewritten = made.files
+        return made.actions, made.reads
 
     def discard_rewritten(self, snapshot: Snapshot) -> None:
         """Delete what was written anew for a plan that did not come to be."""

@@ -8,13 +8,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from catalog.errors import LakehouseError
+from lakehouse.delta import actions as act
 from lakehouse.delta.actions import FileKey
 from lakehouse.delta.commit import Change, commit, otherwise
 from lakehouse.delta.conflict import Reads
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.dml.parts import copy_rows, count_rows, part
+from lakehouse.dml.parts import count_rows, opened, part
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
@@ -87,7 +88,8 @@ def write_anew(
         return NewFiles((), 0, 0)
     old = part(snapshot, keys)
     expected = count_rows(old, engine, scanner)
-    files = copy_rows(old, scanner, schema=schema)
+    with opened(old, scanner, "copy rows") as there:
+        files = there.copy(schema=schema)
     if files.rows != expected:
         discard_files(snapshot.storage, files)
         raise LakehouseError(
@@ -96,3 +98,21 @@ def write_anew(
         )
     adds = tuple(dataclasses.replace(add, data_change=False) for add in files.adds)
     return dataclasses.replace(files, adds=adds)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Anew:
+    """Hold all rows of a table, written for another schema: files, actions, what was read."""
+
+    files: NewFiles
+    actions: tuple[act.Action, ...]
+    reads: Reads
+
+
+def all_anew(snapshot: Snapshot, schema: Struct, engine: Engine, scanner: Scanner) -> Anew:
+    """Write all rows of a table anew, for a schema that takes them; as `write_anew`."""
+    old = snapshot.files.adds()
+    keys = frozenset(add.key for add in old)
+    files = write_anew(snapshot, keys, schema, engine, scanner)
+    actions: tuple[act.Action, ...] = (*removes_of(old, data_change=False), *files.adds)
+    return Anew(files, actions, Reads(keys, everything=True))

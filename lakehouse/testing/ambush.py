@@ -32,6 +32,11 @@ class Ambush:
         """Return a backend in which the ambush lies (for `Storage.wrapped`)."""
         return Watched(backend, self._meet)
 
+    @property
+    def sprung(self) -> bool:
+        """Tell whether the function was called."""
+        return self._attack is None
+
     def spring(self) -> None:
         """Call the function, unless it was called."""
         attack, self._attack = self._attack, None

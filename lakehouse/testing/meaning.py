@@ -129,6 +129,8 @@ def rename_column(state: State, old: str, new: str) -> State:
     _columns(state.schema, [old])
     _unnamed(state, old)
     _new_name(state.schema, new)
+    if new == "*" and old in state.partition_by:
+        raise Refused("DuckDB takes it for all columns")
     position = state.schema.get_field_index(old)
     schema = state.schema.set(position, state.schema.field(position).with_name(new))
     rows = tuple({new if k == old else k: v for k, v in row.items()} for row in state.rows)

@@ -16,7 +16,7 @@ from lakehouse.delta.schema.fields import Array, Field, Map, Primitive, Struct, 
 from lakehouse.delta.schema.types import from_duckdb, to_duckdb
 from lakehouse.delta.schema.widening import joined
 from lakehouse.duck.describe import Column, DuckType
-from lakehouse.duck.sql import identifier
+from lakehouse.duck.sql import KEY, VALUE, identifier
 from lakehouse.write.fit import always_exact, fits
 
 Cure = Literal["widen", "relax"]
@@ -296,14 +296,14 @@ def _convert_map(
     sql: str, source: DuckType, target: Map, path: str
 ) -> tuple[str, tuple[Check, ...]]:
     key_type, value_type = (child.type for child in source.children)
-    key, key_checks = _convert("x.key", key_type, target.key, f"{path}.key")
-    value, value_checks = _convert("x.value", value_type, target.value, f"{path}.value")
+    key, key_checks = _convert(KEY, key_type, target.key, f"{path}.key")
+    value, value_checks = _convert(VALUE, value_type, target.value, f"{path}.value")
     if not target.value_contains_null:
-        null = Check("holds NULL in a map whose values must not be", "x.value IS NULL")
+        null = Check("holds NULL in a map whose values must not be", f"{VALUE} IS NULL")
         value_checks = (null, *value_checks)
     entries = f"map_entries({sql})"
     checks = tuple(_any(check, entries) for check in (*key_checks, *value_checks))
-    if key == "x.key" and value == "x.value":
+    if (key, value) == (KEY, VALUE):
         return sql, checks
     packed = f"list_transform({entries}, lambda x: {{'key': {key}, 'value': {value}}})"
     return f"CASE WHEN {sql} IS NOT NULL THEN map_from_entries({packed}) END", checks

@@ -35,19 +35,19 @@ class Pair:
         monkeypatch.setattr(self.stale, "_refreshed", lambda: seen)
         self.plans = 0
         plan = removal.Removal.plan
-        copy_rows = parts.copy_rows
+        copy = parts.Opened.copy
         self.copied: list[set[str]] = []
 
         def counted(this, snapshot):
             self.plans += 1
             return plan(this, snapshot)
 
-        def noted(snapshot, *args, **options):
-            self.copied.append({add.path for add in snapshot.files.adds()})
-            return copy_rows(snapshot, *args, **options)
+        def noted(opened, **options):
+            self.copied.append({add.path for add in opened.snapshot.files.adds()})
+            return copy(opened, **options)
 
         monkeypatch.setattr(removal.Removal, "plan", counted)
-        monkeypatch.setattr(removal, "copy_rows", noted)
+        monkeypatch.setattr(parts.Opened, "copy", noted)
 
     def rows(self):
         return sorted(self.first.read().to_arrow_table()["n"].to_pylist())
@@ -154,6 +154,18 @@ def test_what_was_copied_is_not_copied_again(pair):
     assert len(pair.copied) == 2
     assert not before & pair.copied[1]
     assert len(pair.copied[1]) == 1
+
+
+def test_only_the_group_of_a_rewritten_file_is_copied_again(pair, monkeypatch):
+    monkeypatch.setattr(removal, "GROUP_BYTES", 1)  # each file is a group
+    before = pair.files_with("n IN (1, 2, 3)")
+    (rewritten,) = pair.files_with("n = 2")
+    pair.first.rewrite([rewritten])
+    pair.copied.clear()
+    (after,) = pair.files_with("n = 2")
+    assert pair.stale.delete("n IN (1, 2, 3)").rows_deleted == 3
+    assert pair.rows() == [0, 10, 11, 12, 13]
+    assert sorted(map(sorted, pair.copied)) == sorted([[path] for path in (*before, after)])
 
 
 def test_rows_that_others_hide_in_a_deletion_vector(pair, monkeypatch):

@@ -38,6 +38,7 @@ def test_a_state_differs_by_columns_properties_and_transactions():
         lambda s: meaning.overwrite(s, pa.table({"id": [1], "part": ["b"]}), where=IN_A),
         lambda s: meaning.overwrite(s, pa.table({"id": [1]}), schema_mode="overwrite"),
         lambda s: meaning.rename_column(s, "id", "PART"),
+        lambda s: meaning.rename_column(s, "part", "*"),
         lambda s: meaning.drop_column(s, "part"),
         lambda s: meaning.drop_column(s, "id"),
         lambda s: meaning.add_constraint(s, "one", Predicate("id = 1", lambda row: row["id"] == 1)),

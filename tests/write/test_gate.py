@@ -295,3 +295,21 @@ def test_slices_of_structs_in_structs(lake, chunk):
     table.append(parts[2])
     expected = [data, data.slice(3, 5), data, pa.Table.from_batches([parts[2]])]
     assert comparable(ours(table)) == comparable(pa.concat_tables(expected))
+
+
+def test_a_column_named_like_a_map_entry(lake):
+    # DuckDB took x.key for the field of the column x.
+    entry = pa.struct([("key", pa.string()), ("value", pa.int64())])
+    given = pa.table(
+        {
+            "X": pa.array([{"key": "column", "value": 9}], entry),
+            "m": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+        }
+    )
+    table = new_table(
+        lake, {"X": "STRUCT(key VARCHAR, value BIGINT)", "m": "MAP(VARCHAR, INTEGER)"}
+    )
+    table.append(given)
+    assert table.read().fetchall() == [({"key": "column", "value": 9}, {"a": 1})]
+    over = given.set_column(1, "m", pa.array([[("a", 2**40)]], given.schema.field("m").type))
+    refused(table, lambda: over, column="m")

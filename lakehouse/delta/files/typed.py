@@ -62,21 +62,29 @@ def is_truncated(leaf: Leaf) -> bool:
 
 def derive(raw: pa.Table, layout: Layout, engine: Engine) -> pa.Table:
     """Compute the typed index of rows of RAW from their JSON statistics."""
-    typed = columns(layout, nested("s"), from_text("partition_values"))
-    plain = [name for name in PLAIN if name != "rows"]
-    selected = ", ".join([*plain, f"{counted('s.numRecords')} AS rows", *typed])
-    query = f"SELECT {selected} FROM (SELECT *, <s> AS s FROM raw_files)"
-    read = parsed("stats", layout)
     with engine.work("read the statistics in the log") as cursor:
         cursor.register("raw_files", raw)
         try:
-            table = cursor.sql(query.replace("<s>", read)).to_arrow_table()
+            table = cursor.sql(typed_rows(layout)).to_arrow_table()
         except DuckError:
             # Text that is no JSON says nothing; asking for that costs time, so only now.
-            table = cursor.sql(query.replace("<s>", f"TRY({read})")).to_arrow_table()
+            table = cursor.sql(typed_rows(layout, tolerant=True)).to_arrow_table()
     _check_partitions(raw, table, layout)
     check_deleted(table)
     return table
+
+
+def typed_rows(layout: Layout, *, tolerant: bool = False) -> str:
+    """Return SQL that makes the typed index of rows of RAW, named ``raw_files``.
+
+    It fails on statistics that are no JSON, unless it is ``tolerant``.
+    """
+    typed = columns(layout, nested("s"), from_text("partition_values"))
+    plain = [name for name in PLAIN if name != "rows"]
+    selected = ", ".join([*plain, f"{counted('s.numRecords')} AS rows", *typed])
+    read = parsed("stats", layout)
+    made = f"TRY({read})" if tolerant else read
+    return f"SELECT {selected} FROM (SELECT *, {made} AS s FROM raw_files)"
 
 
 def counted(sql: str) -> str:
