@@ -298,5 +298,8 @@ def _never_sent(details: str) -> bool:
     if "169.254.169.254" in details:  # No credentials were found, not even on the instance.
         return True
     status = _status(details) or 0
-    refused = "kind: Connect" in details or status == 501 or (400 <= status < 500 and status != 408)
+    # With the comma: the next kind is ConnectionReset, and may well come after the write.
+    refused = (
+        "kind: Connect," in details or status == 501 or (400 <= status < 500 and status != 408)
+    )
     return "retries: 0," in details and refused
