@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import lakehouse
+from lakehouse.testing import places
 from lakehouse.testing.servers import Server
 from tests.behaviour.place import BY_OBSTORE, Place, backends
 
@@ -27,17 +28,16 @@ def bucket(server) -> Callable[[str], tuple[Server, str]]:
 @pytest.fixture(params=backends())
 def place(request, bucket, tmp_path) -> Place:
     backend = request.param
-    if backend == "disk":
-        return Place(backend, str(tmp_path), {})
     own = f"a test/{uuid.uuid4().hex[:12]}"
+    if backend == "disk":
+        return Place(backend, places.Place(str(tmp_path)))
     if backend == "memory":
-        return Place(backend, f"memory://behaviour/{own}", {})
-    name = "minio" if backend == BY_OBSTORE else backend
-    store, uri = bucket(name)
+        return Place(backend, places.Place(f"memory://behaviour/{own}"))
+    store, uri = bucket("minio" if backend == BY_OBSTORE else backend)
     options = store.options()
     if backend == BY_OBSTORE:
         options["reader"] = "obstore"
-    return Place(backend, f"{uri}/{own}", options)
+    return Place(backend, places.Place(f"{uri}/{own}", options))
 
 
 @pytest.fixture

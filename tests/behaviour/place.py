@@ -1,16 +1,18 @@
 """A place of a test's own, on one kind of storage, reached in one way."""
 
+import contextlib
 import dataclasses
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-import lakehouse
 from catalog import Catalog
-from catalog.storage import Storage, open_storage
+from catalog.storage import Storage
 from catalog.storage.backend import Backend
 from lakehouse.duck.engine import Engine
 from lakehouse.lake.lake import Lake
+from lakehouse.testing import FaultProxy, FaultRule, Faults, Injector, places
 
 STORES = {"minio": "httpfs", "seaweedfs": "httpfs", "moto": "httpfs", "azurite": "azure"}
 BY_OBSTORE = "minio by obstore"
@@ -31,13 +33,7 @@ class Place:
     """Hold a folder, or a prefix in a bucket, in which one test has its lake and what it likes."""
 
     backend: str
-    uri: str
-    options: Mapping[str, Any] = dataclasses.field(repr=False)
-
-    @property
-    def lake(self) -> str:
-        """Return the URI of the lake."""
-        return f"{self.uri}/lake"
+    folder: places.Place
 
     def connect(self, *, wrap: Callable[[Backend], Backend] | None = None, **more: Any) -> Lake:
         """Open the lake by a connection of its own, which knows nothing of the others.
@@ -45,13 +41,31 @@ class Place:
         With ``wrap`` its storage stands inside another backend.
         """
         if wrap is None:
-            return lakehouse.connect(self.lake, durable=False, **more, **self.options)
+            return self.folder.child("lake").connect(**more)
         storage = self.storage("lake").wrapped(wrap)
         return Lake(storage, Catalog.open(storage), Engine())
 
     def storage(self, folder: str) -> Storage:
         """Return a folder: the ``lake``, or one beside it."""
-        return open_storage(f"{self.uri}/{folder}", durable=False, **self.options)
+        return self.folder.child(folder).storage()
+
+    @contextlib.contextmanager
+    def losing(self, fault: Any) -> Iterator[Lake]:
+        """Open the lake; every second answer to a put-if-absent is lost: on the wire, if any."""
+        if self.backend in ("disk", "memory"):
+            faults: dict[str, Any] = {fault: 1.0}
+            injector = Injector(Faults(paths="*.json", every=2, **faults))
+            with self.connect(wrap=injector.over) as lake:
+                yield lake
+            assert injector.log
+            return
+        rule = FaultRule(fault, calls="put_if_absent", every=2)
+        endpoint = urlsplit(self.folder.options["endpoint_url"])
+        with FaultProxy(f"{endpoint.scheme}://{endpoint.netloc}", rules=[rule]) as proxy:
+            there = self.folder.through(proxy.url + endpoint.path)
+            with there.child("lake").connect() as lake:
+                yield lake
+            assert {request.fault for request in proxy.requests} == {None, fault}
 
 
 def rows(relation: Any) -> list[tuple[Any, ...]]:

@@ -117,3 +117,25 @@ def test_writers_in_threads_lose_nothing(place, table):
     expected = sorted(("c", 10 * number + n) for number in (1, 2, 3) for n in (1, 2, 3))
     assert rows(table.read(where="p = 'c'")) == expected
     assert table.version == 2 + 12 + 3
+
+
+@pytest.mark.parametrize("fault", ["dropped", "error_after", "repeated"])
+def test_a_lost_answer_is_no_lost_write_and_no_conflict(place, table, fault):
+    with place.losing(fault) as lake:
+        lake.create_table("gold.made", {"n": "BIGINT"}).append([{"n": 1}])
+        mine = lake.table("silver.t")
+        reports = [
+            mine.append([{"p": "c", "n": 3}]),
+            mine.append([{"p": "c", "n": 4}]),
+            mine.delete("n = 1"),
+            mine.overwrite([{"p": "a", "n": 5}], where="p = 'a'"),
+        ]
+        lake.rename_table("gold.made", "gold.kept")
+        lake.declare_layer("late")
+    assert [report.version for report in reports] == [3, 4, 5, 6]
+    assert rows(table.read()) == [("a", 5), ("b", 2), ("c", 3), ("c", 4)]
+    with place.connect(create=False) as lake:
+        assert rows(lake.sql("FROM gold.kept")) == [(1,)]
+        assert [change.operation for change in lake.catalog.history()] == [
+            "declare layer", "rename table", "add table", "add table", "create catalog",
+        ]  # fmt: skip
