@@ -68,6 +68,7 @@ def ask(name):
 EXTENSION = """
 import duckdb
 connection = duckdb.connect(config={{"allow_unsigned_extensions": True}})
+connection.execute("SET enable_progress_bar = false")
 for statement in {load!r}:
     connection.execute(statement)
 def ask(name):

@@ -12,9 +12,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from catalog import changes as change
+from catalog import storage as room
 from catalog.changes import FOLDER, KEEP, Keep, apply, describe
 from catalog.document import decode, decode_change, encode
 from catalog.errors import ConflictError, CorruptionError, NotFoundError
+from catalog.fitness import Fitness, Probing
 from catalog.journal import Backoff, Journal
 from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry
 from catalog.storage import Storage
@@ -55,6 +57,8 @@ class Catalog:
         self._backoff = backoff or Backoff()
         self._journal = Journal(storage.child(FOLDER), self._backoff)
         self._root = parse(storage.uri).resolved.uri
+        self._fitness = Fitness(self._journal.storage, clock)
+        self._others: frozenset[str] = frozenset()
         self._latest: CatalogState | None = None
 
     @classmethod
@@ -67,17 +71,21 @@ class Catalog:
         user: str | None = None,
         clock: Callable[[], datetime] = _now,
         backoff: Backoff | None = None,
+        probe: Probing = "once",
     ) -> "Catalog":
         """Open the catalog of the lake at `storage`, or create it with `layers`.
 
         `user` is who the history names, by default the login name. `clock` returns aware
-        datetimes. Raise NotFoundError if there is none and `create` is false.
+        datetimes. Raise NotFoundError if there is none and `create` is false, and
+        UnsupportedError for an object store that fails the `probe`.
         """
         user = _login() if user is None else user
         catalog = cls(storage, user=user, clock=clock, backoff=backoff)
-        if catalog._refresh() is None:
-            if not create:
-                raise _no_lake(storage)
+        exists = catalog._refresh() is not None
+        if not exists and not create:
+            raise _no_lake(storage)
+        catalog._fitness.require(catalog._others, when=probe)
+        if not exists:
             first = [change.DeclareLayer(layer) for layer in layers]
             catalog._create(first)
         return catalog
@@ -97,6 +105,14 @@ class Catalog:
     def known(self) -> CatalogState | None:
         """Return the state that was seen last, without looking; None before the first look."""
         return self._latest
+
+    def probe(self) -> "room.probe.ProbeResult":
+        """Prove anew that the store keeps what commits rely on; a fit one is remembered."""
+        return self._fitness.probe()
+
+    def probed(self) -> "room.probe.ProbeResult | None":
+        """Return what the probe of this store said that was remembered, by one read."""
+        return self._fitness.recall()
 
     def tables(self, layer: str | None = None) -> list[TableEntry]:
         """List the tables of one layer or of all, sorted by name."""
@@ -186,7 +202,7 @@ class Catalog:
 
     def history(self, limit: int | None = None) -> list[CatalogChange]:
         """List the changes that made the catalog, newest first; each costs one read."""
-        versions = self._journal.versions()[::-1][:limit]
+        versions = self._journal.list().versions[::-1][:limit]
         return [
             decode_change(self._journal.read(version), where=self._journal.where(version))[0]
             for version in versions
@@ -237,7 +253,8 @@ class Catalog:
 
     def _refresh(self) -> CatalogState | None:
         latest = self._latest
-        newest = self._journal.newest(known=latest.version if latest else None)
+        found = self._journal.look(known=latest.version if latest else None)
+        newest, self._others = found.newest, found.others
         if newest is None:
             latest = None
         elif latest is None or latest.version != newest:

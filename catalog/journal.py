@@ -7,12 +7,12 @@ number of the newest one is all that a reader needs to learn, by one listing.
 import random as random_module
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from catalog.document import decode_change
 from catalog.errors import CorruptionError, OutcomeUnknownError, StorageError
-from catalog.storage import Storage
+from catalog.storage import Storage, StoredObject
 
 HINT = "_latest"
 HINT_EVERY = 100
@@ -42,6 +42,19 @@ class Backoff:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """Hold what one listing found: the documents' versions in order, and what else is there."""
+
+    versions: tuple[int, ...]
+    others: frozenset[str]
+
+    @property
+    def newest(self) -> int | None:
+        """Return the newest version, or None if there is no document."""
+        return self.versions[-1] if self.versions else None
+
+
+@dataclass(frozen=True, slots=True)
 class Journal:
     """Keep numbered documents in one folder."""
 
@@ -60,27 +73,26 @@ class Journal:
         """Return a document's content."""
         return self.storage.read(self.path(version))
 
-    def versions(self, *, start: int = 0) -> list[int]:
-        """List the versions from `start` on, in order: one request for each thousand."""
-        after = self.path(start - 1) if start > 0 else None
-        names = (_NAME.fullmatch(item.path) for item in self.storage.list(start_after=after))
-        return [int(name[1]) for name in names if name]
+    def list(self, *, start: int = 0) -> Found:
+        """List the versions from `start` on: one request for each thousand.
 
-    def newest(self, *, known: int | None = None) -> int | None:
-        """Return the newest version, or None if there is no document.
+        Names of other files begin with `_`, which comes after the digits: all of them are found.
+        """
+        after = self.path(start - 1) if start > 0 else None
+        return _found(self.storage.list(start_after=after))
+
+    def look(self, *, known: int | None = None) -> Found:
+        """List what tells the newest version.
 
         `known` is a version that was seen before. Without it a hint in `_latest` saves listing
         a long history; it may be stale, wrong or missing without harm.
         """
         if known is None and (listed := self.storage.list_at_once()) is not None:
-            names = (_NAME.fullmatch(item.path) for item in listed)
-            return max((int(name[1]) for name in names if name), default=None)
+            return _found(listed)
         start = self._hint() if known is None else known
         # From `start` itself on: if even that is gone, it tells nothing about the others.
-        found = self.versions(start=start)
-        if not found and start:
-            found = self.versions()
-        return found[-1] if found else None
+        found = self.list(start=start)
+        return found if found.versions or not start else self.list()
 
     def append(self, version: int, data: bytes, *, token: str) -> bool:
         """Add a document; tell whether it is the one with our token that has this version.
@@ -139,3 +151,10 @@ class Journal:
                 self.storage.put(HINT, str(version).encode())
             except (StorageError, OutcomeUnknownError):
                 return
+
+
+def _found(listed: Iterable[StoredObject]) -> Found:
+    names = [item.path for item in listed]
+    matches = map(_NAME.fullmatch, names)
+    versions = tuple(int(match[1]) for match in matches if match)
+    return Found(versions, frozenset(name for name in names if name.startswith("_")))

@@ -266,3 +266,13 @@ def test_no_secret_reaches_a_message(tmp_path):
 def test_every_error_is_reported_as_json_can_carry_it():
     error = lakehouse.DataError("wrong", next_step="Mend it", column="a", count=2, samples=("x",))
     assert json.loads(json.dumps([str(error), error.column, error.count, list(error.samples)]))
+
+
+def test_a_closed_lake_says_so(tmp_path):
+    with lakehouse.connect(tmp_path) as lake:
+        table = lake.create_table("bronze.t", {"i": "INTEGER"})
+        table.append([{"i": 1}])
+    with pytest.raises(lakehouse.InputError, match="the lake is closed"):
+        lake.sql("SELECT * FROM bronze.t")
+    with pytest.raises(lakehouse.InputError, match="the lake is closed"):
+        table.append([{"i": 2}])

@@ -10,6 +10,8 @@ from catalog.storage.storage import Storage, open_storage
 
 if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from catalog.storage import filesystem as filesystem
+    from catalog.storage import probe as probe
+    from catalog.storage import probing as probing
     from catalog.storage import remote as remote
 
 __all__ = [
@@ -24,4 +26,12 @@ __all__ = [
     "parse",
 ]
 
-__getattr__ = lazy.names(__name__, {"catalog.storage.filesystem": (), "catalog.storage.remote": ()})
+__getattr__ = lazy.names(
+    __name__,
+    {
+        "catalog.storage.filesystem": (),
+        "catalog.storage.probe": (),
+        "catalog.storage.probing": (),
+        "catalog.storage.remote": (),
+    },
+)

@@ -104,7 +104,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
                 return
             with self._lock:
                 if url not in self._ahead and not self._is_known(url):
-                    self._ahead[url] = self._pool.submit(self._fetch, url, size)
+                    self._ahead[url] = self._pool.submit(self._fetch_ahead, url, size)
 
     def close(self) -> None:
         """Stop what runs ahead."""
@@ -118,9 +118,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if mode == "rb":
             return _Reader(self, path)
         if mode in ("wb", "xb"):
-            with self._lock:
-                self._forget(path)
-            return _Writer(self._streams(storage), relative)
+            return _Writer(self._streams(storage), relative, lambda: self.forget(path))
         raise InputError(f"files cannot be opened with mode {mode!r}", next_step="Use rb or wb")
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
@@ -185,8 +183,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         for one in [path] if isinstance(path, str) else path:
             storage, relative = self._find(one)
             raising(functools.partial(storage.delete, [relative]))
-            with self._lock:
-                self._forget(one)
+            self.forget(one)
 
     def rm_file(self, path: str) -> None:
         """Delete a file."""
@@ -209,7 +206,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
             if self._is_known(url):
                 self._kept.move_to_end(url)
                 return self._kept[url].opened
-            ahead = self._ahead.pop(url, None)
+            ahead = self._ahead.get(url)
         return self._fetch(url, None) if ahead is None else ahead.result()
 
     def part(self, url: str, start: int, length: int) -> bytes:
@@ -225,9 +222,20 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         try:
             return self._streams(storage).read_range(relative, start, length, etag=opened.etag)
         except StorageError:
-            with self._lock:
-                self._forget(url)
+            self.forget(url)
             raise
+
+    def forget(self, url: str) -> None:
+        """Take nothing for known that was known of a file."""
+        with self._lock:
+            self._forget(url)
+
+    def _fetch_ahead(self, url: str, size: int | None) -> Opened:
+        try:
+            return self._fetch(url, size)
+        finally:
+            with self._lock:
+                self._ahead.pop(url, None)
 
     def _fetch(self, url: str, size: int | None) -> Opened:
         storage, relative = self._find(url)
@@ -329,9 +337,10 @@ class _Writer(io.RawIOBase):
 
     mode = "wb"
 
-    def __init__(self, streams: Streams, path: str) -> None:
+    def __init__(self, streams: Streams, path: str, closed: Callable[[], None]) -> None:
         super().__init__()
         self._writer = raising(lambda: streams.writer(path))
+        self._closed = closed
         self._written = 0
 
     def writable(self) -> bool:
@@ -349,7 +358,10 @@ class _Writer(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             super().close()
-            raising(self._writer.close)
+            try:
+                raising(self._writer.close)
+            finally:
+                self._closed()
 
     def __del__(self) -> None:
         """Give up what was never closed, where any other file would be closed: half of it is none."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from catalog.errors import InputError
 from catalog.storage.location import Location
@@ -144,6 +145,15 @@ class Settings:
     def family(self) -> str:
         """Return the provider: ``s3``, ``az`` or ``gs``."""
         return _family(self.location.scheme)
+
+    @property
+    def endpoint(self) -> str:
+        """Return the address of the store, without anything that could be a key."""
+        found = urlsplit(str(self.config.get("endpoint") or self.config.get("base_url") or ""))
+        if not found.hostname:
+            names = {"s3": "AWS S3", "az": "Azure Blob Storage", "gs": "Google Cloud Storage"}
+            return names[self.family]
+        return f"{found.scheme}://{found.netloc.rpartition('@')[2]}{found.path}".rstrip("/")
 
     def secrets(self) -> frozenset[str]:
         """Return the values that no message may hold."""

@@ -34,6 +34,9 @@ def doctor(
     deep: Annotated[
         bool, typer.Option("--deep", help="Read each table's whole log, and check every rule.")
     ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Prove anew that the store keeps its promises.")
+    ] = False,
     lake: LakeOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -52,7 +55,7 @@ def doctor(
         try:
             with open_lake(where) as opened:
                 uri = opened.uri
-                findings += [Finding("lake", "ok", uri), *health.storage(opened)]
+                findings += [Finding("lake", "ok", uri), *health.storage(opened, probe=probe)]
                 examined = _examine(opened, tables or (), deep=deep)
         except lakehouse.NotFoundError as error:
             if error.message.startswith("no table"):

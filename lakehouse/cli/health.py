@@ -15,12 +15,19 @@ import pyarrow as pa
 import lakehouse
 from catalog.errors import LakehouseError
 from catalog.storage import Storage, open_storage
+from catalog.storage.probe import ProbeResult
 from lakehouse.cli.program import load_plugin, plugins
 from lakehouse.lint.log import lint
 
 DISTRIBUTION = "lakehouse-storage"
 _CORE = ("duckdb", "deltalake", "pyarrow", "obstore", "sqlglot", "typer", "rich")
 _EXTRA = re.compile(r"([A-Za-z0-9._-]+).*\bextra\s*==\s*['\"](\w+)['\"]")
+
+_READERS = {
+    "disk": "read from disk by DuckDB",
+    "duckdb": "fetched by DuckDB's own extension",
+    "obstore": "fetched by obstore, through a file system in Python",
+}
 
 Status = Literal["ok", "note", "bad"]
 
@@ -82,19 +89,25 @@ def commands() -> list[Finding]:
     return findings
 
 
-def storage(lake: lakehouse.Lake) -> list[Finding]:
-    """Return whether the lake can be read and written, and whether its puts are exclusive."""
+def storage(lake: lakehouse.Lake, *, probe: bool = False) -> list[Finding]:
+    """Return whether the lake can be read and written, and whether its puts are exclusive.
+
+    ``probe`` tries out all that a store must keep; without, it is what is remembered of that.
+    """
     place = lake.catalog.storage
     state = lake.catalog.state
+    result = lake.catalog.probe() if probe else lake.catalog.probed()
     findings = [
         Finding("catalog", "ok", f"version {state.version}, {len(state.tables)} tables"),
+        Finding("data files", "ok", _READERS[lake.reader]),
+        *(_probed(result) if result else ()),
     ]
-    probe = f"_probe-{uuid.uuid4().hex}"
+    name = f"_probe-{uuid.uuid4().hex}"
     try:
-        first = place.put_if_absent(probe, b"1")
-        second = place.put_if_absent(probe, b"2")
-        kept = place.read(probe)
-        place.delete([probe])
+        first = place.put_if_absent(name, b"1")
+        second = place.put_if_absent(name, b"2")
+        kept = place.read(name)
+        place.delete([name])
     except LakehouseError as error:
         return [*findings, Finding("writing", "bad", str(error))]
     if first and not second and kept == b"1":
@@ -143,6 +156,16 @@ def examine(lake: lakehouse.Lake, info: lakehouse.TableInfo, *, deep: bool = Fal
             problems += [str(finding) for finding in findings if not finding.note]
             notes += [str(finding) for finding in findings if finding.note]
     return TableHealth(info.name, at, len(sizes), missing, agrees, tuple(problems), tuple(notes))
+
+
+def _probed(result: ProbeResult) -> list[Finding]:
+    when = f"{result.endpoint}, probed {result.at:%Y-%m-%d %H:%M} UTC"
+    verdict: Status = "bad" if result.verdict == "unfit" else "ok"
+    found = [Finding("store", verdict if result.verdict != "unknown" else "note", when)]
+    for check in result.checks:
+        failed: Status = "bad" if check.required and check.passed is False else "note"
+        found.append(Finding(check.name, "ok" if check.passed else failed, check.detail))
+    return found
 
 
 def _second_opinion(table: lakehouse.Table, at: int, files: set[str]) -> bool:

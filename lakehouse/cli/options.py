@@ -118,4 +118,4 @@ def pairs(values: Sequence[str] | None, *, option: str) -> dict[str, str]:
 
 def _catalog(ctx: typer.Context) -> Catalog:
     lake = ctx.params.get("lake") or os.environ.get(ENVIRONMENT)
-    return Catalog.open(open_storage(locate(lake)), create=False)
+    return Catalog.open(open_storage(locate(lake)), create=False, probe="never")

@@ -171,7 +171,9 @@ def _put(
 ) -> Committed | tuple[int, str]:
     token = uuid.uuid4().hex
     winners: list[list[act.Action]] = []
-    table, previous = Table(snapshot.metadata, snapshot.protocol), snapshot.timestamp
+    table = Table(snapshot.metadata, snapshot.protocol)
+    # To ask for it may take a request.
+    previous = snapshot.timestamp if table.after(change.actions).is_enabled else None
     lines: tuple[tuple[act.Action, ...], bytes] = ((), b"")
     for lost in range(retries.rebases + 1):
         version = snapshot.version + len(winners) + 1

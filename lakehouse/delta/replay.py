@@ -135,6 +135,8 @@ def replay(commits: Iterable[list[act.Action] | Bulk]) -> Tail:
 
 def _less(rows: pa.Table, files: Iterable[str] | pa.ChunkedArray) -> pa.Table:
     names = files if isinstance(files, pa.ChunkedArray) else pa.array(list(files), pa.string())
+    if not len(names):
+        return rows
     hit = pc.is_in(rows["file"], value_set=names)
     return rows.filter(pc.invert(hit)) if pc.any(hit).as_py() else rows
 

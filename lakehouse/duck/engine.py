@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 import duckdb
 
 from catalog import lazy
+from catalog.errors import InputError
 from catalog.storage import Storage
 from lakehouse.duck.errors import translated
 from lakehouse.duck.reach import Reach, Way
@@ -24,6 +26,7 @@ pa: Any = lazy.module("pyarrow")
 
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation
+_THREADS_A_CORE, _MOST_THREADS = 4, 32
 VERSION: tuple[int, ...] = tuple(int(part) for part in duckdb.__version__.split(".")[:2])
 
 
@@ -56,6 +59,7 @@ class Engine:
         )
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._once: set[str] = set()
+        self._chose_threads = "threads" in settings
         self._reach = Reach(self._root)
         self.empty_parquet = str(self._folder / "empty.parquet")
         self._root.execute(
@@ -65,7 +69,10 @@ class Engine:
 
     def cursor(self) -> Connection:
         """Return a new connection to the same instance."""
-        cursor = self._root.cursor()
+        try:
+            cursor = self._root.cursor()
+        except duckdb.ConnectionException as error:
+            raise InputError("the lake is closed", next_step="Connect to it again") from error
         with self._lock:
             self._cursors.add(cursor)
         return cursor
@@ -116,6 +123,12 @@ class Engine:
 
     def mount(self, storage: Storage) -> Way:
         """Let this instance open the files below a storage's folder; return who fetches them."""
+        if storage.is_local:
+            return "disk"
+        if VERSION < (2, 0) and not self._chose_threads:
+            # DuckDB 1.5 has no others than its working threads to wait for answers.
+            threads = min(_MOST_THREADS, _THREADS_A_CORE * (os.cpu_count() or 1))
+            self.once("threads", f"SET GLOBAL threads = {threads}")
         with translated(f"reach {storage.uri}"):
             return self._reach.mount(storage)
 

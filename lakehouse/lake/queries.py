@@ -65,8 +65,9 @@ class Queries:
 
     def close(self) -> None:
         """Stop looking ahead."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)
 
     def _looked_up(self, query: str, params: Params) -> _Named:
         """Look up a query's names, and the versions of its tables, at the same time.

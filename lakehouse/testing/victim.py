@@ -48,7 +48,7 @@ def write(place: Place, journal: str, seed: int, first: int, aim: Aim) -> NoRetu
     plain = place.storage()
     sight = _Sight(plain, aim, tell)
     storage = plain.wrapped(lambda inner: Watched(inner, sight))
-    lake = Lake(storage, Catalog.open(storage, create=False), Engine({"threads": 2}))
+    lake = Lake(storage, Catalog.open(storage, create=False, probe="never"), Engine({"threads": 2}))
     table = lake.table(TABLE)
     number = first
     while True:

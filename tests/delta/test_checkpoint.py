@@ -57,7 +57,7 @@ def _log(table):
 
 def _forget_commits_before(table, version):
     for number in range(version):
-        (_log(table) / f"{number:020d}.json").unlink()
+        (_log(table) / f"{number:020d}.json").unlink(missing_ok=True)
 
 
 def test_commits_write_checkpoints_at_the_interval(table):
@@ -153,3 +153,19 @@ def test_a_checkpoint_of_a_table_without_files_and_one_after_another(lake):
     _forget_commits_before(empty, 3)
     with lakehouse.connect(lake.uri, durable=False) as third:
         assert third.table("silver.t").read().fetchall() == [(1,)]
+
+
+def test_a_checkpoint_has_columns_for_the_actions_that_the_table_has(lake):
+    table = lake.create_table("bronze.t", {"n": "BIGINT"})
+    table.append([{"n": 1}, {"n": 2}])
+    found = []
+    for number in range(2):
+        table.checkpoint()
+        (path,) = _log(table).glob(f"{table.version:020d}.checkpoint.parquet")
+        found.append(set(pl.read_parquet_schema(path)) - {"add", "metaData", "protocol"})
+        _forget_commits_before(table, table.version)
+        assert len(deltalake.DeltaTable(table.uri).file_uris()) == 1
+        assert pl.scan_delta(table.uri).collect().height == 2 - number
+        if not number:
+            table.delete("n = 1", idempotency_key=("once", 1))
+    assert found == [set(), {"remove", "txn"}]

@@ -220,9 +220,38 @@ def test_large_commits_are_read_in_bulk_as_line_by_line(engine, tmp_path, monkey
 
 @pytest.mark.parametrize(
     "line",
+    ['{"add":{"path":"x","partitionValues":{},"size":1,"modificationTime":1}}',
+     '{"add":{"path":"x","partitionValues":{},"size":1,"modificationTime":1,"stats":null}}',
+     '{"add":{"path":"é%20x","partitionValues":{"p":"}\\"é"},"size":1,"modificationTime":1,'
+     '"dataChange":true,"stats":"{\\"numRecords\\":3}"}}',
+     '{"add":{"path":"x","partitionValues":{"p":null},"size":1,"modificationTime":1}}',
+     '{"add":{"size":1,"path":"x","partitionValues":{},"modificationTime":1,"dataChange":true}}',
+     '{ "add": {"path": "x", "partitionValues": {}, "size": 1, "modificationTime": 1} }',
+     '{"add":{"path":"x","partitionValues":{},"size":1,"modificationTime":1,"tags":{"a":"b"}}}',
+     '{"add":{"path":"x","partitionValues":{},"size":1,"modificationTime":1,"stats":'
+     '"{}","baseRowId":7}}'],
+)  # fmt: skip
+def test_a_line_means_the_same_in_a_large_commit(engine, tmp_path, monkeypatch, line):
+    storage = written(tmp_path, [many(3)])
+    path = commit_path(1)
+    storage.put(path, storage.read(path) + line.encode() + b"\n")
+    slow = load_latest(storage, engine)
+    monkeypatch.setattr(bulk, "BULK_FROM", 0)
+    monkeypatch.delattr(bulk, "read_entries")  # all of it is read in bulk
+    quick = load_latest(storage, engine)
+    assert len(quick.files) == 4
+    assert {add.key: add for add in quick.files.adds()} == {a.key: a for a in slow.files.adds()}
+
+
+@pytest.mark.parametrize(
+    "line",
     ['{"add":{"path":"x","path":"x","partitionValues":{},"size":1,"modificationTime":1}}',
      '{"add":{"path":"../x","partitionValues":{},"size":1,"modificationTime":1}}',
      '{"add":{"path":"x","partitionValues":{},"size":-1,"modificationTime":1}}',
+     '{"add":{"path":"x","partitionValues":{},"size":1.5,"modificationTime":1}}',
+     '{"add":{"path":"x","partitionValues":{},"size":"1","modificationTime":1}}',
+     '{"add":{"path":"x","partitionValues":{},"size":1,"modificationTime":1},"more":{"a":"b"}}',
+     '{"add":{"path":7,"partitionValues":{},"size":1,"modificationTime":1}}',
      '{"add":{"path":"0.parquet","partitionValues":{},"size":1,"modificationTime":1}}', "{"],
 )  # fmt: skip
 def test_what_is_wrong_in_a_large_commit_is_found(engine, tmp_path, monkeypatch, line):

@@ -7,7 +7,6 @@ uses (deletion vectors, tags) is left out of the schema.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
@@ -33,24 +32,18 @@ _SAMPLE = 500
 _CANDIDATES = 32
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SortedAdds:
-    """Hold SQL for rows of a column ``add``, and for the keys that order them."""
+def sorted_adds(cursor: Connection, files: FileIndex, *, with_json: bool) -> str:
+    """Return SQL for the live files as rows of a column ``add``, in order.
 
-    source: str
-    keys: tuple[str, ...]
-
-
-def sorted_adds(cursor: Connection, files: FileIndex, *, with_json: bool) -> SortedAdds:
-    """Return the live files as add actions; ``with_json`` keeps their statistics as text."""
-    rows = _source(cursor, files)
+    ``with_json`` keeps their statistics as text.
+    """
     best = _best_leaf(cursor, files)
     keys = [f"p{ordinal}" for ordinal in range(len(files.layout.partitions))]
-    selected = [f"{_add(files, with_json=with_json)} AS add", *keys]
     if best is not None:
-        selected.append(f"{nested('s')('minValues', best)} AS low")
-        keys.append("low")
-    return SortedAdds(f"(SELECT {', '.join(selected)} FROM {rows})", tuple(keys))
+        keys.append(nested("s")("minValues", best))
+    order = f" ORDER BY {', '.join(keys)}" if keys else ""
+    rows = _source(cursor, files)
+    return f"(SELECT {_add(files, with_json=with_json)} AS add FROM {rows}{order})"
 
 
 def _source(cursor: Connection, files: FileIndex, *, sample: int | None = None) -> str:
@@ -61,19 +54,21 @@ def _source(cursor: Connection, files: FileIndex, *, sample: int | None = None) 
     layout, held = files.layout, files.held
     if sample is not None:
         step = max(1, held.num_rows // sample)
-        held = held.take(pa.array(range(0, held.num_rows, step), pa.int64()))
+        # Not `take`, which makes one piece of all rows first.
+        rows = [held.slice(row, 1) for row in range(0, held.num_rows, step)]
+        held = pa.concat_tables(rows) if rows else held
     name = "held_files" if sample is None else "held_sample"
     cursor.register(name, held)
     typed = [f"TRY({parsed('stats', layout)}) AS s"]
     typed += [
         f"{from_text('partition_values')(f)} AS p{i}" for i, f in enumerate(layout.partitions)
     ]
-    rows = f"SELECT *, {', '.join(typed)} FROM {name}"
+    source = f"SELECT *, {', '.join(typed)} FROM {name}"
     if files.stored is not None:
         every = None if sample is None else max(1, files.stored.rows // sample)
         stored = files.stored.with_statistics(cursor, layout, files.gone, every=every)
-        rows = f"{stored} UNION ALL {rows}"
-    return f"({rows})"
+        source = f"{stored} UNION ALL {source}"
+    return f"({source})"
 
 
 def _add(files: FileIndex, *, with_json: bool) -> str:
