@@ -1,8 +1,8 @@
 """Lose the answer to every third commit, and look whether each write happened once all the same.
 
-On local disk the answers are lost at the storage backend: after the put, by a broken connection, a
-500, or a client library that repeats the put by itself and is told that the file exists. On a store
-they are lost on the wire, by a proxy.
+The answers are lost after the put, by a broken connection, a 500, or a client library that repeats
+the put by itself and is told that the file exists: on the wire where a server is named, by a proxy,
+and else at the storage backend.
 """
 
 from __future__ import annotations
@@ -136,13 +136,13 @@ def _append(table: Table, todo: Step, rows: Rows, report: LostReport) -> Rows:
 @contextlib.contextmanager
 def _losing(place: Place, seed: int, report: LostReport) -> Iterator[Lake]:
     faults = Faults.lost_answers(seed=seed)
-    if place.is_local:
+    if place.endpoint is None:
         injector = Injector(faults)
-        with connect_faulty(place.uri, injector) as lake:
+        with connect_faulty(place.uri, injector, **place.options) as lake:
             yield lake
         report.lost += Counter(item.fault for item in injector.log)
     else:
-        with FaultProxy(place.options["endpoint_url"], faults=faults) as proxy:
+        with FaultProxy(place.endpoint, faults=faults) as proxy:
             with place.through(proxy.url).connect() as lake:
                 yield lake
             report.lost += Counter(one.fault for one in proxy.requests if one.fault is not None)

@@ -8,8 +8,10 @@ import importlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from catalog.storage import Storage, open_storage
+from catalog.storage.location import parse
 from lakehouse.lake.lake import Lake, connect
 
 STORES = ("minio", "seaweedfs")
@@ -30,14 +32,20 @@ class Place:
     @property
     def is_local(self) -> bool:
         """Tell whether this is a folder on local disk."""
-        return "://" not in self.uri
+        return parse(self.uri).scheme == "file"
+
+    @property
+    def endpoint(self) -> str | None:
+        """Return the URL of the server, where one is named."""
+        return self.options.get("endpoint_url")
 
     def child(self, name: str) -> Place:
         """Return a place below this one."""
         return Place(f"{self.uri}/{name}", self.options)
 
-    def through(self, endpoint: str) -> Place:
-        """Return the same place, reached by another endpoint, such as a proxy's."""
+    def through(self, proxy: str) -> Place:
+        """Return the same place, reached by the URL of a proxy before its server."""
+        endpoint = proxy + urlsplit(self.endpoint or "").path
         return Place(self.uri, {**self.options, "endpoint_url": endpoint})
 
     def connect(self, **more: Any) -> Lake:

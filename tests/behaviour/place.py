@@ -5,7 +5,6 @@ import dataclasses
 import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from catalog import Catalog
 from catalog.storage import Storage
@@ -52,7 +51,7 @@ class Place:
     @contextlib.contextmanager
     def losing(self, fault: Any) -> Iterator[Lake]:
         """Open the lake; every second answer to a put-if-absent is lost: on the wire, if any."""
-        if self.backend in ("disk", "memory"):
+        if self.folder.endpoint is None:
             faults: dict[str, Any] = {fault: 1.0}
             injector = Injector(Faults(paths="*.json", every=2, **faults))
             with self.connect(wrap=injector.over) as lake:
@@ -60,10 +59,8 @@ class Place:
             assert injector.log
             return
         rule = FaultRule(fault, calls="put_if_absent", every=2)
-        endpoint = urlsplit(self.folder.options["endpoint_url"])
-        with FaultProxy(f"{endpoint.scheme}://{endpoint.netloc}", rules=[rule]) as proxy:
-            there = self.folder.through(proxy.url + endpoint.path)
-            with there.child("lake").connect() as lake:
+        with FaultProxy(self.folder.endpoint, rules=[rule]) as proxy:
+            with self.folder.through(proxy.url).child("lake").connect() as lake:
                 yield lake
             assert {request.fault for request in proxy.requests} == {None, fault}
 

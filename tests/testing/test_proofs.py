@@ -7,9 +7,8 @@ import pytest
 
 import lakehouse
 from lakehouse.duck.engine import Engine
-from lakehouse.testing import Faults, __main__, disagreements, kills, lost_answers, stress
+from lakehouse.testing import Faults, Place, __main__, disagreements, kills, lost_answers, stress
 from lakehouse.testing.crowd import Appended, Deleted, Work
-from lakehouse.testing.places import Place
 from lakehouse.testing.stress import expected_rows
 
 
