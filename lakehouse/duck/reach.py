@@ -44,6 +44,8 @@ def way(settings: Settings, *, has_extension: bool) -> Literal["duckdb", "obstor
         next_step = f"Install it (pip install duckdb-extension-{extension}=={duckdb.__version__})"
     elif settings.credentials is not None:
         problem = f"DuckDB's extension {extension} cannot ask your function for keys"
+    elif "@" in (settings.network.proxy_url or ""):
+        problem = "DuckDB would show the proxy's password in its settings"
     elif not known:
         problem = f"DuckDB's extension {extension} needs keys, and none were given"
     if settings.reader == "obstore" or (settings.reader == "auto" and problem):
@@ -115,6 +117,9 @@ class Reach:
     def _set_up(self, settings: Settings) -> None:
         network = settings.network
         if settings.family == "s3":
+            # httpfs takes keys from the environment, and duckdb_settings() would show them.
+            for name in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):
+                self._root.execute(f"SET GLOBAL {name} = ''")
             self._root.execute(f"SET GLOBAL http_timeout = {max(1, round(network.timeout))}")
             self._root.execute(f"SET GLOBAL http_retries = {network.retries}")
             if network.ca_file:
