@@ -17,7 +17,7 @@ from catalog.storage.location import Location
 from catalog.storage.options import Options
 from catalog.storage.profiles import Profile
 
-Reader = Literal["auto", "duckdb", "obstore"]
+Reader = Literal["obstore", "duckdb"]
 Provider = Callable[[], Mapping[str, Any]]
 
 _PREFIXES = re.compile(r"^(aws|azure_storage|azure|google|gcs)_", re.IGNORECASE)
@@ -138,15 +138,14 @@ class Settings:
     """Hold all that it takes to reach one bucket or container; it never shows its values.
 
     ``config`` has obstore's names. ``credentials`` is asked for keys whenever the last ones run
-    out. ``reader`` says who fetches data files for DuckDB: its own extension, obstore, or
-    ``auto``, the extension where it is there and the keys are known.
+    out. ``reader`` says who fetches data files for DuckDB: obstore, or its own extension.
     """
 
     location: Location
     config: Options
     network: Network = field(default_factory=Network)
     credentials: Provider | None = field(default=None, repr=False)
-    reader: Reader = "auto"
+    reader: Reader = "obstore"
     client: Options = field(default_factory=lambda: Options({}))
     retry: Options = field(default_factory=lambda: Options({}))
 
@@ -224,7 +223,7 @@ def settings_of(
     """
     family = _family(location.scheme)
     given = dict(options)
-    reader = given.pop("reader", "auto")
+    reader = given.pop("reader", "obstore")
     if reader not in get_args(Reader):
         raise InputError(
             f"reader {reader!r} is not known", next_step=f"Use one of {', '.join(get_args(Reader))}"

@@ -28,10 +28,12 @@ _SCHEMES = {"s3": ("s3",), "az": ("az", "abfss"), "gs": ("gs",), "memory": ("mem
 
 
 def way(settings: Settings, *, has_extension: bool) -> Literal["duckdb", "obstore"]:
-    """Choose who fetches data files: DuckDB's extension, or obstore. Pure.
+    """Tell who fetches data files: obstore, or DuckDB's extension where that was chosen. Pure.
 
     Raises InputError where the user chose what cannot be.
     """
+    if settings.reader == "obstore":
+        return "obstore"
     family = settings.family
     extension = _EXTENSIONS.get(family)
     keys = settings.config.keys()
@@ -48,8 +50,6 @@ def way(settings: Settings, *, has_extension: bool) -> Literal["duckdb", "obstor
         problem = "DuckDB would show the proxy's password in its settings"
     elif not known:
         problem = f"DuckDB's extension {extension} needs keys, and none were given"
-    if settings.reader == "obstore" or (settings.reader == "auto" and problem):
-        return "obstore"
     if problem:
         raise InputError(
             f"reader='duckdb' is not possible: {problem}",

@@ -38,7 +38,7 @@ def connected(place):
 
     def connect(**more):
         found = {name: value for name, value in {**options, **more}.items() if value is not None}
-        lake = lakehouse.connect(uri, reader="obstore", **found)
+        lake = lakehouse.connect(uri, **found)
         opened.append(lake)
         return lake
 

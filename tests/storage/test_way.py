@@ -15,7 +15,7 @@ KEYS = {
     "az": {"account_name": "a", "account_key": "b"},
     "gs": {"service_account_key": "{}"},
 }
-READERS = ("auto", "duckdb", "obstore")
+READERS = ("duckdb", "obstore")
 WHO = ("keys", "anonymous", "function", "nobody", "password")
 
 
@@ -44,8 +44,7 @@ def test_every_combination(family, reader, who, installed):
             way(settings, has_extension=installed)
         assert "c4n4ry" not in str(caught.value)
         return
-    chosen = "duckdb" if possible and reader != "obstore" else "obstore"
-    assert way(settings, has_extension=installed) == chosen
+    assert way(settings, has_extension=installed) == reader
 
 
 def test_the_missing_extension_is_named_with_the_right_version():
