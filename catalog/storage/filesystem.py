@@ -39,7 +39,9 @@ _AHEAD = 32  # requests that run ahead of the reader
 # several times.
 _SAME = 2.0
 _LOG = "/_delta_log/"
-# Data files of ours have names that nobody used before.
+# Data files of Delta tables have names that are used once, whoever writes them.
+_ONCE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[^/]*$")
+# Those of ours are never looked for before they are written.
 _NEW = re.compile(r"/part-[0-9a-f]{16}-[0-9a-f-]{36}[^/]*$")
 _MAGIC = re.compile(r"[*?[]")
 _ONE = re.compile(r"\[([*?[])\]")
@@ -56,7 +58,9 @@ class _Kept:
 class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
     """Open files by URL, below the folders that were mounted and in the buckets beside them.
 
-    Data files of mounted tables are taken never to change: their names are used once.
+    URLs are whole (``s3://bucket/lake/a.parquet``), what is asked and what is answered. Data files
+    below the mounted folders are taken never to change: their names are used once. Of all others
+    an earlier state may be seen for two seconds.
     ``elsewhere`` opens the storage of a bucket that nothing mounted lies in.
 
     >>> from catalog.storage import open_storage
@@ -110,6 +114,13 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         """Stop what runs ahead."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        """Keep the scheme, which fsspec would take off: without it nobody knows the provider."""
+        if isinstance(path, list):
+            return [cls._strip_protocol(one) for one in path]
+        return str(path).rstrip("/")
+
     # What DuckDB and fsspec ask -----------------------------------------------------------------
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> "_Reader | _Writer":
@@ -123,7 +134,12 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Describe a file: name, size in bytes, type, time of writing."""
-        file = raising(lambda: self.opened(path)).file
+        try:
+            file = raising(lambda: self.opened(path)).file
+        except FileNotFoundError:
+            if _ONCE.search(path) or not self.ls(path):
+                raise
+            return {"name": path, "size": 0, "type": "directory"}
         return {"name": path, "size": file.size, "type": "file", "modified": file.modified}
 
     def modified(self, path: str) -> datetime:
@@ -241,7 +257,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         storage, relative = self._find(url)
         length = _WHOLE if size is None or size <= _WHOLE else _END
         opened = self._streams(storage).open_end(relative, length, size=size)
-        lasting = storage.url() in self._mounts and _LOG not in url
+        lasting = storage.url() in self._mounts and _LOG not in url and bool(_ONCE.search(url))
         with self._lock:
             self._forget(url)
             until = float("inf") if lasting else self._clock() + _SAME

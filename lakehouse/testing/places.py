@@ -49,8 +49,11 @@ class Place:
         return Place(self.uri, {**self.options, "endpoint_url": endpoint})
 
     def connect(self, **more: Any) -> Lake:
-        """Open the lake that is here; what is acknowledged need not survive a power cut."""
-        return connect(self.uri, durable=False, **more, **self.options)
+        """Open the lake that is here.
+
+        The store is not probed, and what is acknowledged need not survive a power cut.
+        """
+        return connect(self.uri, durable=False, probe="never", **more, **self.options)
 
     def storage(self) -> Storage:
         """Open the folder."""

@@ -8,7 +8,7 @@ import pytest
 import lakehouse
 from lakehouse.testing import places
 from lakehouse.testing.servers import Server
-from tests.behaviour.place import BY_OBSTORE, Place, backends
+from tests.behaviour.place import BY_OBSTORE, Place, backends, by_extension
 
 
 @pytest.fixture(scope="session")
@@ -34,10 +34,8 @@ def place(request, bucket, tmp_path) -> Place:
     if backend == "memory":
         return Place(backend, places.Place(f"memory://behaviour/{own}"))
     store, uri = bucket("minio" if backend == BY_OBSTORE else backend)
-    options = store.options()
-    if backend == BY_OBSTORE:
-        options["reader"] = "obstore"
-    return Place(backend, places.Place(f"{uri}/{own}", options))
+    reader = {"reader": "duckdb"} if by_extension(backend) else {}
+    return Place(backend, places.Place(f"{uri}/{own}", {**store.options(), **reader}))
 
 
 @pytest.fixture

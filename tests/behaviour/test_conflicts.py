@@ -104,6 +104,8 @@ def test_a_column_that_is_gone_refuses_the_append(table, outrun):
 
 
 def test_writers_in_threads_lose_nothing(place, table):
+    place.require_races()
+
     def write(number):
         with place.connect(create=False) as lake:
             mine = lake.table("silver.t")

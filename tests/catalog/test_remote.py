@@ -153,7 +153,7 @@ def test_secrets_never_show_in_a_failed_opening() -> None:
     for options in (
         {"nonsense": CANARY},
         {"client_options": CANARY},
-        {"secret_access_key": object()},
+        {"access_key_id": "reader", "secret_access_key": object()},
     ):
         with pytest.raises(InputError, match="cannot open s3://bucket") as caught:
             open_storage("s3://bucket", **options)
