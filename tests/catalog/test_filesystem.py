@@ -85,8 +85,8 @@ def test_random_reads_equal_the_file(size, reads):
     files.mount(place)
     # Small limits, so that ends, ranges and several pieces are all met.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(filesystem, "_WHOLE", 1000)
-        patch.setattr(filesystem, "_END", 300)
+        patch.setattr(ends, "_WHOLE", 1000)
+        patch.setattr(ends, "_END", 300)
         files.read_ahead([(place.url("a/x"), size)])
         with files.open(place.url("a/x")) as file:
             for start, length in reads:
