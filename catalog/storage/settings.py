@@ -7,13 +7,13 @@ DuckDB have names of their own for the same things; they meet here and nowhere e
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from catalog.errors import InputError
 from catalog.storage.location import Location
+from catalog.storage.network import Network, network_of
 from catalog.storage.options import Options
 from catalog.storage.profiles import Profile
 
@@ -77,57 +77,6 @@ _HARMLESS = (
     "region", "endpoint", "bucket", "container_name", "account_name", "allow_http", "base_url",
     "ca_file", "profile", "reader", "endpoint_url", "service_account", "application_credentials",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """Say how patient and how greedy to be; times in seconds.
-
-    A request waits ``connect_timeout`` for a connection and ``timeout`` for its answer, and is
-    repeated up to ``retries`` times within ``retry_seconds``. ``requests`` run at once.
-    ``ca_file`` is a PEM file that is trusted beside the system's own, ``proxy_url`` an HTTP proxy.
-    """
-
-    ca_file: str | None = None
-    proxy_url: str | None = field(default=None, repr=False)
-    timeout: float = 30
-    connect_timeout: float = 5
-    retries: int = 8
-    retry_seconds: float = 60
-    requests: int = 64
-    allow_http: bool = False
-
-    def __post_init__(self) -> None:
-        positive = (self.timeout, self.connect_timeout, self.retry_seconds, self.requests)
-        if min(positive) <= 0 or self.retries < 0:
-            raise InputError(
-                "times and the number of requests must be positive",
-                next_step="Leave them out for the defaults",
-            )
-
-    def client_options(self) -> dict[str, Any]:
-        """Return obstore's client options."""
-        found: dict[str, Any] = {
-            "timeout": timedelta(seconds=self.timeout),
-            "connect_timeout": timedelta(seconds=self.connect_timeout),
-        }
-        if self.allow_http:
-            found["allow_http"] = True
-        if self.proxy_url:
-            found["proxy_url"] = self.proxy_url
-        return found
-
-    def retry_config(self) -> dict[str, Any]:
-        """Return obstore's retry configuration: exponential, with jitter."""
-        return {
-            "max_retries": self.retries,
-            "retry_timeout": timedelta(seconds=self.retry_seconds),
-            "backoff": {
-                "init_backoff": timedelta(seconds=0.1),
-                "max_backoff": timedelta(seconds=5),
-                "base": 2,
-            },
-        }
 
 
 _NETWORK = tuple(Network.__dataclass_fields__)
@@ -258,7 +207,7 @@ def settings_of(
     return Settings(
         location=location,
         config=Options(config),
-        network=_network(network),
+        network=network_of(network),
         credentials=provider,
         reader=reader,
         client=_mapping(location, "client_options", client),
@@ -273,16 +222,6 @@ def _mapping(location: Location, name: str, value: object) -> Options:
         f"cannot open {location.uri}: {name} is no dict",
         next_step="Its keys are obstore's",
     )
-
-
-def _network(values: dict[str, Any]) -> Network:
-    try:
-        return Network(**values)
-    except TypeError as error:
-        raise InputError(
-            f"one of {', '.join(values)} has a value of the wrong type",
-            next_step="Times are numbers of seconds, requests and retries whole numbers",
-        ) from error
 
 
 def _family(scheme: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.errors import InputError, StorageError
-from catalog.storage import filesystem, open_storage
+from catalog.storage import ends, open_storage
 from catalog.storage.filesystem import StorageFileSystem
 from catalog.storage.marked import original, raising
 
@@ -85,8 +85,8 @@ def test_random_reads_equal_the_file(size, reads):
     files.mount(place)
     # Small limits, so that ends, ranges and several pieces are all met.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(filesystem, "_WHOLE", 1000)
-        patch.setattr(filesystem, "_END", 300)
+        patch.setattr(ends, "_WHOLE", 1000)
+        patch.setattr(ends, "_END", 300)
         files.read_ahead([(place.url("a/x"), size)])
         with files.open(place.url("a/x")) as file:
             for start, length in reads:
@@ -136,8 +136,8 @@ def test_data_files_are_asked_for_once(place, files, clock):
 
 
 def test_a_file_replaced_under_a_reader_is_refused(place, files, monkeypatch):
-    monkeypatch.setattr(filesystem, "_WHOLE", 10)
-    monkeypatch.setattr(filesystem, "_END", 10)
+    monkeypatch.setattr(ends, "_WHOLE", 10)
+    monkeypatch.setattr(ends, "_END", 10)
     place.put("x", b"a" * 100)
     with files.open(place.url("x")) as file:
         assert file.read(5) == b"aaaaa"
@@ -150,8 +150,8 @@ def test_a_file_replaced_under_a_reader_is_refused(place, files, monkeypatch):
 
 
 def test_reading_ahead_is_bounded(place, files, monkeypatch):
-    monkeypatch.setattr(filesystem, "_KEPT_BYTES", 1000)
-    monkeypatch.setattr(filesystem, "_WHOLE", 200)
+    monkeypatch.setattr(ends, "_KEPT_BYTES", 1000)
+    monkeypatch.setattr(ends, "_WHOLE", 200)
     for number in range(20):
         place.put(f"{number}.csv", b"x" * 100)
     files.read_ahead([(place.url(f"{number}.csv"), 100) for number in range(20)])
@@ -159,9 +159,8 @@ def test_reading_ahead_is_bounded(place, files, monkeypatch):
     for number in range(20):
         assert files.cat_file(place.url(f"{number}.csv")) == b"x" * 100
     assert asked(place)["end"] == 20
-    assert files._bytes <= 1000
-    kept = [kept for kept in files._kept.values() if kept.opened.data]
-    assert sum(len(one.opened.data) for one in kept) == files._bytes
+    assert files._ends.bytes == 1000
+    assert len(files._ends._full) == 10
 
 
 def test_folders_and_patterns(place, files):

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from catalog.errors import InputError
 from catalog.storage.location import parse
+from catalog.storage.network import Network
 from catalog.storage.profiles import Profile
-from catalog.storage.settings import Network, settings_of
+from catalog.storage.settings import settings_of
 
 S3, AZ, GS = parse("s3://lake/x"), parse("az://lake/x"), parse("gs://lake/x")
 texts = st.text("abcXYZ0123456789+/", min_size=1, max_size=12)
