@@ -88,6 +88,13 @@ machine: setup ## 500 runs of 50 random operations against a model (ARGS="--runs
 lost-answers: setup ## lose the answer to every third commit
 	$(PROVE) lost-answers $(ARGS)
 
+.PHONY: prove-stores
+prove-stores: servers ## stress, kills and lost answers on MinIO and SeaweedFS (ARGS=--seed=7)
+	for store in minio seaweedfs; do \
+		$(PROVE) stress --store $$store $(ARGS); \
+		$(PROVE) kills --count 60 --store $$store $(ARGS); \
+		$(PROVE) lost-answers --count 150 --store $$store $(ARGS); done
+
 .PHONY: bench
 bench: setup ## measure against delta-rs and raw DuckDB
 	$(BIN)/python -m benchmarks $(ARGS)

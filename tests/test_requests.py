@@ -23,7 +23,7 @@ def place(server, proxy) -> tuple[str, dict[str, str]]:
 @pytest.fixture
 def lake(place) -> Iterator[lakehouse.Lake]:
     """Give a lake with a table of 13 files of 100 rows, with a checkpoint at version 10."""
-    with lakehouse.connect(place[0], reader="obstore", **place[1]) as opened:
+    with lakehouse.connect(place[0], **place[1]) as opened:
         table = opened.create_table("bronze.trips", {"id": "BIGINT", "km": "DOUBLE"})
         for start in range(0, 1300, 100):
             table.append([{"id": start + i, "km": 1.5} for i in range(100)])
@@ -40,12 +40,12 @@ def data_files(requests: tuple[Request, ...]) -> list[str]:
 
 def test_opening_a_lake_is_one_list_and_one_document(lake, place, proxy):
     proxy.forget()
-    with lakehouse.connect(place[0], reader="obstore", **place[1]):
+    with lakehouse.connect(place[0], **place[1]):
         assert proxy.counted() == {"list": 1, "read": 1}
 
 
 def test_a_first_query_reads_the_log_once_and_the_files_that_may_match(lake, place, proxy):
-    with lakehouse.connect(place[0], reader="obstore", **place[1]) as other:
+    with lakehouse.connect(place[0], **place[1]) as other:
         proxy.forget()
         assert other.sql(PRUNED).fetchall() == [(100, 150.0)]
         requests = proxy.requests
@@ -84,7 +84,7 @@ def test_a_refresh_is_one_list_and_the_new_commits(lake, place, proxy):
     proxy.forget()
     assert table.version == 13
     assert proxy.counted() == {"list": 1}
-    with lakehouse.connect(place[0], reader="obstore", **place[1]) as other:
+    with lakehouse.connect(place[0], **place[1]) as other:
         other.table("bronze.trips").append([{"id": 5000, "km": 2.0}])
     proxy.forget()
     assert table.version == 14
@@ -107,7 +107,7 @@ def test_footers_are_read_once_in_a_process(lake, proxy):
 
 
 def test_explaining_a_query_reads_no_data(lake, place, proxy):
-    with lakehouse.connect(place[0], reader="obstore", **place[1]) as other:
+    with lakehouse.connect(place[0], **place[1]) as other:
         proxy.forget()
         (scan,) = other.explain(PRUNED).tables
         assert (scan.files_kept, scan.files_total) == (2, 13)

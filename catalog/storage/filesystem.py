@@ -1,20 +1,14 @@
 """Storage as an fsspec file system: for DuckDB without its own extensions, and for other libraries.
 
-Every request takes its time in object storage, so the file system asks as little as it can. What
-it learns of a file by the first request, which brings the file's end and, where that is small,
-all of it, is kept. Later requests name the version of the file that they go on with.
+It asks as little as it can: `ends` keeps what the first request for a file brought, and later
+ones name the version of the file that they go on with.
 """
 
 import functools
 import io
-import itertools
 import re
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -23,40 +17,28 @@ from fsspec.utils import glob_translate
 
 from catalog.errors import InputError, StorageError
 from catalog.storage.backend import Opened, Streams
+from catalog.storage.ends import Ends
 from catalog.storage.location import join, parse
 from catalog.storage.marked import raising
 from catalog.storage.storage import Storage
 
 T = TypeVar("T")
 SCHEMES = ("s3", "az", "abfss", "gs", "memory")
-# A file up to this size comes with one request; of a larger one the end comes first.
-_WHOLE = 1 << 20
-_END = 128 << 10
-_KEPT_BYTES = 64 << 20
-_KEPT_FILES = 100_000
-_AHEAD = 32  # requests that run ahead of the reader
-# How long a file that may be rewritten is taken for the same one, in seconds: one query opens it
-# several times.
-_SAME = 2.0
 _LOG = "/_delta_log/"
-# Data files of ours have names that nobody used before.
+# Data files of Delta tables have names that are used once, whoever writes them.
+_ONCE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[^/]*$")
+# Those of ours are never looked for before they are written.
 _NEW = re.compile(r"/part-[0-9a-f]{16}-[0-9a-f-]{36}[^/]*$")
 _MAGIC = re.compile(r"[*?[]")
 _ONE = re.compile(r"\[([*?[])\]")
 
 
-@dataclass(slots=True)
-class _Kept:
-    """Keep what is known of a file: ``until`` is when it must be asked for again."""
-
-    opened: Opened
-    until: float
-
-
 class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
     """Open files by URL, below the folders that were mounted and in the buckets beside them.
 
-    Data files of mounted tables are taken never to change: their names are used once.
+    URLs are whole (``s3://bucket/lake/a.parquet``), what is asked and what is answered. Data files
+    below the mounted folders are taken never to change: their names are used once. Of all others
+    an earlier state may be seen for two seconds.
     ``elsewhere`` opens the storage of a bucket that nothing mounted lies in.
 
     >>> from catalog.storage import open_storage
@@ -81,34 +63,28 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.protocol = schemes
-        self._elsewhere = elsewhere
-        self._clock = clock
-        self._lock = threading.Lock()
+        self._elsewhere = functools.lru_cache(maxsize=None)(elsewhere)
         self._mounts: dict[str, Storage] = {}
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._ahead: dict[str, Future[Opened]] = {}
-        self._bytes = 0
-        self._pool = ThreadPoolExecutor(_AHEAD, thread_name_prefix="lakehouse-read-ahead")
+        self._ends = Ends(self._fetch, is_lasting=self._is_lasting, clock=clock)
 
     def mount(self, storage: Storage) -> None:
         """Reach a folder, and what lies below it, through its own storage."""
-        with self._lock:
-            self._mounts[storage.url()] = storage
+        self._mounts[storage.url()] = storage
 
     def read_ahead(self, files: Iterable[tuple[str, int | None]]) -> None:
         """Begin to fetch files that will be read, by URL and size in bytes, as far as fits."""
-        room = _KEPT_BYTES // 2
-        for url, size in files:
-            room -= _WHOLE if size is None else (size if size <= _WHOLE else _END)
-            if room < 0:
-                return
-            with self._lock:
-                if url not in self._ahead and not self._is_known(url):
-                    self._ahead[url] = self._pool.submit(self._fetch_ahead, url, size)
+        self._ends.begin(files)
 
     def close(self) -> None:
         """Stop what runs ahead."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._ends.close()
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        """Keep the scheme, which fsspec would take off: without it nobody knows the provider."""
+        if isinstance(path, list):
+            return [cls._strip_protocol(one) for one in path]
+        return str(path).rstrip("/")
 
     # What DuckDB and fsspec ask -----------------------------------------------------------------
 
@@ -123,7 +99,12 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Describe a file: name, size in bytes, type, time of writing."""
-        file = raising(lambda: self.opened(path)).file
+        try:
+            file = raising(lambda: self.opened(path)).file
+        except FileNotFoundError:
+            if _ONCE.search(path) or not self.ls(path):
+                raise
+            return {"name": path, "size": 0, "type": "directory"}
         return {"name": path, "size": file.size, "type": "file", "modified": file.modified}
 
     def modified(self, path: str) -> datetime:
@@ -202,12 +183,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def opened(self, url: str) -> Opened:
         """Return what is known of a file; ask for it where that is nothing, or too old."""
-        with self._lock:
-            if self._is_known(url):
-                self._kept.move_to_end(url)
-                return self._kept[url].opened
-            ahead = self._ahead.get(url)
-        return self._fetch(url, None) if ahead is None else ahead.result()
+        return self._ends.get(url)
 
     def part(self, url: str, start: int, length: int) -> bytes:
         """Return bytes of a file, by a request where they were not kept."""
@@ -227,48 +203,15 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def forget(self, url: str) -> None:
         """Take nothing for known that was known of a file."""
-        with self._lock:
-            self._forget(url)
+        self._ends.forget(url)
 
-    def _fetch_ahead(self, url: str, size: int | None) -> Opened:
-        try:
-            return self._fetch(url, size)
-        finally:
-            with self._lock:
-                self._ahead.pop(url, None)
-
-    def _fetch(self, url: str, size: int | None) -> Opened:
+    def _fetch(self, url: str, length: int, size: int | None) -> Opened:
         storage, relative = self._find(url)
-        length = _WHOLE if size is None or size <= _WHOLE else _END
-        opened = self._streams(storage).open_end(relative, length, size=size)
-        lasting = storage.url() in self._mounts and _LOG not in url
-        with self._lock:
-            self._forget(url)
-            until = float("inf") if lasting else self._clock() + _SAME
-            self._kept[url] = _Kept(opened, until)
-            self._bytes += len(opened.data)
-            self._make_room()
-        return opened
+        return self._streams(storage).open_end(relative, length, size=size)
 
-    def _make_room(self) -> None:
-        for kept in itertools.islice(self._kept.values(), len(self._kept) - 1):
-            if self._bytes <= _KEPT_BYTES:
-                break
-            # Its size is worth keeping: DuckDB may still have the content.
-            self._bytes -= len(kept.opened.data)
-            file, etag = kept.opened.file, kept.opened.etag
-            kept.opened = Opened(file, file.size, b"", etag)
-        while len(self._kept) > _KEPT_FILES:
-            self._forget(next(iter(self._kept)))
-
-    def _is_known(self, url: str) -> bool:
-        kept = self._kept.get(url)
-        return kept is not None and self._clock() < kept.until
-
-    def _forget(self, url: str) -> None:
-        kept = self._kept.pop(url, None)
-        if kept is not None:
-            self._bytes -= len(kept.opened.data)
+    def _is_lasting(self, url: str) -> bool:
+        is_mounted = self._find(url)[0].url() in self._mounts
+        return is_mounted and _LOG not in url and bool(_ONCE.search(url))
 
     def _find(self, url: str) -> tuple[Storage, str]:
         """Return the storage that a URL lies in, and its path there."""
@@ -362,3 +305,6 @@ class _Writer(io.RawIOBase):
                 raising(self._writer.close)
             finally:
                 self._closed()
+
+    def __del__(self) -> None:
+        """Give up what was never closed, where any other file would be closed: half of it is none."""

@@ -6,7 +6,6 @@ conditional put (`If-None-Match: *`) that makes commits exclusive.
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from obstore import exceptions
 from obstore.store import ObjectStore
 
 from catalog.errors import InputError, LakehouseError, OutcomeUnknownError, StorageError
+from catalog.storage.answers import NOT_THERE, diagnose, status_of, tries_of, was_refused
 from catalog.storage.backend import (
     TEMPORARY_PREFIX,
     Opened,
@@ -33,13 +33,11 @@ from catalog.storage.stores import FOREIGN, Bucket, open_bucket, open_memory
 
 T = TypeVar("T")
 R = TypeVar("R")
-_REFUSED = (
-    exceptions.PermissionDeniedError,
-    exceptions.UnauthenticatedError,
+# What obstore says before it sends anything.
+_UNSENT = (
     exceptions.NotSupportedError,
     exceptions.InvalidPathError,
     exceptions.UnknownConfigurationKeyError,
-    FileNotFoundError,
     ValueError,
 )
 # A range of bytes larger than this is fetched in several requests at once.
@@ -61,60 +59,70 @@ class RemoteBackend:
         return join(self.location.uri, path)
 
     def read(self, path: str, at_most: int | None) -> bytes:
-        with self._request("read", path) as store:
+        def get(store: ObjectStore) -> bytes:
             found = obstore.get(store, self._key(path))
             if at_most is not None and found.meta["size"] > at_most:
                 raise too_large(self.url(path), found.meta["size"], at_most)
             return found.bytes().to_bytes()
 
+        return self._ask("read", path, get)
+
     def put(self, path: str, data: bytes) -> None:
-        with self._request("write", path) as store:
-            obstore.put(store, self._key(path), data, **_PIECES)
+        self._ask("write", path, lambda to: obstore.put(to, self._key(path), data, **_PIECES))
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
-        with self._request("write", path) as store:
+        def put(store: ObjectStore) -> bool:
             try:
                 obstore.put(store, self._key(path), data, mode="create", use_multipart=False)
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                 return False
-        return True
+            return True
+
+        return self._ask("write", path, put)
 
     def upload(self, path: str, source: Path) -> None:
-        with self._request("write", path) as store:
-            obstore.put(store, self._key(path), source, **_PIECES)
+        self._ask("write", path, lambda to: obstore.put(to, self._key(path), source, **_PIECES))
 
     def list(
         self, prefix: str, start_after: str | None, *, temporary: bool = False
     ) -> Iterator[StoredObject]:
         offset = self._key(start_after) if start_after else None
-        with self._request("list", prefix) as store:
-            pages = obstore.list(store, self._key(prefix) or None, offset=offset, chunk_size=_PAGE)
-            found = [item for page in pages for item in page]
-        listed = self._described(found, temporary=temporary)
+
+        def pages(store: ObjectStore) -> list[Any]:
+            key = self._key(prefix) or None
+            return [
+                item
+                for page in obstore.list(store, key, offset=offset, chunk_size=_PAGE)
+                for item in page
+            ]
+
+        listed = self._described(self._ask("list", prefix, pages), temporary=temporary)
         # Some servers ignore the offset: filter again.
         return (item for item in listed if item.path > (start_after or ""))
 
     def list_at_once(self, prefix: str) -> Sequence[StoredObject] | None:
-        with self._request("list", prefix) as store:
+        def page(store: ObjectStore) -> Sequence[Any]:
             pages = obstore.list(store, self._key(prefix) or None, chunk_size=_PAGE)
-            found = next(iter(pages), [])
+            return next(iter(pages), [])
+
+        found = self._ask("list", prefix, page)
         return self._described(found, temporary=False) if len(found) < _PAGE else None
 
     def head(self, path: str) -> StoredObject | None:
-        with self._request("look at", path) as store:
-            try:
-                item = obstore.head(store, self._key(path))
-            except FileNotFoundError:
-                return None
-        return StoredObject(path, item["size"], item["last_modified"])
+        def look(store: ObjectStore) -> Any:
+            with contextlib.suppress(FileNotFoundError):
+                return obstore.head(store, self._key(path))
+
+        item = self._ask("look at", path, look)
+        return item and StoredObject(path, item["size"], item["last_modified"])
 
     def delete(self, paths: Iterable[str]) -> None:
         found = list(paths)
         if not found:
             return
+        keys = [self._key(path) for path in found]
         try:
-            with self._request("delete", found[0]) as store:
-                obstore.delete(store, [self._key(path) for path in found])
+            self._ask("delete", found[0], lambda store: obstore.delete(store, keys))
         except StorageError as error:
             if not error.missing:
                 raise
@@ -126,28 +134,32 @@ class RemoteBackend:
         return self
 
     def open_end(self, path: str, length: int, *, size: int | None = None) -> Opened:
-        key = self._key(path)
         wanted: Any = {"suffix": length}
         if size is not None and size <= length:
             wanted = None
         elif size is not None:
             wanted = (size - length, size)
-        with self._request("read", path) as store:
+
+        def get(store: ObjectStore) -> Opened:
+            key, options = self._key(path), {"range": wanted} if wanted else None
             try:
-                found = obstore.get(store, key, options={"range": wanted} if wanted else None)
-            except (exceptions.NotSupportedError, exceptions.GenericError):
+                found = obstore.get(store, key, options=options)  # type: ignore[arg-type]
+            except (exceptions.NotSupportedError, exceptions.GenericError) as error:
+                if status_of(str(error)) not in (None, 416):
+                    raise
                 # Azure has no ranges from the end, and a wrong guess at the size has no bytes.
                 real = obstore.head(store, key)["size"]
-                wanted = (max(0, real - length), real) if real else None
-                found = obstore.get(store, key, options={"range": wanted} if wanted else None)
+                part = (max(0, real - length), real) if real else None
+                found = obstore.get(store, key, options={"range": part} if part else None)
             meta = found.meta
-            data = found.bytes().to_bytes()
-        file = StoredObject(path, meta["size"], meta["last_modified"])
-        start = found.range[0]
-        if start + len(data) != file.size:
+            file = StoredObject(path, meta["size"], meta["last_modified"])
+            return Opened(file, found.range[0], found.bytes().to_bytes(), meta.get("e_tag"))
+
+        opened = self._ask("read", path, get)
+        if opened.start + len(opened.data) != opened.file.size:
             # The guess at the size was wrong: what came is no end.
-            return self.open_end(path, length, size=file.size)
-        return Opened(file, start, data, meta.get("e_tag"))
+            return self.open_end(path, length, size=opened.file.size)
+        return opened
 
     def read_range(self, path: str, start: int, length: int, *, etag: str | None = None) -> bytes:
         end = start + length
@@ -171,17 +183,40 @@ class RemoteBackend:
     def _key(self, path: str) -> str:
         return join(self.location.path, path)
 
-    @contextlib.contextmanager
-    def _request(self, action: str, path: str) -> Iterator[ObjectStore]:
-        """Wait for a turn, and translate what obstore raises."""
-        with self.bucket.turns:
+    def _ask(self, action: str, path: str, do: Callable[[ObjectStore], T]) -> T:
+        """Wait for a turn, do something with the store, and translate what obstore raises.
+
+        Where keys have expired and somebody can be asked for new ones, it is done once more with
+        those. That is no danger to writes: what has arrived once is put again, or found there.
+        """
+        with self.bucket.turns, self._judging(action, path):
+            store = self.bucket.store
             try:
-                yield self.bucket.store
-            except LakehouseError:
-                raise
+                return do(store)
             except FOREIGN as error:
-                judge = self._judge if action == "write" else self._translate
-                raise judge(error, action, path) from self.bucket.cleaned(error)
+                fresh = self._with_new_keys(store, error)
+                if fresh is None:
+                    raise
+                try:
+                    return do(fresh)
+                except FOREIGN as again:
+                    if was_refused(str(error)):
+                        raise
+                    # One of the first tries may have been carried out: that decides.
+                    raise error from again
+
+    @contextlib.contextmanager
+    def _judging(self, action: str, path: str) -> Iterator[None]:
+        try:
+            yield
+        except LakehouseError:
+            raise
+        except FOREIGN as error:
+            raise self._judged(error, action, path) from self.bucket.cleaned(error)
+
+    def _with_new_keys(self, store: ObjectStore, error: Exception) -> ObjectStore | None:
+        found = None if isinstance(error, LakehouseError) else diagnose(str(error))
+        return self.bucket.renewed(store) if found and found.means == "expired" else None
 
     def _described(self, found: Iterable[Any], *, temporary: bool) -> Sequence[StoredObject]:
         skip = len(self.location.path) + 1 if self.location.path else 0
@@ -195,7 +230,8 @@ class RemoteBackend:
 
     def _piece(self, path: str, piece: tuple[int, int], etag: str | None) -> bytes:
         options: Any = {"range": piece, **({"if_match": etag} if etag else {})}
-        with self._request("read", path) as store:
+
+        def get(store: ObjectStore) -> bytes:
             try:
                 return obstore.get(store, self._key(path), options=options).bytes().to_bytes()
             except exceptions.PreconditionError as error:
@@ -205,44 +241,59 @@ class RemoteBackend:
                     path=self.url(path),
                 ) from self.bucket.cleaned(error)
 
+        return self._ask("read", path, get)
+
     def _delete_one(self, path: str) -> None:
-        with self._request("delete", path) as store:
+        def delete(store: ObjectStore) -> None:
             with contextlib.suppress(FileNotFoundError):
                 obstore.delete(store, self._key(path))
 
-    def _judge(self, error: Exception, action: str, path: str) -> LakehouseError:
-        """Tell a refusal, which proves that nothing was written, from a failure."""
-        if isinstance(error, _REFUSED) or _never_sent(str(error)):
-            return self._translate(error, action, path)
+        self._ask("delete", path, delete)
+
+    def _judged(self, error: Exception, action: str, path: str) -> LakehouseError:
+        """Return the error to raise; for a write, tell a refusal from a failure.
+
+        A refusal proves that nothing was written.
+        """
+        details = str(error)
+        provider = isinstance(error, exceptions.UnauthenticatedError) and "retries:" not in details
+        sent = not (isinstance(error, _UNSENT) or provider or was_refused(details))
+        if action != "write" or not sent:
+            return self._translated(error, action, path)
+        found = diagnose(details)
         return OutcomeUnknownError(
-            f"cannot tell whether {self.url(path)} was written: {self.bucket.summary(error)}",
+            f"cannot tell whether {self.url(path)} was written: "
+            f"{self._explained(found.problem, details) if found else self.bucket.summary(error)}",
             next_step="Look whether the file is there before writing it again",
             path=self.url(path),
         )
 
-    def _translate(self, error: Exception, action: str, path: str) -> LakehouseError:
-        where = f"cannot {action} {self.url(path)}"
-        # Lists and bulk deletes report a refusal as an error of no kind, with the status in it.
-        status = _status(str(error))
-        if isinstance(error, FileNotFoundError) or status == 404:
-            return StorageError(
-                f"{where}: no such file or bucket",
-                next_step="Check the URI, or whether the table was vacuumed or dropped meanwhile",
-                missing=True,
-                path=self.url(path),
-            )
-        if isinstance(error, exceptions.PermissionDeniedError) or status == 403:
-            problem, next_step = "permission denied", "Check the policy of these credentials"
-        elif isinstance(error, exceptions.UnauthenticatedError) or status == 401:
-            problem, next_step = "credentials were refused", "Check the credentials and the clock"
-        elif isinstance(error, exceptions.InvalidPathError | ValueError):
+    def _translated(self, error: Exception, action: str, path: str) -> LakehouseError:
+        where, details = f"cannot {action} {self.url(path)}", str(error)
+        if isinstance(error, exceptions.InvalidPathError | ValueError):
             return InputError(
                 f"{where}: {self.bucket.summary(error)}", next_step="Use another name"
             )
-        else:
-            problem = self.bucket.summary(error)
-            next_step = "Check the endpoint, the region and the credentials"
-        return StorageError(f"{where}: {problem}", next_step=next_step, path=self.url(path))
+        found = diagnose(details)
+        if found is None and isinstance(error, FileNotFoundError):
+            found = NOT_THERE
+        if found is None:
+            step = "Check the endpoint, the region and the credentials"
+            return StorageError(
+                f"{where}: {self.bucket.summary(error)}", next_step=step, path=self.url(path)
+            )
+        return StorageError(
+            f"{where}: {self._explained(found.problem, details)}",
+            next_step=found.next_step,
+            missing=found.means == "missing",
+            path=self.url(path),
+        )
+
+    def _explained(self, problem: str, details: str) -> str:
+        tries, settings = tries_of(details), self.bucket.settings
+        if settings and settings.network.proxy_url and "kind: Connect," in details:
+            problem += " through the proxy"
+        return f"{problem}, after {tries} tries" if tries > 1 else problem
 
 
 class _RemoteWriter:
@@ -259,12 +310,25 @@ class _RemoteWriter:
         )
 
     def write(self, data: bytes, /) -> int:
-        with self._backend._request("write", self._path):
-            return self._writer.write(data)
+        return self._go_on(lambda: self._writer.write(data))
 
     def close(self) -> None:
-        with self._backend._request("write", self._path):
-            self._writer.close()
+        self._go_on(self._writer.close)
+
+    def _go_on(self, do: Callable[[], T]) -> T:
+        """Do a step once: pieces that were sent with old keys cannot be sent again with new ones.
+
+        What is streamed has a name of its own, and nothing tells of it before it has arrived: so
+        it does not matter whether it has, when an error says that it may not have.
+        """
+        backend = self._backend
+        with backend.bucket.turns, backend._judging("send", self._path):
+            store = backend.bucket.store
+            try:
+                return do()
+            except FOREIGN as error:
+                backend._with_new_keys(store, error)  # for those who try again
+                raise
 
 
 def at_once(do: Callable[[T], R], items: Sequence[T]) -> list[R]:
@@ -283,20 +347,3 @@ def open_remote(location: Location, options: Mapping[str, Any]) -> RemoteBackend
         location, options, environ=os.environ, profile=lambda name: read_profile(name, os.environ)
     )
     return RemoteBackend(open_bucket(settings), location)
-
-
-def _status(details: str) -> int | None:
-    found = re.search(r"(?:non-2xx status code|\bstatus): (\d{3})\b", details)
-    return int(found[1]) if found else None
-
-
-def _never_sent(details: str) -> bool:
-    """Tell from obstore's details that no attempt can have reached the store's disks.
-
-    Only the last attempt is described, so an earlier one must not have been made.
-    """
-    if "169.254.169.254" in details:  # No credentials were found, not even on the instance.
-        return True
-    status = _status(details) or 0
-    refused = "kind: Connect" in details or status == 501 or (400 <= status < 500 and status != 408)
-    return "retries: 0," in details and refused

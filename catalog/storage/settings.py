@@ -7,17 +7,17 @@ DuckDB have names of their own for the same things; they meet here and nowhere e
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from catalog.errors import InputError
 from catalog.storage.location import Location
+from catalog.storage.network import Network, network_of
 from catalog.storage.options import Options
 from catalog.storage.profiles import Profile
 
-Reader = Literal["auto", "duckdb", "obstore"]
+Reader = Literal["obstore", "duckdb"]
 Provider = Callable[[], Mapping[str, Any]]
 
 _PREFIXES = re.compile(r"^(aws|azure_storage|azure|google|gcs)_", re.IGNORECASE)
@@ -44,6 +44,8 @@ _ENVIRONMENT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "session_token": ("AWS_SESSION_TOKEN",),
         "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
         "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        "skip_signature": ("AWS_SKIP_SIGNATURE",),
+        "virtual_hosted_style_request": ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST",),
     },
     "az": {
         "connection_string": ("AZURE_STORAGE_CONNECTION_STRING",),
@@ -55,6 +57,12 @@ _ENVIRONMENT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "service_account": ("GOOGLE_SERVICE_ACCOUNT",),
         "application_credentials": ("GOOGLE_APPLICATION_CREDENTIALS",),
     },
+}
+# What libraries would look for in the environment, which is asked here and nowhere else.
+UNSAID: Mapping[str, Mapping[str, Any]] = {
+    "s3": {"skip_signature": False, "virtual_hosted_style_request": False},
+    "az": {"skip_signature": False, "use_emulator": False},
+    "gs": {"skip_signature": False},
 }
 # Names that say who is asking: where one of them is given, others are not looked for elsewhere.
 _IDENTITY = frozenset(
@@ -71,56 +79,6 @@ _HARMLESS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
-    """Say how patient and how greedy to be; times in seconds.
-
-    A request waits ``connect_timeout`` for a connection and ``timeout`` for its answer, and is
-    repeated up to ``retries`` times within ``retry_seconds``. ``requests`` run at once.
-    ``ca_file`` is a PEM file that is trusted beside the system's own, ``proxy_url`` an HTTP proxy.
-    """
-
-    ca_file: str | None = None
-    proxy_url: str | None = None
-    timeout: float = 30
-    connect_timeout: float = 5
-    retries: int = 8
-    retry_seconds: float = 60
-    requests: int = 64
-    allow_http: bool = False
-
-    def __post_init__(self) -> None:
-        if min(self.timeout, self.connect_timeout, self.requests) <= 0 or self.retries < 0:
-            raise InputError(
-                "timeouts and the number of requests must be positive",
-                next_step="Leave them out for the defaults",
-            )
-
-    def client_options(self) -> dict[str, Any]:
-        """Return obstore's client options."""
-        found: dict[str, Any] = {
-            "timeout": timedelta(seconds=self.timeout),
-            "connect_timeout": timedelta(seconds=self.connect_timeout),
-        }
-        if self.allow_http:
-            found["allow_http"] = True
-        if self.proxy_url:
-            found["proxy_url"] = self.proxy_url
-        return found
-
-    def retry_config(self) -> dict[str, Any]:
-        """Return obstore's retry configuration: exponential, with jitter."""
-        return {
-            "max_retries": self.retries,
-            "retry_timeout": timedelta(seconds=self.retry_seconds),
-            "backoff": {
-                "init_backoff": timedelta(seconds=0.1),
-                "max_backoff": timedelta(seconds=5),
-                "base": 2,
-            },
-        }
-
-
 _NETWORK = tuple(Network.__dataclass_fields__)
 
 
@@ -129,15 +87,14 @@ class Settings:
     """Hold all that it takes to reach one bucket or container; it never shows its values.
 
     ``config`` has obstore's names. ``credentials`` is asked for keys whenever the last ones run
-    out. ``reader`` says who fetches data files for DuckDB: its own extension, obstore, or
-    ``auto``, the extension where it is there and the keys are known.
+    out. ``reader`` says who fetches data files for DuckDB: obstore, or its own extension.
     """
 
     location: Location
     config: Options
     network: Network = field(default_factory=Network)
     credentials: Provider | None = field(default=None, repr=False)
-    reader: Reader = "auto"
+    reader: Reader = "obstore"
     client: Options = field(default_factory=lambda: Options({}))
     retry: Options = field(default_factory=lambda: Options({}))
 
@@ -157,11 +114,13 @@ class Settings:
 
     def secrets(self) -> frozenset[str]:
         """Return the values that no message may hold."""
-        return frozenset(
+        found = {
             value
             for name, value in self.config.items()
-            if isinstance(value, str) and (name not in _HARMLESS or "@" in value)
-        )
+            if isinstance(value, str) and name not in _HARMLESS
+        }
+        proxy = urlsplit(self.network.proxy_url or "")
+        return frozenset(found | {proxy.password or "", unquote(proxy.password or "")} - {""})
 
     def current(self) -> dict[str, Any]:
         """Return the configuration with the keys that are valid now."""
@@ -180,7 +139,11 @@ class Settings:
     def deltalake(self) -> dict[str, str]:
         """Return the options that deltalake takes."""
         prefix = {"s3": "aws_", "az": "azure_storage_", "gs": "google_"}[self.family]
-        found = {_deltalake_name(prefix, k): _text(v) for k, v in self.current().items()}
+        # It looks into the environment for what is not said, and would mix it in.
+        config = {**UNSAID[self.family], **self.current()}
+        if "access_key_id" in config:
+            config.setdefault("session_token", "")
+        found = {_deltalake_name(prefix, k): _text(v) for k, v in config.items()}
         found["timeout"] = f"{self.network.timeout:g}s"
         found["connect_timeout"] = f"{self.network.connect_timeout:g}s"
         if self.network.allow_http:
@@ -202,14 +165,14 @@ def settings_of(
     ``profile`` looks up a profile of the AWS tools by name (None: the default one).
 
     >>> from catalog.storage.location import parse
-    >>> env = {"AWS_ENDPOINT_URL": "http://localhost:9000", "AWS_ACCESS_KEY_ID": "me"}
+    >>> env = {"AWS_ENDPOINT_URL": "http://localhost:9000", "AWS_REGION": "us-east-1"}
     >>> found = settings_of(parse("s3://lake"), {"region": "eu-west-1"}, environ=env)
     >>> sorted(found.config), found.network.allow_http
-    (['access_key_id', 'endpoint', 'region'], True)
+    (['endpoint', 'region'], True)
     """
     family = _family(location.scheme)
     given = dict(options)
-    reader = given.pop("reader", "auto")
+    reader = given.pop("reader", "obstore")
     if reader not in get_args(Reader):
         raise InputError(
             f"reader {reader!r} is not known", next_step=f"Use one of {', '.join(get_args(Reader))}"
@@ -218,17 +181,14 @@ def settings_of(
     provider = given.pop("credentials", None) or given.pop("credential_provider", None)
     named = given.pop("profile", None)
     network = {name: given.pop(name) for name in _NETWORK if given.get(name) is not None}
-    config = _renamed(family, given)
-    if "path_style" in config:
-        config["virtual_hosted_style_request"] = not config.pop("path_style")
+    config = _told(family, _renamed(family, given))
     has_identity = provider is not None or not _IDENTITY.isdisjoint(config)
-    for name, variables in _ENVIRONMENT[family].items():
-        skipped = name in _IDENTITY and (has_identity or named)
-        value = next((environ[v] for v in variables if environ.get(v)), None)
-        if value and name not in config and not skipped:
-            config[name] = value
+    around = _around(family, environ)
+    if has_identity or named:
+        around = {name: value for name, value in around.items() if name not in _IDENTITY}
+    config = {**around, **config}
     if family == "s3":
-        has_identity = has_identity or "access_key_id" in config
+        has_identity = has_identity or not _IDENTITY.isdisjoint(around)
         found = profile(named) if named or not has_identity else None
         if found is not None:
             config = {**found.config, **config}
@@ -236,14 +196,18 @@ def settings_of(
             network.setdefault("ca_file", found.ca_file)
         if environ.get("AWS_CA_BUNDLE"):
             network.setdefault("ca_file", environ["AWS_CA_BUNDLE"])
-    if "connection_string" in config:
-        config = {**_connection_string(str(config.pop("connection_string"))), **config}
+        _require_both(config)
+        _require_endpoint(config, environ)
     endpoint = str(config.get("endpoint") or config.get("base_url") or "")
+    if "@" in urlsplit(endpoint).netloc:
+        raise InputError(
+            "the endpoint holds a user or a password", next_step="Pass keys by their own options"
+        )
     network.setdefault("allow_http", endpoint.startswith("http://"))
     return Settings(
         location=location,
         config=Options(config),
-        network=_network(network),
+        network=network_of(network),
         credentials=provider,
         reader=reader,
         client=_mapping(location, "client_options", client),
@@ -258,16 +222,6 @@ def _mapping(location: Location, name: str, value: object) -> Options:
         f"cannot open {location.uri}: {name} is no dict",
         next_step="Its keys are obstore's",
     )
-
-
-def _network(values: dict[str, Any]) -> Network:
-    try:
-        return Network(**values)
-    except TypeError as error:
-        raise InputError(
-            f"one of {', '.join(values)} has a value of the wrong type",
-            next_step="Times are numbers of seconds, requests and retries whole numbers",
-        ) from error
 
 
 def _family(scheme: str) -> str:
@@ -288,14 +242,69 @@ def _renamed(family: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _connection_string(text: str) -> dict[str, str]:
+def _told(family: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration in obstore's words, out of one in people's."""
+    found = dict(config)
+    if family == "s3" and "path_style" in found:
+        found["virtual_hosted_style_request"] = not found.pop("path_style")
+    if family == "az" and "connection_string" in found:
+        found = {**_connection_string(str(found.pop("connection_string"))), **found}
+    return found
+
+
+def _around(family: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the environment says."""
+    found = {}
+    for name, variables in _ENVIRONMENT[family].items():
+        value = next((environ[v] for v in variables if environ.get(v)), None)
+        if value is not None:
+            found[name] = value
+    if "secret_access_key" not in found and "access_key_id" not in found:
+        found.pop("session_token", None)  # It belongs to keys that are not here.
+    return _told(family, found)
+
+
+def _require_both(config: Mapping[str, Any]) -> None:
+    one, other = "access_key_id", "secret_access_key"
+    if (one in config) != (other in config):
+        here, missing = (one, other) if one in config else (other, one)
+        raise InputError(
+            f"{here} is given without {missing}",
+            next_step="Pass both, or set both in the environment or the profile",
+        )
+
+
+def _require_endpoint(config: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    """Refuse what the S3 library would decide in favour of the environment."""
+    name = "AWS_ENDPOINT_URL_S3"
+    if environ.get(name) and environ[name].rstrip("/") != str(config["endpoint"]).rstrip("/"):
+        raise InputError(
+            f"{name} in the environment names another endpoint than endpoint_url",
+            next_step=f"Unset {name}, or leave endpoint_url out",
+        )
+
+
+def _connection_string(text: str) -> dict[str, Any]:
     """Return the parts of an Azure connection string that say where and who."""
-    parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+    parts = dict(part.strip().split("=", 1) for part in text.split(";") if "=" in part)
     names = {
         "AccountName": "account_name", "AccountKey": "account_key",
         "BlobEndpoint": "endpoint", "SharedAccessSignature": "sas_key",
     }  # fmt: skip
-    return {names[name]: value for name, value in parts.items() if name in names}
+    found: dict[str, Any] = {
+        ours: parts[theirs] for theirs, ours in names.items() if parts.get(theirs)
+    }
+    if parts.get("UseDevelopmentStorage", "").lower() == "true":
+        found["use_emulator"] = True
+    if not found:
+        raise InputError(
+            "the connection string names neither an account nor an endpoint",
+            next_step="Copy it from the storage account's access keys",
+        )
+    if "endpoint" not in found and "EndpointSuffix" in parts and "account_name" in found:
+        scheme = parts.get("DefaultEndpointsProtocol", "https")
+        found["endpoint"] = f"{scheme}://{found['account_name']}.blob.{parts['EndpointSuffix']}"
+    return found
 
 
 def _deltalake_name(prefix: str, name: str) -> str:

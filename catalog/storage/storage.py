@@ -218,8 +218,8 @@ class Storage:
 def open_storage(uri: str | os.PathLike[str], *, durable: bool = True, **options: Any) -> Storage:
     """Open a folder by path or URI; nothing is read or created yet.
 
-    Options are those of obstore's store for the scheme (`access_key_id`, `region`,
-    `client_options`, ...). `durable=False` skips fsync on local disk and means nothing
+    Options are those of docs/storage.md and of obstore's store for the scheme (`access_key_id`,
+    `region`, `client_options`, ...). `durable=False` skips fsync on local disk and means nothing
     elsewhere. `memory://` is new at each call, `memory://name` is one per process and name.
     """
     location = parse(uri)

@@ -28,10 +28,12 @@ _SCHEMES = {"s3": ("s3",), "az": ("az", "abfss"), "gs": ("gs",), "memory": ("mem
 
 
 def way(settings: Settings, *, has_extension: bool) -> Literal["duckdb", "obstore"]:
-    """Choose who fetches data files: DuckDB's extension, or obstore. Pure.
+    """Tell who fetches data files: obstore, or DuckDB's extension where that was chosen. Pure.
 
     Raises InputError where the user chose what cannot be.
     """
+    if settings.reader == "obstore":
+        return "obstore"
     family = settings.family
     extension = _EXTENSIONS.get(family)
     keys = settings.config.keys()
@@ -44,10 +46,10 @@ def way(settings: Settings, *, has_extension: bool) -> Literal["duckdb", "obstor
         next_step = f"Install it (pip install duckdb-extension-{extension}=={duckdb.__version__})"
     elif settings.credentials is not None:
         problem = f"DuckDB's extension {extension} cannot ask your function for keys"
+    elif "@" in (settings.network.proxy_url or ""):
+        problem = "DuckDB would show the proxy's password in its settings"
     elif not known:
         problem = f"DuckDB's extension {extension} needs keys, and none were given"
-    if settings.reader == "obstore" or (settings.reader == "auto" and problem):
-        return "obstore"
     if problem:
         raise InputError(
             f"reader='duckdb' is not possible: {problem}",
@@ -115,6 +117,9 @@ class Reach:
     def _set_up(self, settings: Settings) -> None:
         network = settings.network
         if settings.family == "s3":
+            # httpfs takes keys from the environment, and duckdb_settings() would show them.
+            for name in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):
+                self._root.execute(f"SET GLOBAL {name} = ''")
             self._root.execute(f"SET GLOBAL http_timeout = {max(1, round(network.timeout))}")
             self._root.execute(f"SET GLOBAL http_retries = {network.retries}")
             if network.ca_file:

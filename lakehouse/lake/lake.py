@@ -11,6 +11,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal
 
+from catalog import storage as storages
 from catalog.catalog import Catalog
 from catalog.errors import AlreadyExistsError, InputError, LakehouseError
 from catalog.fitness import Probing
@@ -65,10 +66,18 @@ def connect(
 ) -> Lake:
     """Open the lake at ``uri``, and create it if it is not there.
 
-    ``uri`` is a folder (``./lake``, ``file:///data/lake``). ``create=False`` raises NotFoundError
-    where there is no lake. ``layers`` are those of a new lake. ``duckdb_config`` are settings of
+    ``uri`` is a folder (``./lake``, ``file:///data/lake``) or a place in object storage
+    (``s3://bucket/lake``, ``az://container/lake``, ``gs://bucket/lake``). ``create=False`` raises
+    NotFoundError where there is no lake. ``layers`` are those of a new lake. ``duckdb_config`` are settings of
     the embedded DuckDB, such as ``{"memory_limit": "4GB", "threads": 4}``. ``durable=False``
     skips fsync: faster, and a power cut may lose what was acknowledged.
+
+    ``storage_options`` say how object storage is reached: ``endpoint_url``, ``region``, keys
+    (``access_key_id`` and ``secret_access_key``, ``account_name`` and ``account_key``, ...),
+    ``credentials`` (a function that is asked for keys when they expire), ``profile``, ``ca_file``,
+    ``proxy_url``, ``timeout``, ``retries``, ``requests``, and ``reader``, who fetches data files
+    for DuckDB. What is left out comes from the environment and the profiles of the AWS tools.
+    docs/storage.md has them all.
 
     The first to connect to a lake on an object store probes whether the store keeps what commits
     rely on (about 60 requests, 18 MiB up and 13 down), and raises UnsupportedError if it does not.
@@ -318,6 +327,20 @@ class Lake:
         [(0,)]
         """
         return room.snapshot.LakeSnapshot(self._queries.pins(), self._queries)
+
+    def filesystem(self) -> storages.filesystem.StorageFileSystem:
+        """Return an fsspec file system that reaches the lake's bucket with the lake's credentials.
+
+        Paths are whole URLs. It is for files beside the tables, and for libraries that take an
+        fsspec file system (pandas, pyarrow, Dask). Raises InputError for a lake on local disk.
+        """
+        if self._storage.is_local:
+            raise InputError(
+                f"{self.uri} is on local disk", next_step="Open its files by their paths"
+            )
+        files = storages.filesystem.StorageFileSystem(self._storage.elsewhere)
+        files.mount(self._storage)
+        return files
 
     def _alter(self, statement: AlterStatement) -> dict[str, Any]:
         if statement.verb == "rename_table":

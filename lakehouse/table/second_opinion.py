@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from catalog import lazy
 from catalog.errors import StorageError
 from catalog.storage import Storage
+from catalog.storage.answers import summarise
 
 deltalake: Any = lazy.module("deltalake")
 pa: Any = lazy.module("pyarrow")
@@ -22,8 +23,11 @@ def open_table(storage: Storage, *, version: int | None = None) -> DeltaTable:
         table: DeltaTable = deltalake.DeltaTable(
             storage.url(), version=version, storage_options=storage_options(storage)
         )
-    except deltalake.exceptions.DeltaError as error:
-        raise StorageError(f"deltalake cannot open {storage.uri}: {error}") from error
+    except (deltalake.exceptions.DeltaError, OSError, ValueError) as error:
+        # Its text may hold a URL with a signature, or what the options hold.
+        secrets = storage.settings.secrets() if storage.settings else ()
+        text = summarise(error, secrets=secrets)
+        raise StorageError(f"deltalake cannot open {storage.uri}: {text}") from ValueError(text)
     return table
 
 

@@ -14,6 +14,7 @@ from lakehouse.testing.fault_rules import FaultRule
 from lakehouse.testing.faults import Faults, Injected, Injector, connect_faulty
 from lakehouse.testing.kills import KillReport, kills
 from lakehouse.testing.lost import LostReport, lost_answers
+from lakehouse.testing.places import Place
 from lakehouse.testing.proxy import FaultProxy
 from lakehouse.testing.stress import StressReport, stress
 from lakehouse.testing.traffic import Request
@@ -32,6 +33,7 @@ __all__ = [
     "Injector",
     "KillReport",
     "LostReport",
+    "Place",
     "Request",
     "StressReport",
     "canonical",

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.errors import ConflictError, LakehouseError, OutcomeUnknownError, StorageError
-from lakehouse.lake.lake import connect
 from lakehouse.table.handle import Table
 from lakehouse.table.reports import WriteReport
 from lakehouse.testing.faults import Faults, Injector, connect_faulty
+from lakehouse.testing.places import Place
 
 T = TypeVar("T")
 TABLE = "bronze.stressed"
@@ -139,7 +139,7 @@ class Job:
 
 def run(
     role: Callable[[Job], None],
-    place: str,
+    place: Place,
     writer: int,
     bounds: Bounds,
     seed: str,
@@ -149,11 +149,11 @@ def run(
     work, draw = Work(), random.Random(seed)
     with contextlib.ExitStack() as stack:
         if faults is None:
-            lake = stack.enter_context(connect(place, durable=False, duckdb_config={"threads": 1}))
+            lake = stack.enter_context(place.connect(duckdb_config={"threads": 1}))
         else:
             injector = Injector(dataclasses.replace(faults, seed=draw.randrange(1 << 30)))
             lake = stack.enter_context(
-                _insist(lambda: connect_faulty(place, injector, create=False))
+                _insist(lambda: connect_faulty(place.uri, injector, create=False, **place.options))
             )
             # That checkpoints fail now and then is what was asked for.
             logging.getLogger("lakehouse").addHandler(logging.NullHandler())

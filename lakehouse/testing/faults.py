@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from catalog.catalog import Catalog
 from catalog.errors import OutcomeUnknownError, StorageError
@@ -185,10 +185,15 @@ class Injector:
 
 
 def connect_faulty(
-    uri: str | os.PathLike[str], injector: Injector, *, create: bool = True, durable: bool = False
+    uri: str | os.PathLike[str],
+    injector: Injector,
+    *,
+    create: bool = True,
+    durable: bool = False,
+    **storage_options: Any,
 ) -> Lake:
     """Open a lake whose storage fails as the injector says; see `lakehouse.connect`."""
-    storage = open_storage(uri, durable=durable).wrapped(injector.over)
+    storage = open_storage(uri, durable=durable, **storage_options).wrapped(injector.over)
     # The probe's writers race: no seed would repeat what they meet.
     return Lake(storage, Catalog.open(storage, create=create, probe="never"), Engine())
 

@@ -7,6 +7,7 @@ repeats the step that was under way, with the same idempotency key, and goes on.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import multiprocessing
@@ -22,8 +23,8 @@ from typing import Any
 
 from lakehouse.delta.log import LOG
 from lakehouse.duck.engine import Engine
-from lakehouse.lake.lake import connect
 from lakehouse.testing.agreement import Rows, disagreements
+from lakehouse.testing.places import Place, at
 from lakehouse.testing.script import COLUMNS, SCHEMA, columns_after, rows_after, step
 from lakehouse.testing.victim import TABLE, Aim, Side, write
 
@@ -32,7 +33,11 @@ _PER_TABLE = 20
 _CALLS = 80
 _PUTS = 8
 _STEPS = 5
+# How long a step may live, on local disk and where each call is a request.
 _LONGEST = 0.04
+_LONGEST_REMOTE = 0.2
+# Stores tell the times of files by the second.
+_COARSE = 1.1
 _PATIENCE = 120.0
 
 
@@ -68,13 +73,16 @@ class KillReport:
         }
 
 
-def kills(count: int = 200, *, seed: int = 0, folder: Path | None = None) -> KillReport:
-    """Kill ``count`` writers; findings say what was wrong, and are empty where nothing was."""
+def kills(count: int = 200, *, seed: int = 0, place: Place | None = None) -> KillReport:
+    """Kill ``count`` writers; findings say what was wrong, and are empty where nothing was.
+
+    ``place`` is empty; the default is a temporary folder.
+    """
     report, started = KillReport(), time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="lakehouse-kills-", dir=folder) as place:
+    with contextlib.nullcontext(place) if place is not None else at() as place:
         for number, first in enumerate(range(0, count, _PER_TABLE)):
             todo = min(_PER_TABLE, count - first)
-            _one_table(Path(place) / str(number), todo, f"{seed}/{number}", report)
+            _one_table(place.child(str(number)), todo, f"{seed}/{number}", report)
     report.seconds = time.perf_counter() - started
     return report
 
@@ -103,38 +111,37 @@ class _Watch:
         self.next_step, self.pending, self.landed = done.number + 1, False, False
 
 
-def _one_table(place: Path, count: int, seed: str, report: KillReport) -> None:
+def _one_table(place: Place, count: int, seed: str, report: KillReport) -> None:
     draw = random.Random(seed)
     watch = _Watch(seed=draw.randrange(1 << 30))
-    with connect(place, durable=False) as lake:
+    with place.connect() as lake:
         lake.create_table(TABLE, SCHEMA)
-    with Engine() as engine:
-        for _ in range(count):
-            aim = _aim(draw)
-            journal = place.with_suffix(f".{report.kills}.journal")
+    with Engine() as engine, tempfile.TemporaryDirectory(prefix="lakehouse-kills-") as folder:
+        for number in range(count):
+            aim = _aim(draw, _LONGEST if place.is_local else _LONGEST_REMOTE)
+            journal = Path(folder, f"{number}.journal")
             told = _kill_one(place, journal, watch, aim)
             report.kills += 1
             report.hits[_place_of(told)] += 1
             _look(place, told, watch, report, engine)
-            journal.unlink()
     _leftovers(place, report)
     report.rows += watch.rows.total()
 
 
-def _aim(draw: random.Random) -> Aim:
+def _aim(draw: random.Random, longest: float) -> Aim:
     kind, side = draw.random(), draw.choice(_SIDES)
     if kind < 0.3:
         return Aim(draw.randint(1, _PUTS), side, puts=True)
     if kind < 0.6:
         return Aim(draw.randint(1, _CALLS), side)
-    return Aim(None, step=draw.randrange(_STEPS), delay=draw.random() * _LONGEST)
+    return Aim(None, step=draw.randrange(_STEPS), delay=draw.random() * longest)
 
 
-def _kill_one(place: Path, journal: Path, watch: _Watch, aim: Aim) -> list[dict[str, Any]]:
+def _kill_one(place: Place, journal: Path, watch: _Watch, aim: Aim) -> list[dict[str, Any]]:
     """Start a writer, see it die, and return what it told."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([write.__module__])
-    arguments = (str(place), str(journal), watch.seed, watch.next_step, aim)
+    arguments = (place, str(journal), watch.seed, watch.next_step, aim)
     writer = context.Process(target=write, args=arguments, daemon=True)
     writer.start()
     writer.join(_PATIENCE)
@@ -147,7 +154,7 @@ def _kill_one(place: Path, journal: Path, watch: _Watch, aim: Aim) -> list[dict[
 
 
 def _look(
-    place: Path, told: list[dict[str, Any]], watch: _Watch, report: KillReport, engine: Engine
+    place: Place, told: list[dict[str, Any]], watch: _Watch, report: KillReport, engine: Engine
 ) -> None:
     for line in told:
         if line["what"] == "done":
@@ -155,7 +162,7 @@ def _look(
     watch.pending = any(line.get("step") == watch.next_step for line in told) or watch.pending
     pending = step(watch.seed, watch.next_step)
     after = rows_after(watch.rows, pending) if watch.pending else watch.rows
-    with connect(place, durable=False, create=False) as lake:
+    with place.connect(create=False) as lake:
         table = lake.table(TABLE)
         problems = disagreements(table, [watch.rows, after], columns=COLUMNS, engine=engine)
         columns = frozenset(table.schema.names)
@@ -170,12 +177,14 @@ def _look(
     report.findings += [f"after kill {report.kills} ({_place_of(told)}): {p}" for p in problems]
 
 
-def _leftovers(place: Path, report: KillReport) -> None:
+def _leftovers(place: Place, report: KillReport) -> None:
     """Collect what the dead left; then every file is one that a version names, and all are there."""
-    with connect(place, durable=False, create=False) as lake:
+    with place.connect(create=False) as lake:
         table = lake.table(TABLE)
         storage = table.snapshot().storage
         report.commits += table.version
+        if not place.is_local:
+            time.sleep(_COARSE)
         report.leftovers += table.collect_leftovers(older_than=timedelta(0)).files
         present = {item.path for item in storage.list(temporary=True)}
         named: set[str] = set()

@@ -1,26 +1,27 @@
 """Lose the answer to every third commit, and look whether each write happened once all the same.
 
-The answers are lost at the storage backend: after the put, by a broken connection, a 500, or a
-client library that repeats the put by itself and is told that the file exists.
+The answers are lost after the put, by a broken connection, a 500, or a client library that repeats
+the put by itself and is told that the file exists: on the wire where a server is named, by a proxy,
+and else at the storage backend.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from catalog.errors import LakehouseError
 from lakehouse.duck.engine import Engine
-from lakehouse.lake.lake import Lake, connect
+from lakehouse.lake.lake import Lake
 from lakehouse.table.handle import Table
 from lakehouse.testing.agreement import Rows, disagreements
 from lakehouse.testing.faults import Faults, Injector, connect_faulty
+from lakehouse.testing.places import Place, at
+from lakehouse.testing.proxy import FaultProxy
 from lakehouse.testing.script import COLUMNS, SCHEMA, Step, data_of, perform, rows_after, step
 
 TABLE = "bronze.lost"
@@ -53,20 +54,21 @@ class LostReport:
         }
 
 
-def lost_answers(steps: int = 300, *, seed: int = 0, folder: Path | None = None) -> LostReport:
+def lost_answers(steps: int = 300, *, seed: int = 0, place: Place | None = None) -> LostReport:
     """Write ``steps`` times by one writer alone, then as often by several beside each other.
 
     Every call must return, as if nothing had happened; findings are empty where that is so.
+    ``place`` is empty; the default is a temporary folder.
     """
     report, started = LostReport(), time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="lakehouse-lost-", dir=folder) as place:
-        _alone(Path(place) / "alone", steps, seed, report)
-        _beside(Path(place) / "beside", steps, seed, report)
+    with contextlib.nullcontext(place) if place is not None else at() as place:
+        _alone(place.child("alone"), steps, seed, report)
+        _beside(place.child("beside"), steps, seed, report)
     report.seconds = time.perf_counter() - started
     return report
 
 
-def _alone(place: Path, steps: int, seed: int, report: LostReport) -> None:
+def _alone(place: Place, steps: int, seed: int, report: LostReport) -> None:
     """Do the script; each step is one commit at most, and no key helps."""
     rows: Rows = Counter()
     known: dict[int, Rows] = {}
@@ -93,9 +95,9 @@ def _alone(place: Path, steps: int, seed: int, report: LostReport) -> None:
     _look(place, rows, report)
 
 
-def _beside(place: Path, steps: int, seed: int, report: LostReport) -> None:
+def _beside(place: Place, steps: int, seed: int, report: LostReport) -> None:
     """Append from several threads, each by a store of its own that loses answers."""
-    with connect(place, durable=False) as lake:
+    with place.connect() as lake:
         lake.create_table(TABLE, SCHEMA)
 
     def write(rival: int) -> tuple[Rows, LostReport]:
@@ -116,7 +118,7 @@ def _beside(place: Path, steps: int, seed: int, report: LostReport) -> None:
             report.findings += mine.findings
     report.verbs["append beside others"] += steps // _RIVALS * _RIVALS
     report.steps += steps // _RIVALS * _RIVALS
-    with connect(place, durable=False, create=False) as lake:
+    with place.connect(create=False) as lake:
         report.commits += lake.table(TABLE).version
     _look(place, expected, report)
 
@@ -132,14 +134,21 @@ def _append(table: Table, todo: Step, rows: Rows, report: LostReport) -> Rows:
 
 
 @contextlib.contextmanager
-def _losing(place: Path, seed: int, report: LostReport) -> Iterator[Lake]:
-    injector = Injector(Faults.lost_answers(seed=seed))
-    with connect_faulty(place, injector) as lake:
-        yield lake
-    report.lost += Counter(item.fault for item in injector.log)
+def _losing(place: Place, seed: int, report: LostReport) -> Iterator[Lake]:
+    faults = Faults.lost_answers(seed=seed)
+    if place.endpoint is None:
+        injector = Injector(faults)
+        with connect_faulty(place.uri, injector, **place.options) as lake:
+            yield lake
+        report.lost += Counter(item.fault for item in injector.log)
+    else:
+        with FaultProxy(place.endpoint, faults=faults) as proxy:
+            with place.through(proxy.url).connect() as lake:
+                yield lake
+            report.lost += Counter(one.fault for one in proxy.requests if one.fault is not None)
 
 
-def _look(place: Path, rows: Rows, report: LostReport) -> None:
-    with Engine() as engine, connect(place, durable=False, create=False) as lake:
+def _look(place: Place, rows: Rows, report: LostReport) -> None:
+    with Engine() as engine, place.connect(create=False) as lake:
         problems = disagreements(lake.table(TABLE), [rows], columns=COLUMNS, engine=engine)
-    report.findings += [f"in {place.name}: {problem}" for problem in problems]
+    report.findings += [f"in {place.uri}: {problem}" for problem in problems]

@@ -9,6 +9,7 @@ from lakehouse.lint.log import lint as lint_log
 from lakehouse.testing.faults import Faults
 from lakehouse.testing.kills import kills as run_kills
 from lakehouse.testing.lost import lost_answers as run_lost_answers
+from lakehouse.testing.places import STORES, at
 from lakehouse.testing.stress import stress as run_stress
 
 FOUND = 1
@@ -22,9 +23,10 @@ def stress(arguments: Sequence[str]) -> int:
     parser.add_argument("--faulty", action="store_true", help="on a store that fails on purpose")
     given = parser.parse_args(arguments)
     faults = Faults.bad_day(seed=given.seed) if given.faulty else None
-    report = run_stress(given.seconds, seed=given.seed, faults=faults)
+    with at(given.store) as place:
+        report = run_stress(given.seconds, seed=given.seed, faults=faults, place=place)
     title = "Stress on a faulty store" if given.faulty else "Stress"
-    return show(title, given.seed, report.figures(), report.findings)
+    return show(_titled(title, given.store), given.seed, report.figures(), report.findings)
 
 
 def kills(arguments: Sequence[str]) -> int:
@@ -32,8 +34,9 @@ def kills(arguments: Sequence[str]) -> int:
     parser = _parser("kills", "a writer dies by kill -9, again and again")
     parser.add_argument("--count", type=int, default=200)
     given = parser.parse_args(arguments)
-    report = run_kills(given.count, seed=given.seed)
-    return show("Kills", given.seed, report.figures(), report.findings)
+    with at(given.store) as place:
+        report = run_kills(given.count, seed=given.seed, place=place)
+    return show(_titled("Kills", given.store), given.seed, report.figures(), report.findings)
 
 
 def lost_answers(arguments: Sequence[str]) -> int:
@@ -41,8 +44,9 @@ def lost_answers(arguments: Sequence[str]) -> int:
     parser = _parser("lost-answers", "every third commit loses its answer")
     parser.add_argument("--count", type=int, default=300)
     given = parser.parse_args(arguments)
-    report = run_lost_answers(given.count, seed=given.seed)
-    return show("Lost answers", given.seed, report.figures(), report.findings)
+    with at(given.store) as place:
+        report = run_lost_answers(given.count, seed=given.seed, place=place)
+    return show(_titled("Lost answers", given.store), given.seed, report.figures(), report.findings)
 
 
 def lint(arguments: Sequence[str]) -> int:
@@ -75,4 +79,9 @@ def show(title: str, seed: int, figures: Mapping[str, object], findings: Sequenc
 def _parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(f"python -m lakehouse.testing {name}", description=description)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--store", choices=STORES, help="start this one (default: local disk)")
     return parser
+
+
+def _titled(title: str, store: str | None) -> str:
+    return title if store is None else f"{title} on {store}"

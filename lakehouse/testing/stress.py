@@ -7,17 +7,15 @@ v took the rows that match it from all commits before v, and from none after.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
-import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 from lakehouse.delta.log import read_listing
 from lakehouse.duck.engine import Engine
-from lakehouse.lake.lake import connect
 from lakehouse.testing.agreement import Rows, disagreements
 from lakehouse.testing.crowd import (
     ROWS,
@@ -31,6 +29,7 @@ from lakehouse.testing.crowd import (
     run,
 )
 from lakehouse.testing.faults import Faults
+from lakehouse.testing.places import Place, at
 
 
 @dataclasses.dataclass(slots=True)
@@ -75,16 +74,17 @@ def stress(
     rewriters: int = 1,
     deleters: int = 1,
     faults: Faults | None = None,
-    folder: Path | None = None,
+    place: Place | None = None,
 ) -> StressReport:
     """Let processes work on one table for a while, or for so many turns each, then count.
 
     Without ``faults`` no call may fail. With them each process has a faulty store of its own
     (seeded anew), and tries again, with the same idempotency key, until a call returns.
+    ``place`` is empty; the default is a temporary folder.
     """
     roles = [*[append] * appenders, *[rewrite] * rewriters, *[delete] * deleters]
-    with tempfile.TemporaryDirectory(prefix="lakehouse-stress-", dir=folder) as place:
-        with connect(place, durable=False) as lake:
+    with contextlib.nullcontext(place) if place is not None else at() as place:
+        with place.connect() as lake:
             lake.create_table(TABLE, SCHEMA)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([run.__module__])
@@ -119,8 +119,8 @@ def expected_rows(work: Work) -> Rows:
     )
 
 
-def _judge(place: str, work: Work, seconds: float) -> StressReport:
-    with Engine() as engine, connect(place, durable=False, create=False) as lake:
+def _judge(place: Place, work: Work, seconds: float) -> StressReport:
+    with Engine() as engine, place.connect(create=False) as lake:
         table = lake.table(TABLE)
         rows = expected_rows(work)
         findings = disagreements(table, [rows], columns=tuple(SCHEMA), engine=engine)

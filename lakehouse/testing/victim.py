@@ -13,11 +13,12 @@ from collections.abc import Callable
 from typing import Literal, NoReturn, TypeVar
 
 from catalog.catalog import Catalog
-from catalog.storage import Storage, open_storage
+from catalog.storage import Storage
 from catalog.storage.backend import TEMPORARY_PREFIX
 from lakehouse.delta.log import LOG
 from lakehouse.duck.engine import Engine
 from lakehouse.lake.lake import Lake
+from lakehouse.testing.places import Place
 from lakehouse.testing.script import perform, step
 from lakehouse.testing.watched import Watched
 
@@ -41,10 +42,10 @@ class Aim:
     delay: float = 0.0
 
 
-def write(place: str, journal: str, seed: int, first: int, aim: Aim) -> NoReturn:
+def write(place: Place, journal: str, seed: int, first: int, aim: Aim) -> NoReturn:
     """Do the script's steps from ``first`` on until death, telling of each in the journal."""
     tell = _Journal(journal)
-    plain = open_storage(place, durable=False)
+    plain = place.storage()
     sight = _Sight(plain, aim, tell)
     storage = plain.wrapped(lambda inner: Watched(inner, sight))
     lake = Lake(storage, Catalog.open(storage, create=False, probe="never"), Engine({"threads": 2}))

@@ -1,5 +1,6 @@
 """Object storage that answers badly: a server on this machine that says what the test wants."""
 
+import gc
 import pickle
 import threading
 import traceback
@@ -11,6 +12,7 @@ import pytest
 
 from catalog.errors import InputError, LakehouseError, OutcomeUnknownError, StorageError
 from catalog.storage import Storage, open_storage
+from catalog.storage.filesystem import StorageFileSystem
 
 CANARY = "c4n4ry-s3cret"
 
@@ -151,7 +153,7 @@ def test_secrets_never_show_in_a_failed_opening() -> None:
     for options in (
         {"nonsense": CANARY},
         {"client_options": CANARY},
-        {"secret_access_key": object()},
+        {"access_key_id": "reader", "secret_access_key": object()},
     ):
         with pytest.raises(InputError, match="cannot open s3://bucket") as caught:
             open_storage("s3://bucket", **options)
@@ -176,3 +178,18 @@ def test_listing_is_sorted_and_relative(server: Server, bucket: Storage) -> None
     # This server ignores where to start.
     assert [entry.path for entry in bucket.list(start_after="a/1")] == ["a/2", "b"]
     assert "start-after=lake%2Fa%2F1" in server.requests[-1]
+
+
+def test_a_file_that_was_never_finished_is_not_there() -> None:
+    storage = open_storage("memory://")
+    files = StorageFileSystem(storage.elsewhere, schemes=("memory",))
+    files.mount(storage)
+    for size in (10, 20 << 20):
+        half = files.open(storage.url("half"), "wb")
+        half.write(b"x" * size)
+        del half
+        gc.collect()
+        assert list(storage.list()) == []
+    with files.open(storage.url("whole"), "wb") as whole:
+        whole.write(b"x")
+    assert [item.path for item in storage.list()] == ["whole"]

@@ -3,38 +3,67 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 import lakehouse
 from lakehouse.duck.engine import Engine
-from lakehouse.testing import Faults, __main__, disagreements, kills, lost_answers, stress
+from lakehouse.testing import Faults, Place, __main__, disagreements, kills, lost_answers, stress
 from lakehouse.testing.crowd import Appended, Deleted, Work
 from lakehouse.testing.stress import expected_rows
 
 
 def test_processes_beside_each_other_lose_nothing(tmp_path):
-    report = stress(turns=6, seed=1, folder=tmp_path)
+    report = stress(turns=6, seed=1, place=Place(str(tmp_path)))
     assert report.findings == []
     assert report.work.appended
     assert report.work.deleted
 
 
 def test_processes_on_a_store_that_fails_lose_nothing(tmp_path):
-    report = stress(turns=6, seed=2, appenders=2, faults=Faults.bad_day(), folder=tmp_path)
+    report = stress(
+        turns=6, seed=2, appenders=2, faults=Faults.bad_day(), place=Place(str(tmp_path))
+    )
     assert report.findings == []
     assert report.work.faults
 
 
 def test_a_killed_writer_leaves_what_it_acknowledged(tmp_path):
-    report = kills(6, seed=1, folder=tmp_path)
+    report = kills(6, seed=1, place=Place(str(tmp_path)))
     assert report.findings == []
     assert report.kills == report.hits.total() == 6
     assert report.acknowledged
 
 
 def test_a_lost_answer_is_no_lost_write_and_no_conflict(tmp_path):
-    report = lost_answers(21, seed=1, folder=tmp_path)
+    report = lost_answers(21, seed=1, place=Place(str(tmp_path)))
     assert report.findings == []
     assert set(report.lost) == {"dropped", "error_after", "repeated"}
     assert report.verbs["restore"]
+
+
+@pytest.fixture
+def bucket(server):
+    store = server("minio")
+    return Place(store.bucket(), store.options())
+
+
+def test_processes_on_minio_lose_nothing(bucket):
+    report = stress(turns=4, seed=1, appenders=2, place=bucket)
+    assert report.findings == []
+    assert report.work.appended
+    assert report.work.deleted
+
+
+def test_a_writer_that_is_killed_on_minio_leaves_what_it_acknowledged(bucket):
+    report = kills(5, seed=1, place=bucket)
+    assert report.findings == []
+    assert report.acknowledged
+
+
+def test_an_answer_lost_on_the_wire_to_minio_is_no_lost_write(bucket):
+    report = lost_answers(21, seed=1, place=bucket)
+    assert report.findings == []
+    assert set(report.lost) == {"dropped", "error_after", "repeated"}
 
 
 def test_stress_counts_what_versions_say():
