@@ -163,6 +163,8 @@ class Scanner:
         self, sql: str, ref: TableRef, params: Params, others: Sequence[str]
     ) -> Prepared | None:
         """Plan a query that statistics answer; None where they do not, or DuckDB refuses it."""
+        if from_log.ASKED.search(sql) is None:
+            return None
         layout = ref.snapshot.files.layout
         view = from_log.log_view(layout, (ref.schema, ref.name))
         query = from_log.rewritten(sql, ref, view.key, self._volatile)
