@@ -176,3 +176,9 @@ def test_listing_is_sorted_and_relative(server: Server, bucket: Storage) -> None
     # This server ignores where to start.
     assert [entry.path for entry in bucket.list(start_after="a/1")] == ["a/2", "b"]
     assert "start-after=lake%2Fa%2F1" in server.requests[-1]
+
+
+def test_a_backslash_in_the_uri_is_refused() -> None:
+    for uri in ("memory://name/a\\b", "s3://bucket/a\\b"):
+        with pytest.raises(InputError, match="holds a backslash"):
+            open_storage(uri)
