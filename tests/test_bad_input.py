@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 import lakehouse
+from lakehouse.duck.engine import Engine
 
 
 @pytest.fixture
@@ -279,3 +283,25 @@ def test_a_closed_lake_says_so(tmp_path):
         lake.sql("SELECT * FROM bronze.t")
     with pytest.raises(lakehouse.InputError, match="the lake is closed"):
         table.append([{"i": 2}])
+
+
+def test_closing_waits_for_what_the_engine_sets_up():
+    engine = Engine()
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow() -> bool:
+        began.set()
+        return go_on.wait(10)
+
+    engine._root.create_function("slow", slow, [], "BOOLEAN", side_effects=True)
+    with ThreadPoolExecutor(2) as pool:
+        setting_up = pool.submit(engine.once, "slow", "SELECT slow()")
+        assert began.wait(10)
+        closing = pool.submit(engine.close)
+        while not closing.running():
+            time.sleep(0.01)
+        go_on.set()
+        setting_up.result(10)
+        closing.result(10)
+    with pytest.raises(lakehouse.InputError, match="the lake is closed"):
+        engine.once("more", "SELECT 1")

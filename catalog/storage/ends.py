@@ -9,9 +9,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 
+from catalog.errors import InputError
 from catalog.storage.backend import Opened
 
 # A file up to this size comes with one request; of a larger one the end comes first.
@@ -49,6 +50,7 @@ class Ends:
         self._full: OrderedDict[str, Opened] = OrderedDict()
         self._known: OrderedDict[str, tuple[Opened, float]] = OrderedDict()
         self._bytes = 0
+        self._closed = False
         self._ahead: dict[str, Future[Opened]] = {}
         self._pool = ThreadPoolExecutor(_AHEAD, thread_name_prefix="lakehouse-read-ahead")
 
@@ -64,7 +66,22 @@ class Ends:
             ahead = self._ahead.get(url)
         if found is not None:
             return found
-        return self._get(url, None) if ahead is None else ahead.result()
+        try:
+            return self._get(url, None) if ahead is None else ahead.result()
+        except CancelledError as error:
+            raise InputError(
+                f"{url} cannot be read: what reads it was closed", next_step="Open it again"
+            ) from error
+
+    def content(self, url: str, version: Opened) -> Opened:
+        """Return a version of a file with what is kept of its content, however old it is."""
+        with self._lock:
+            found = self._full.get(url)
+            if found is None or (found.file, found.etag) != (version.file, version.etag):
+                return version
+            self._known.move_to_end(url)
+            self._full.move_to_end(url)
+            return found
 
     def begin(self, files: Iterable[tuple[str, int | None]]) -> None:
         """Begin to fetch files that will be read, by URL and size in bytes, as far as fits."""
@@ -74,6 +91,8 @@ class Ends:
             if room < 0:
                 return
             with self._lock:
+                if self._closed:
+                    return
                 if url not in self._ahead and self._kept(url) is None:
                     self._ahead[url] = self._pool.submit(self._get_ahead, url, size)
 
@@ -85,6 +104,8 @@ class Ends:
 
     def close(self) -> None:
         """Stop what runs ahead."""
+        with self._lock:
+            self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _get_ahead(self, url: str, size: int | None) -> Opened:

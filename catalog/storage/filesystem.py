@@ -4,6 +4,7 @@ It asks as little as it can: `ends` keeps what the first request for a file brou
 ones name the version of the file that they go on with.
 """
 
+import dataclasses
 import functools
 import io
 import re
@@ -16,7 +17,7 @@ from fsspec.spec import AbstractFileSystem
 from fsspec.utils import glob_translate
 
 from catalog.errors import InputError, StorageError
-from catalog.storage.backend import Opened, Streams
+from catalog.storage.backend import Opened, StoredObject, Streams
 from catalog.storage.ends import Ends
 from catalog.storage.location import join, parse
 from catalog.storage.marked import raising
@@ -160,10 +161,16 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def rm(
         self, path: str | list[str], recursive: bool = False, maxdepth: int | None = None
     ) -> None:
-        """Delete files."""
+        """Delete files, and with ``recursive`` all that lies below them."""
         for one in [path] if isinstance(path, str) else path:
             storage, relative = self._find(one)
-            raising(functools.partial(storage.delete, [relative]))
+            paths = [relative] if relative else []
+            if recursive:
+                below = raising(functools.partial(_below, storage, relative))
+                paths += [item.path for item in below]
+            raising(functools.partial(storage.delete, paths))
+            for deleted in paths:
+                self.forget(join(storage.url(), deleted))
             self.forget(one)
 
     def rm_file(self, path: str) -> None:
@@ -185,18 +192,21 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         """Return what is known of a file; ask for it where that is nothing, or too old."""
         return self._ends.get(url)
 
-    def part(self, url: str, start: int, length: int) -> bytes:
-        """Return bytes of a file, by a request where they were not kept."""
-        opened = self.opened(url)
-        length = min(length, opened.file.size - start)
+    def part(self, url: str, start: int, length: int, *, of: Opened) -> bytes:
+        """Return bytes of the very file that was opened, by a request where they were not kept.
+
+        Raises StorageError where another one has taken its place.
+        """
+        length = min(length, of.file.size - start)
         if length <= 0:
             return b""
+        opened = self._ends.content(url, of)
         if opened.start <= start and start + length <= opened.start + len(opened.data):
             offset = start - opened.start
             return opened.data[offset : offset + length]
         storage, relative = self._find(url)
         try:
-            return self._streams(storage).read_range(relative, start, length, etag=opened.etag)
+            return self._streams(storage).read_range(relative, start, length, etag=of.etag)
         except StorageError:
             self.forget(url)
             raise
@@ -233,8 +243,12 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return streams
 
 
+def _below(storage: Storage, folder: str) -> list[StoredObject]:
+    return list(storage.list(folder))
+
+
 class _Reader(io.RawIOBase):
-    """Read a file in any order."""
+    """Read a file in any order, as it was when it was first looked at."""
 
     mode = "rb"
 
@@ -244,10 +258,16 @@ class _Reader(io.RawIOBase):
         self._url = url
         self._position = 0
 
+    @functools.cached_property
+    def _opened(self) -> Opened:
+        found = raising(lambda: self._files.opened(self._url))
+        # Its content is kept elsewhere, as far as there is room.
+        return dataclasses.replace(found, start=found.file.size, data=b"")
+
     @property
     def size(self) -> int:
         """Return the file's size in bytes."""
-        return raising(lambda: self._files.opened(self._url)).file.size
+        return self._opened.file.size
 
     def readable(self) -> bool:
         return True
@@ -265,7 +285,8 @@ class _Reader(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         length = self.size - self._position if size is None or size < 0 else size
-        found = raising(lambda: self._files.part(self._url, self._position, length))
+        opened = self._opened
+        found = raising(lambda: self._files.part(self._url, self._position, length, of=opened))
         self._position += len(found)
         return found
 

@@ -226,6 +226,11 @@ def open_storage(uri: str | os.PathLike[str], *, durable: bool = True, **options
     if location.scheme == "memory" and not location.host:
         location = parse(f"memory://{uuid.uuid4().hex}/{location.path}")
     if location.scheme != "file":
+        if "\\" in location.path:
+            # DuckDB takes it for a slash, and would write to another place than the one named.
+            raise InputError(
+                f"{location.uri} holds a backslash", next_step="Separate folders by slashes"
+            )
         remote = room.remote.open_remote(location, options)
         settings = remote.bucket.settings
         return Storage(location.uri, Options(options), remote, location, settings=settings)

@@ -60,7 +60,7 @@ class Engine:
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._once: set[str] = set()
         self._chose_threads = "threads" in settings
-        self._reach = Reach(self._root)
+        self._reach = Reach(self._root, self._lock)
         self.empty_parquet = str(self._folder / "empty.parquet")
         self._root.execute(
             f"COPY (SELECT NULL::INTEGER AS nothing WHERE false) "
@@ -69,10 +69,8 @@ class Engine:
 
     def cursor(self) -> Connection:
         """Return a new connection to the same instance."""
-        try:
+        with _open():
             cursor = self._root.cursor()
-        except duckdb.ConnectionException as error:
-            raise InputError("the lake is closed", next_step="Connect to it again") from error
         with self._lock:
             self._cursors.add(cursor)
         return cursor
@@ -117,8 +115,9 @@ class Engine:
         with self._lock:
             if key in self._once:
                 return
-            for statement in statements:
-                self._root.execute(statement)
+            with _open():
+                for statement in statements:
+                    self._root.execute(statement)
             self._once.add(key)
 
     def mount(self, storage: Storage) -> Way:
@@ -139,7 +138,9 @@ class Engine:
     def close(self) -> None:
         """Close the instance and remove its spill folder."""
         self._reach.close()
-        self._root.close()
+        # DuckDB 2.0 refuses to close a connection at work, and this one works under the lock.
+        with self._lock:
+            self._root.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Engine:
@@ -152,3 +153,11 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def _open() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.ConnectionException as error:
+        raise InputError("the lake is closed", next_step="Connect to it again") from error

@@ -59,11 +59,14 @@ def way(settings: Settings, *, has_extension: bool) -> Literal["duckdb", "obstor
 
 
 class Reach:
-    """Prepare one DuckDB instance for the storages that it will open; safe between threads."""
+    """Prepare one DuckDB instance for the storages that it will open; safe between threads.
 
-    def __init__(self, root: duckdb.DuckDBPyConnection) -> None:
+    ``root`` is used under ``lock`` only.
+    """
+
+    def __init__(self, root: duckdb.DuckDBPyConnection, lock: threading.Lock) -> None:
         self._root = root
-        self._lock = threading.Lock()
+        self._lock = lock
         self._ways: dict[str, Way] = {}
         self._files: dict[str, storages.filesystem.StorageFileSystem] = {}
         self._options: dict[str, Mapping[str, Any]] = {}

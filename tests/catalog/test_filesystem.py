@@ -2,7 +2,9 @@
 
 import functools
 import random
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,6 +149,68 @@ def test_a_file_replaced_under_a_reader_is_refused(place, files, monkeypatch):
     error = original(str(caught.value))
     assert isinstance(error, StorageError)
     assert error.next_step == "Repeat the query"
+
+
+def test_deleting_a_folder_deletes_what_is_in_it(place, files):
+    for path in ("a/1.csv", "a/b/2.csv", "ab/3.csv"):
+        place.put(path, b"x")
+        assert files.info(place.url(path))["size"] == 1
+    files.rm(place.url("a"))
+    assert files.exists(place.url("a/1.csv"))
+    files.rm(place.url("a"), recursive=True)
+    assert [item.path for item in place.list()] == ["ab/3.csv"]
+    with pytest.raises(FileNotFoundError):
+        files.cat_file(place.url("a/b/2.csv"))
+
+
+@pytest.mark.parametrize("kept", [1 << 20, 10])
+def test_a_reader_goes_on_with_the_version_that_it_began_with(
+    place, files, clock, monkeypatch, kept
+):
+    monkeypatch.setattr(ends, "_WHOLE", kept)
+    monkeypatch.setattr(ends, "_END", kept)
+    place.put("x", b"a" * 100)
+    with files.open(place.url("x")) as file:
+        assert file.read(5) == b"aaaaa"
+        clock.now += 10.0
+        place.put("x", b"b" * 200)
+        assert files.cat_file(place.url("x")) == b"b" * 200
+        with pytest.raises(OSError, match="was replaced while it was read"):
+            file.read(5)
+        assert file.size == 100
+
+
+def test_a_kept_file_is_read_to_its_end_without_requests(place, files, clock):
+    place.put("x", b"a" * 100)
+    with files.open(place.url("x")) as file:
+        assert file.read(5) == b"aaaaa"
+        clock.now += 10.0
+        assert file.read() == b"a" * 95
+    assert asked(place) == {"end": 1}
+
+
+def test_who_waits_for_a_file_that_was_to_come_is_told_when_all_is_closed(place, monkeypatch):
+    monkeypatch.setattr(ends, "_AHEAD", 1)
+    began, go_on = threading.Event(), threading.Event()
+    files = StorageFileSystem(open_storage)
+
+    class Slow(Counted):
+        def open_end(self, path, length, *, size=None):
+            began.set()
+            assert go_on.wait(10)
+            return super().open_end(path, length, size=size)
+
+    slow = open_storage("memory://").wrapped(Slow)
+    files.mount(slow)
+    files.read_ahead([(slow.url("a"), 1), (slow.url("b"), 1)])
+    assert began.wait(10)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(files.info, slow.url("b"))
+        files.close()
+        go_on.set()
+        with pytest.raises(OSError, match="was closed"):
+            waiting.result()
+    files.read_ahead([(slow.url("c"), 1)])
 
 
 def test_reading_ahead_is_bounded(place, files, monkeypatch):

@@ -193,3 +193,9 @@ def test_a_file_that_was_never_finished_is_not_there() -> None:
     with files.open(storage.url("whole"), "wb") as whole:
         whole.write(b"x")
     assert [item.path for item in storage.list()] == ["whole"]
+
+
+def test_a_backslash_in_the_uri_is_refused() -> None:
+    for uri in ("memory://name/a\\b", "s3://bucket/a\\b"):
+        with pytest.raises(InputError, match="holds a backslash"):
+            open_storage(uri)

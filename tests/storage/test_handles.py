@@ -53,7 +53,7 @@ def test_files_that_are_rewritten_by_others_are_read_anew(lake):
     """Files in the lake's folder are no data files of a table: they may change."""
     place = lake.catalog.storage
     files = lake.filesystem()
-    files._clock = iter(range(0, 1000, 10)).__next__
+    files._ends._clock = iter(range(0, 1000, 10)).__next__
     for content in (b"old", b"newer"):
         place.put("landing/a.csv", content)
         assert files.cat_file(f"{lake.uri}/landing/a.csv") == content
