@@ -27,8 +27,10 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     )
     from lakehouse.delta.leftovers import Leftover
     from lakehouse.lake.explain import Explain
-    from lakehouse.lake.lake import DropReport, Lake, TableInfo, connect
+    from lakehouse.lake.lake import Lake, connect
     from lakehouse.lake.snapshot import LakeSnapshot
+    from lakehouse.lake.tables import DropReport, TableInfo
+    from lakehouse.lake.views import DropViewReport, ViewInfo
     from lakehouse.scan.report import TableScan
     from lakehouse.table.handle import Table
     from lakehouse.table.pinned import PinnedTable
@@ -48,6 +50,7 @@ __all__ = [
     "CorruptionError",
     "DataError",
     "DropReport",
+    "DropViewReport",
     "ExpireReport",
     "Explain",
     "InputError",
@@ -64,6 +67,7 @@ __all__ = [
     "TableInfo",
     "TableScan",
     "UnsupportedError",
+    "ViewInfo",
     "WriteReport",
     "connect",
 ]
@@ -85,13 +89,10 @@ __getattr__ = lazy.names(
         ),
         "lakehouse.delta.leftovers": ("Leftover",),
         "lakehouse.lake.explain": ("Explain",),
-        "lakehouse.lake.lake": (
-            "DropReport",
-            "Lake",
-            "TableInfo",
-            "connect",
-        ),
+        "lakehouse.lake.lake": ("Lake", "connect"),
         "lakehouse.lake.snapshot": ("LakeSnapshot",),
+        "lakehouse.lake.tables": ("DropReport", "TableInfo"),
+        "lakehouse.lake.views": ("DropViewReport", "ViewInfo"),
         "lakehouse.scan.report": ("TableScan",),
         "lakehouse.table.handle": ("Table",),
         "lakehouse.table.pinned": ("PinnedTable",),
