@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
-from lakehouse.delta.actions import FileKey
+from lakehouse.delta.actions import AddFile, FileKey
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import with_timestamps
@@ -25,6 +25,9 @@ from lakehouse.write.data_files import NewFiles, write_rows
 from lakehouse.write.gate import gate
 
 _SCHEMA = "lakehouse"
+# Files are copied in groups of this size: where somebody rewrites one of them meanwhile, what was
+# copied of the other groups still holds.
+GROUP_BYTES = 256 << 20
 
 
 def part(snapshot: Snapshot, keys: Collection[FileKey]) -> Snapshot:
@@ -45,6 +48,19 @@ def count_rows(snapshot: Snapshot, engine: Engine, scanner: Scanner) -> int:
         return known
     with opened(snapshot, scanner, "count the rows") as there:
         return sum(there.matches("true").values())
+
+
+def groups(adds: Iterable[AddFile]) -> list[frozenset[FileKey]]:
+    """Return the keys of files in groups of about ``GROUP_BYTES``, in their order."""
+    found: list[set[FileKey]] = []
+    size = 0
+    for add in adds:
+        if not found or size + add.size > GROUP_BYTES:
+            found.append(set())
+            size = 0
+        found[-1].add(add.key)
+        size += add.size
+    return [frozenset(group) for group in found]
 
 
 @contextlib.contextmanager

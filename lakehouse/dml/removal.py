@@ -8,7 +8,7 @@ first, only those with a match are copied without it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from catalog.errors import LakehouseError, UnsupportedError
 from catalog.storage import Storage
@@ -17,17 +17,14 @@ from lakehouse.delta.actions import FileKey
 from lakehouse.delta.conflict import MayMatch, Reads
 from lakehouse.delta.protocol import check_change_files
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.dml.parts import Opened, count_rows, opened, part, reference
+from lakehouse.dml import parts
+from lakehouse.dml.parts import Opened, count_rows, groups, opened, part, reference
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.matching import Answer, Question, answers, may_match, question
 from lakehouse.scan.predicate import Predicate, parse_predicate
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.views import has_other_names
 from lakehouse.write.data_files import NewFiles, discard_files
-
-# Files are copied in groups of this size: where somebody rewrites one of them meanwhile, what was
-# copied of the other groups still holds.
-GROUP_BYTES = 256 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -141,7 +138,7 @@ class Removal:
                 keys = [add.key for add in files.files.adds()]
                 counted = there.matches(self.predicate(snapshot).sql)
                 self._matches |= {key: counted.get(i, 0) for i, key in enumerate(keys)}
-                if files.files.bytes <= GROUP_BYTES and all(
+                if files.files.bytes <= parts.GROUP_BYTES and all(
                     0 < self._matches[key] != found[key].rows for key in keys
                 ):
                     # After a lost race it is mostly so: what is open need not be opened again.
@@ -155,7 +152,7 @@ class Removal:
             self._copies.remove(done)
             discard_files(snapshot.storage, done[1])
         rest = keys.difference(*(copied for copied, _ in self._copies))
-        for group in _groups(part(snapshot, rest).files.adds() if rest else ()):
+        for group in groups(part(snapshot, rest).files.adds() if rest else ()):
             with opened(part(snapshot, group), self._scanner, "copy rows") as there:
                 self._copy_group(there, group)
         return [files for _, files in self._copies]
@@ -179,16 +176,3 @@ class Removal:
     def _matching(self, snapshot: Snapshot, asked: Question) -> MayMatch:
         layout, engine = snapshot.files.layout, self._engine
         return lambda adds: may_match(adds, layout, asked, engine)
-
-
-def _groups(adds: Iterable[act.AddFile]) -> list[frozenset[FileKey]]:
-    """Return the keys of files in groups of about ``GROUP_BYTES``, in their order."""
-    groups: list[set[FileKey]] = []
-    size = 0
-    for add in adds:
-        if not groups or size + add.size > GROUP_BYTES:
-            groups.append(set())
-            size = 0
-        groups[-1].add(add.key)
-        size += add.size
-    return [frozenset(group) for group in groups]

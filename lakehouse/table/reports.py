@@ -40,6 +40,34 @@ class WriteReport:
     rows_deleted: int = 0
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChangeReport:
+    """Report an update, a merge, or another change of single rows.
+
+    ``version`` is the table's version after it; where there was nothing to do it is the version
+    before. ``rows_copied`` were written anew as they were, because they stood in a file with rows
+    that changed. Sizes are in bytes; ``attempts`` counts puts into the log, more than one where
+    others committed at the same time; ``seconds`` is wall time. ``replayed`` says that an earlier
+    call with the same idempotency key did the work, which this reports again. After a ``dry_run``
+    files and bytes added are 0, for they are not known, and all else says what would be.
+    """
+
+    operation: str
+    version: int
+    rows_updated: int
+    rows_inserted: int
+    rows_deleted: int
+    rows_copied: int
+    files_added: int
+    files_removed: int
+    bytes_added: int
+    bytes_removed: int
+    attempts: int
+    seconds: float
+    replayed: bool = False
+    dry_run: bool = False
+
+
 def write_report(
     operation: str,
     version: int,
