@@ -48,23 +48,31 @@ def write_rows(
     properties: Mapping[str, str],
     within: str | None = None,
     enforce: bool = True,
+    folder: str = "",
 ) -> NewFiles:
     """Write all rows of a source as data files, and make them durable.
 
     ``within`` is a predicate over the table's columns that must be true for every row. The table's
     constraints, invariants and generated columns hold for the rows, too, unless ``enforce`` is
-    False: for rows of the table itself, unchanged. Raises DataError, with column or constraint,
+    False: for rows of the table itself, unchanged. ``folder`` is one below the table's own. Raises DataError, with column or constraint,
     count and samples, for rows that are rejected, and UnsupportedError, before any work, for a
     rule that cannot be evaluated. After any error no file of this call is left behind.
     """
     layout = Layout(plan.schema, partition_columns)
     query = _query(cursor, source, plan, layout, properties, enforce=enforce)
     if storage.local_path is not None:
-        storage.local_path.mkdir(parents=True, exist_ok=True)
+        (storage.local_path / folder).mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex[:16]
     try:
         return _write(
-            cursor, query, layout, storage, token=token, properties=properties, within=within
+            cursor,
+            query,
+            layout,
+            storage,
+            token=token,
+            properties=properties,
+            within=within,
+            folder=folder,
         )
     except DuckError as error:
         discard(storage, token)
@@ -107,13 +115,14 @@ def _write(
     token: str,
     properties: Mapping[str, str],
     within: str | None,
+    folder: str,
 ) -> NewFiles:
     root = storage.url()
     folders = tuple(field.physical_name for field in layout.partitions)
     written = write_parquet(
         cursor,
         query.checked() if within is None else inside(query.checked(), query.plan, within),
-        root,
+        storage.url(folder),
         token=token,
         partition_by=folders,
         file_bytes=_target(properties),
