@@ -13,13 +13,13 @@ from catalog.errors import DataError, LakehouseError
 from lakehouse.delta import actions as act
 from lakehouse.delta.actions import FileKey
 from lakehouse.delta.conflict import MayMatch, Reads
-from lakehouse.delta.protocol import check_change_files
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.binding import Bound, Making, bind
 from lakehouse.dml.clauses import Merge
+from lakehouse.dml.copies import groups
 from lakehouse.dml.hits import Count, Hits
 from lakehouse.dml.keys import reached
-from lakehouse.dml.parts import Opened, count_rows, groups, opened, part, reference
+from lakehouse.dml.parts import Opened, count_rows, opened, part, reference
 from lakehouse.dml.workspace import ROW, Given, Workspace
 from lakehouse.duck.engine import Connection
 from lakehouse.duck.errors import DuckError, translate
@@ -217,7 +217,6 @@ class Merging:
     ) -> None:
         assert self._bound is not None
         snapshot = there.snapshot
-        check_change_files(snapshot.protocol, snapshot.properties, "change some")
         self._hits.number(there)
         updated = sum(counts[key].updated for key in keys)
         deleted = sum(counts[key].deleted for key in keys)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
-from lakehouse.delta.actions import AddFile, FileKey
+from lakehouse.delta.actions import FileKey
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import with_timestamps
@@ -20,14 +20,11 @@ from lakehouse.duck.rows import Source
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
-from lakehouse.scan.views import file_column
+from lakehouse.scan.views import file_column, row_column
 from lakehouse.write.data_files import NewFiles, write_rows
 from lakehouse.write.gate import gate
 
 _SCHEMA = "lakehouse"
-# Files are copied in groups of this size: where somebody rewrites one of them meanwhile, what was
-# copied of the other groups still holds.
-GROUP_BYTES = 256 << 20
 
 
 def part(snapshot: Snapshot, keys: Collection[FileKey]) -> Snapshot:
@@ -48,19 +45,6 @@ def count_rows(snapshot: Snapshot, engine: Engine, scanner: Scanner) -> int:
         return known
     with opened(snapshot, scanner, "count the rows") as there:
         return sum(there.matches("true").values())
-
-
-def groups(adds: Iterable[AddFile]) -> list[frozenset[FileKey]]:
-    """Return the keys of files in groups of about ``GROUP_BYTES``, in their order."""
-    found: list[set[FileKey]] = []
-    size = 0
-    for add in adds:
-        if not found or size + add.size > GROUP_BYTES:
-            found.append(set())
-            size = 0
-        found[-1].add(add.key)
-        size += add.size
-    return [frozenset(group) for group in found]
 
 
 @contextlib.contextmanager
@@ -87,6 +71,12 @@ class Opened:
         number = identifier(file_column(self.snapshot.schema))
         sql = f"SELECT {number}, count(*) FROM {self.place} WHERE ({predicate}\n) GROUP BY {number}"
         return dict(self.cursor.execute(sql).fetchall())
+
+    def numbers(self, predicate: str) -> str:
+        """Return the SELECT of file and row numbers of the rows that a predicate is true for."""
+        file = identifier(file_column(self.snapshot.schema))
+        row = identifier(row_column(self.snapshot.schema))
+        return f"SELECT {file}, {row} FROM {self.place} WHERE ({predicate}\n)"
 
     def copy(self, *, where: str = "true", schema: Struct | None = None) -> NewFiles:
         """Write the rows for which ``where`` is true anew, as few files.

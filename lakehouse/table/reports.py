@@ -22,7 +22,7 @@ class WriteReport:
     """Report a write.
 
     ``version`` is the table's version after it; where there was nothing to do it is the version
-    before. ``rows`` were written, ``rows_deleted`` matched a predicate and are gone; sizes are in bytes; ``attempts`` counts puts into the log, more
+    before. ``rows`` were written, ``rows_deleted`` matched a predicate and are gone; ``files_marked`` stay, with rows marked in a deletion vector; sizes are in bytes; ``attempts`` counts puts into the log, more
     than one where others committed at the same time; ``seconds`` is wall time. ``replayed`` says
     that an earlier call with the same idempotency key did the work, which this reports again.
     """
@@ -38,6 +38,7 @@ class WriteReport:
     seconds: float
     replayed: bool = False
     rows_deleted: int = 0
+    files_marked: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,6 +84,10 @@ def write_report(
     actions = tuple(actions)
     adds = [action for action in actions if isinstance(action, act.AddFile)]
     removes = [action for action in actions if isinstance(action, act.RemoveFile)]
+    # The same file under another deletion vector is neither added nor removed.
+    marked = {add.key[0] for add in adds} & {remove.key[0] for remove in removes}
+    adds = [add for add in adds if add.key[0] not in marked]
+    removes = [remove for remove in removes if remove.key[0] not in marked]
     return WriteReport(
         operation=operation,
         version=version,
@@ -95,6 +100,7 @@ def write_report(
         seconds=seconds,
         replayed=replayed,
         rows_deleted=rows_deleted,
+        files_marked=len(marked),
     )
 
 

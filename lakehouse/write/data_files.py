@@ -48,12 +48,13 @@ def write_rows(
     properties: Mapping[str, str],
     within: str | None = None,
     enforce: bool = True,
+    folder: str = "",
 ) -> NewFiles:
     """Write all rows of a source as data files, and make them durable.
 
     ``within`` is a predicate over the table's columns that must be true for every row. The table's
     constraints, invariants and generated columns hold for the rows, too, unless ``enforce`` is
-    False: for rows of the table itself, unchanged. Raises DataError, with column or constraint,
+    False: for rows of the table itself, unchanged. ``folder`` is one below the table's own. Raises DataError, with column or constraint,
     count and samples, for rows that are rejected, and UnsupportedError, before any work, for a
     rule that cannot be evaluated. After any error no file of this call is left behind.
     """
@@ -72,6 +73,7 @@ def write_rows(
         storage=storage,
         properties=properties,
         explain=explain,
+        folder=folder,
     )
 
 
@@ -83,6 +85,7 @@ def write_files(
     storage: Storage,
     properties: Mapping[str, str],
     explain: Callable[[DuckError], LakehouseError],
+    folder: str = "",
 ) -> NewFiles:
     """Write the rows of a query as data files, and make them durable.
 
@@ -90,10 +93,12 @@ def write_files(
     table; ``explain`` says then what is wrong. After any error no file of this call is left behind.
     """
     if storage.local_path is not None:
-        storage.local_path.mkdir(parents=True, exist_ok=True)
+        (storage.local_path / folder).mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex[:16]
     try:
-        return _write(cursor, sql, layout, storage, token=token, properties=properties)
+        return _write(
+            cursor, sql, layout, storage, token=token, properties=properties, folder=folder
+        )
     except DuckError as error:
         discard(storage, token)
         raise explain(error) from error
@@ -133,13 +138,14 @@ def _write(
     *,
     token: str,
     properties: Mapping[str, str],
+    folder: str,
 ) -> NewFiles:
     root = storage.url()
     folders = tuple(field.physical_name for field in layout.partitions)
     written = write_parquet(
         cursor,
         sql,
-        root,
+        storage.url(folder),
         token=token,
         partition_by=folders,
         file_bytes=_target(properties),
