@@ -12,11 +12,12 @@ from typing import Any
 
 from catalog.errors import DataError, InputError
 from catalog.names import near_misses
+from lakehouse.delta.change_data import CHANGE_TYPE
 from lakehouse.delta.features import GENERATED
 from lakehouse.delta.schema.fields import Field, Struct
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.dml.clauses import Clause, Merge, Value
+from lakehouse.dml.clauses import Clause, Merge, Value, Verb
 from lakehouse.dml.joining import Join, Scope, join_of, scope_of
 from lakehouse.dml.parts import Opened
 from lakehouse.dml.workspace import ROW, Given, Workspace
@@ -24,10 +25,11 @@ from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.rows import Source, register
-from lakehouse.duck.sql import identifier
+from lakehouse.duck.sql import identifier, literal
 from lakehouse.scan.expression import parse_expression
 from lakehouse.scan.predicate import no_predicate
 from lakehouse.scan.views import file_column, row_column
+from lakehouse.write.change_files import ChangeType
 from lakehouse.write.gate import gate
 from lakehouse.write.query import Query, check_rules
 from lakehouse.write.rules import NO_RULES, rules_of
@@ -54,16 +56,19 @@ class Bound:
     """Hold a merge that fits a schema.
 
     ``match`` is SQL of hits: file, row, source row (NULL: none) and the clause (0: none).
-    ``inserting`` gives, for each source row that no row matches, its clause. ``made`` are the
-    clauses that make rows, by number, and ``kept`` is SQL of the open files' other rows.
+    ``updates`` and ``inserts`` are the clauses that make rows, ``kept`` is SQL of the open files'
+    other rows, and ``inserting`` of the source rows that are inserted. ``changes`` is SQL of the
+    open files' rows as they were and as they are, and of new ones, with ``_change_type``.
     """
 
     join: Join | None
     scope: Scope
     match: str
-    made: Mapping[int, Making]
+    updates: tuple[Making, ...]
+    inserts: tuple[Making, ...]
     kept: str
     inserting: str | None
+    changes: str
 
 
 def bind(merge: Merge, given: Given | None, hits: str, there: Opened, space: Workspace) -> Bound:
@@ -110,16 +115,14 @@ class _Binding:
         inserting = None
         if inserts:
             number = self._choice(inserts, self._source)
-            inserting = (
-                f"SELECT {self._source_row} AS source, {number} AS clause FROM {self._unmatched()}"
-            )
+            inserting = f"SELECT 1 FROM {self._unmatched()} WHERE ({number}) <> 0"
             self._try(inserting, "choose the rows to insert")
-        made = {
-            number: self._making(number, clause)
-            for number, clause in enumerate(merge.clauses, 1)
-            if clause.verb != "delete"
-        }
-        return Bound(join, self._scope, match, made, self._kept(), inserting)
+        every = list(enumerate(merge.clauses, 1))
+        updates = tuple(self._making(i, c) for i, c in every if c.verb == "update")
+        made = tuple(self._making(i, c) for i, c in every if c.verb == "insert")
+        changes = self._changes(updates, made)
+        kept = self._stored("ANTI", "h.clause <> 0")
+        return Bound(join, self._scope, match, updates, made, kept, inserting, changes)
 
     def _match(self, join: Join | None) -> str:
         """Return SQL of the hits in the open files."""
@@ -282,13 +285,30 @@ class _Binding:
             f"ON {self._source_row} = {_HITS}.{_MET}"
         )
 
-    def _kept(self) -> str:
-        """Return SQL of the open files' rows that no clause changes, as data files hold them."""
+    def _changes(self, updates: tuple[Making, ...], inserts: tuple[Making, ...]) -> str:
+        """Return SQL of all changes in the open files, and of new rows, as change files hold them."""
+        found: list[tuple[ChangeType, str]] = []
+        before: tuple[tuple[Verb, ChangeType], ...] = (
+            ("update", "update_preimage"),
+            ("delete", "delete"),
+        )
+        for verb, kind in before:
+            numbers = [str(i) for i, c in enumerate(self._merge.clauses, 1) if c.verb == verb]
+            if numbers:
+                found.append((kind, self._stored("SEMI", f"h.clause IN ({', '.join(numbers)})")))
+        found += [("update_postimage", making.query.converted()) for making in updates]
+        found += [("insert", making.query.converted()) for making in inserts]
+        return " UNION ALL ".join(
+            f"(SELECT *, {literal(kind)} AS {CHANGE_TYPE} FROM ({sql}))" for kind, sql in found
+        )
+
+    def _stored(self, join: str, where: str) -> str:
+        """Return SQL of the open files' rows with such hits, or without, as data files hold them."""
         file, row = self._at
         sql = (
-            f"SELECT {self._columns} FROM {self._target} ANTI JOIN "
+            f"SELECT {self._columns} FROM {self._target} {join} JOIN "
             f"(SELECT {', '.join(_HIT)} FROM {self._hits} AS h JOIN {FILES} AS m "
-            f"ON m.file = h.file WHERE h.clause <> 0) AS {_HITS} "
+            f"ON m.file = h.file WHERE {where}) AS {_HITS} "
             f"ON {file} = {_HITS}.{_LOCAL} AND {row} = {_HITS}.{_PLACE}"
         )
         columns = columns_of(self._try(sql, "copy rows"))

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Collection, Iterable
 
 from lakehouse.delta.actions import FileKey
+from lakehouse.delta.bitmap import Bitmap
+from lakehouse.dml.binding import FILES
+from lakehouse.dml.marking import rows_by_file
 from lakehouse.dml.parts import Opened
 from lakehouse.dml.workspace import Workspace
 from lakehouse.duck.engine import Connection
@@ -17,6 +20,11 @@ class Count:
 
     updated: int = 0
     deleted: int = 0
+
+    @property
+    def changed(self) -> int:
+        """Return the number of rows that are no more what they were."""
+        return self.updated + self.deleted
 
 
 class Hits:
@@ -62,9 +70,16 @@ class Hits:
             numbers.append(self._numbers[add.key])
         listed = f"[{', '.join(map(str, numbers))}]::INTEGER[]"
         there.cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE lakehouse_files AS SELECT "
+            f"CREATE OR REPLACE TEMP TABLE {FILES} AS SELECT "
             f"unnest(range({len(numbers)}))::UBIGINT AS local, unnest({listed}) AS file"
         )
+
+    def rows(self, keys: Collection[FileKey]) -> dict[FileKey, Bitmap]:
+        """Return the row numbers that change in each of these files."""
+        numbers = ", ".join(str(self._numbers[key]) for key in keys)
+        selected = f"SELECT file, row FROM {self.place} WHERE clause <> 0 AND file IN ({numbers})"
+        with self._space.engine.work("list the rows that change") as cursor:
+            return rows_by_file(cursor, selected, self._keys)
 
     def counts(self, cursor: Connection, updates: Collection[int]) -> dict[FileKey, Count]:
         """Return how many rows change in each file with a hit; ``updates`` are such clauses."""

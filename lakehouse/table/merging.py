@@ -23,7 +23,7 @@ from lakehouse.duck.rows import Rows, Source
 from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, is_done, metrics_in, once, written_by
 from lakehouse.table.redefining import Definition, redefine
-from lakehouse.table.reports import ChangeReport
+from lakehouse.table.reports import ChangeReport, files_in
 from lakehouse.table.sources import AS_GIVEN, Sourcing, prepared
 from lakehouse.table.tombstones import check_removable, removes_of
 from lakehouse.table.writing import AppendMode, mode_of
@@ -76,7 +76,7 @@ def merge(
                 return None
             return Change(
                 "UPDATE" if spec.on is None else "MERGE",
-                (*new.actions, *removes_of(merged.gone), *merged.adds),
+                (*new.actions, *removes_of(merged.gone), *merged.actions),
                 reads=merged.reads,
                 parameters=_parameters(spec),
                 metrics=merged.metrics(),
@@ -84,7 +84,7 @@ def merge(
 
         if terms.dry_run:
             new = _definition(snapshot, spec, given, terms, space, seed)
-            merged = merging.plan(_defined(snapshot, new), dry_run=True)
+            merged = merging.foresee(_defined(snapshot, new))
             return snapshot, _dry(snapshot, merged, terms.operation, started)
         with otherwise(merging.discard):
             done = commit(snapshot, once(plan, terms.key), engine=engine, metadata=terms.metadata)
@@ -209,8 +209,7 @@ def _of_commit(
     seconds: float = 0.0,
     replayed: bool = False,
 ) -> ChangeReport:
-    adds = [action for action in actions if isinstance(action, act.AddFile)]
-    removes = [action for action in actions if isinstance(action, act.RemoveFile)]
+    files = files_in(actions)
     rows = {
         name: int(metrics.get(f"numTargetRows{name.capitalize()}", 0))
         for name in ("updated", "inserted", "deleted", "copied")
@@ -222,10 +221,11 @@ def _of_commit(
         rows_inserted=rows["inserted"],
         rows_deleted=rows["deleted"],
         rows_copied=rows["copied"],
-        files_added=len(adds),
-        files_removed=len(removes),
-        bytes_added=sum(add.size for add in adds),
-        bytes_removed=sum(remove.size or 0 for remove in removes),
+        files_added=files.added,
+        files_removed=files.removed,
+        files_marked=files.marked,
+        bytes_added=files.bytes_added,
+        bytes_removed=files.bytes_removed,
         attempts=attempts,
         seconds=seconds,
         replayed=replayed,
@@ -241,9 +241,10 @@ def _dry(snapshot: Snapshot, merged: Merged, operation: str, started: float) -> 
         rows_deleted=merged.rows_deleted,
         rows_copied=merged.rows_copied,
         files_added=0,
-        files_removed=len(merged.gone),
+        files_removed=len(merged.gone) - len(merged.marked),
+        files_marked=len(merged.marked),
         bytes_added=0,
-        bytes_removed=sum(add.size for add in merged.gone),
+        bytes_removed=sum(a.size for a in merged.gone) - sum(a.size for a in merged.marked),
         attempts=0,
         seconds=time.perf_counter() - started,
         dry_run=True,
