@@ -78,10 +78,14 @@ class Merged:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Found:
-    """Hold what changes in a snapshot: counts of all files with hits, and what is done to them."""
+    """Hold what changes in a snapshot: counts of all files with hits, and what is done to them.
+
+    ``emptied`` are files of which no row stays as it was.
+    """
 
     counts: Mapping[FileKey, Count]
     touched: Mapping[FileKey, Count]
+    emptied: frozenset[FileKey]
     parts: Parts
 
     @property
@@ -145,7 +149,7 @@ class Merging:
         return Merged(
             gone=tuple(snapshot.files.only(found.touched.keys()).adds()),
             adds=(),
-            marked=tuple(snapshot.files.only(found.parts.marked.keys()).adds()),
+            marked=tuple(snapshot.files.only(found.parts.marked.keys() - found.emptied).adds()),
             rows_updated=sum(count.updated for count in found.touched.values()),
             rows_inserted=inserted,
             rows_deleted=sum(count.deleted for count in found.touched.values()),
@@ -184,12 +188,9 @@ class Merging:
             check_duplicates(cursor, self._hits.place, self._merge, bound.join, self._given)
             counts = self._hits.counts(cursor, updates)
         touched = {key: count for key, count in counts.items() if count.changed}
-        partly = {
-            key: count
-            for key, count in touched.items()
-            if count.updated or count.deleted != found[key].rows
-        }
-        return _Found(counts, touched, parted(snapshot, partly))
+        emptied = frozenset(key for key, c in touched.items() if c.changed == found[key].rows)
+        partly = {key: c for key, c in touched.items() if c.updated or key not in emptied}
+        return _Found(counts, touched, emptied, parted(snapshot, partly))
 
     def _matching(self, snapshot: Snapshot, asked: Question) -> MayMatch:
         layout, engine = snapshot.files.layout, self._engine
