@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
         UnsupportedError,
     )
     from lakehouse.delta.leftovers import Leftover
+    from lakehouse.dml.clauses import lit
     from lakehouse.lake.explain import Explain
     from lakehouse.lake.lake import Lake, connect
     from lakehouse.lake.snapshot import LakeSnapshot
@@ -33,8 +34,10 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.lake.views import DropViewReport, ViewInfo
     from lakehouse.scan.report import TableScan
     from lakehouse.table.handle import Table
+    from lakehouse.table.merge import MergeBuilder
     from lakehouse.table.pinned import PinnedTable
     from lakehouse.table.reports import (
+        ChangeReport,
         CollectReport,
         Commit,
         ExpireReport,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
 
 __all__ = [
     "AlreadyExistsError",
+    "ChangeReport",
     "CollectReport",
     "Commit",
     "ConflictError",
@@ -58,6 +62,7 @@ __all__ = [
     "LakeSnapshot",
     "LakehouseError",
     "Leftover",
+    "MergeBuilder",
     "NotFoundError",
     "OutcomeUnknownError",
     "PinnedTable",
@@ -70,6 +75,7 @@ __all__ = [
     "ViewInfo",
     "WriteReport",
     "connect",
+    "lit",
 ]
 
 __getattr__ = lazy.names(
@@ -88,6 +94,7 @@ __getattr__ = lazy.names(
             "UnsupportedError",
         ),
         "lakehouse.delta.leftovers": ("Leftover",),
+        "lakehouse.dml.clauses": ("lit",),
         "lakehouse.lake.explain": ("Explain",),
         "lakehouse.lake.lake": ("Lake", "connect"),
         "lakehouse.lake.snapshot": ("LakeSnapshot",),
@@ -95,8 +102,10 @@ __getattr__ = lazy.names(
         "lakehouse.lake.views": ("DropViewReport", "ViewInfo"),
         "lakehouse.scan.report": ("TableScan",),
         "lakehouse.table.handle": ("Table",),
+        "lakehouse.table.merge": ("MergeBuilder",),
         "lakehouse.table.pinned": ("PinnedTable",),
         "lakehouse.table.reports": (
+            "ChangeReport",
             "CollectReport",
             "Commit",
             "ExpireReport",

@@ -54,7 +54,7 @@ def append(
     def plan(current: Snapshot, pending: Incoming) -> Change | None:
         _check_version(current, if_version)
         columns = current.partition_columns
-        mode = _mode(schema_mode, current)
+        mode = mode_of(schema_mode, current)
         if mode == "overwrite":
             raise InputError(
                 "append cannot replace the table's columns",
@@ -113,7 +113,7 @@ def overwrite(
         _check_version(current, if_version)
         check_removable(current)
         columns = current.partition_columns
-        mode = _mode(schema_mode, current)
+        mode = mode_of(schema_mode, current)
         if mode == "overwrite":
             if removal is not None:
                 raise _only_whole()
@@ -134,9 +134,12 @@ def overwrite(
         files = pending.write(pending.gated(new.schema, columns), current)
         if not files.adds and not removed.gone and not new.actions:
             return None
+        changes = removed.changes.actions
+        if removed.recorded:
+            changes += pending.record(current, new.schema, scanner).actions
         return Change(
             "WRITE",
-            (*new.actions, *removes_of(removed.gone), *removed.kept, *files.adds),
+            (*new.actions, *removes_of(removed.gone), *removed.kept, *files.adds, *changes),
             reads=dataclasses.replace(removed.reads, unchanged=if_version is not None),
             parameters={
                 "mode": "Overwrite",
@@ -199,7 +202,7 @@ def _check_version(snapshot: Snapshot, wanted: int | None) -> None:
         )
 
 
-def _mode(asked: OverwriteMode | None, snapshot: Snapshot) -> OverwriteMode:
+def mode_of(asked: OverwriteMode | None, snapshot: Snapshot) -> OverwriteMode:
     """Return the mode that was asked for, or the table's own (``lakehouse.schemaMode``)."""
     match asked or snapshot.properties.get(MODE, "strict"):
         case ("strict" | "add" | "widen" | "overwrite") as mode:
