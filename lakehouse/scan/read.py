@@ -40,13 +40,17 @@ _NOT_QUERIES = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prepared:
-    """Hold a planned query: its connection, its text, and what it will read."""
+    """Hold a planned query: its connection, its text, and what it will read.
+
+    ``at_once`` says that the connection is in a transaction, for the sake of the current time.
+    """
 
     engine: Engine
     cursor: Connection
     sql: str
     params: Params
     choices: tuple[tuple[TableRef, May, Sequence[Reach], Kept], ...]
+    at_once: bool = False
 
     def tables(self) -> tuple[TableScan, ...]:
         """Return what is read of each table, for people: it counts all files."""
@@ -130,7 +134,7 @@ class Scanner:
             cursor.close()
             raise
         choices = tuple(zip(refs, wheres, scans, figures, strict=True))
-        return Prepared(self._engine, cursor, sql, params, choices)
+        return Prepared(self._engine, cursor, sql, params, choices, at_once)
 
     @contextlib.contextmanager
     def whole(self, ref: TableRef, doing: str) -> Iterator[Connection]:
@@ -195,7 +199,7 @@ class Scanner:
                 if kept is not None:
                     cursor.execute(f"USE scan{generation}")
                     choices = ((ref, where, scans, kept),)
-                    return Prepared(self._engine, cursor, text, params, choices)
+                    return Prepared(self._engine, cursor, text, params, choices, at_once)
         except DuckError:
             pass  # the query itself is run, or refused
         except BaseException:
