@@ -18,7 +18,7 @@ from catalog.state import find
 from lakehouse.delta.commit import Retries
 from lakehouse.delta.features import GENERATED
 from lakehouse.delta.schema.fields import Field, Struct
-from lakehouse.delta.schema.types import to_duckdb
+from lakehouse.delta.schema.types import schema_from_duckdb, to_duckdb
 from lakehouse.duck.describe import Column, columns_of
 from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, translate
@@ -68,11 +68,12 @@ class Filling:
                 return self._replaced(self._tables.handle(known), statement, query)
             if known is not None and statement.if_not_exists:
                 return Created(self._tables.handle(known), existed=True)
-            rows = self._queries.prepare(query, None).relation()
+            prepared = self._queries.prepare(query, None)
+            rows = prepared.relation()
             try:
                 return self._tables.create(
                     statement.name,
-                    rows,
+                    schema_from_duckdb(_typed(prepared, columns_of(rows))),
                     partition_by=statement.partition_by,
                     description=statement.comment,
                     properties=statement.properties,
@@ -108,7 +109,9 @@ class Filling:
             )
         prepared = self._queries.prepare(query, None)
         seen = version_read(prepared, table)
-        report = table.overwrite(prepared.relation(), schema_mode="overwrite", if_version=seen)
+        rows = prepared.relation()
+        schema_from_duckdb(_typed(prepared, columns_of(rows)))  # raises where one has no type
+        report = table.overwrite(rows, schema_mode="overwrite", if_version=seen)
         return Created(table, report)
 
 
@@ -231,4 +234,6 @@ def _from_text(cursor: Connection, source: str, mark: str, field: Field) -> str:
             count=row[0],
             samples=tuple(row[1]),
         )
-    return f"CAST({mark} AS {type_})"
+    # Again for each row: an expression may give another text each time that it is asked.
+    exact = f"{mark} IS NULL OR regexp_full_match({mark}, {literal(form)})"
+    return f"CASE WHEN {exact} THEN CAST({mark} AS {type_}) ELSE error({mark}) END"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from catalog import lazy
 from catalog.catalog import Catalog
-from catalog.errors import AlreadyExistsError, NotFoundError
+from catalog.errors import AlreadyExistsError, LakehouseError, NotFoundError
 from catalog.names import near_misses
 from catalog.state import find
 from lakehouse import table as verbs
@@ -240,9 +241,11 @@ class Statements:
                 "owner": entry.owner,
             }
             if statement.columns:
-                columns = self._columns(name)
-                row["column_names"] = [column for column, _ in columns]
-                row["column_types"] = [type_ for _, type_ in columns]
+                # One that cannot be read is listed all the same, without its columns.
+                with contextlib.suppress(LakehouseError):
+                    columns = self._columns(name)
+                    row["column_names"] = [column for column, _ in columns]
+                    row["column_types"] = [type_ for _, type_ in columns]
             rows.append(row)
         if layer is None and not statement.columns:
             rows += [{"name": name, "kind": "temporary"} for name in self._temporary.names()]

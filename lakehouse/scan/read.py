@@ -110,7 +110,7 @@ class Scanner:
         try:
             generation = self._definitions.generation(refs, views, others, queries)
             # Plan and run in one transaction, so that now() is the same in both.
-            at_once = _CLOCK.search(sql) is not None
+            at_once = any(map(_CLOCK.search, (sql, *(query.sql for query in queries))))
             if at_once:
                 cursor.execute("BEGIN")
             cursor.execute(self._engine.search(f"plan{generation}"))

@@ -1,10 +1,13 @@
 """Parameters are written as literals: the same value, of the same type, as DuckDB binds."""
 
+import enum
 import uuid
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 
 import duckdb
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,10 +62,34 @@ def test_each_value_goes_to_its_own_place(values):
     assert inlined(sql, values) == f"SELECT '?$1', {expected} -- ? $1"
 
 
-@pytest.mark.parametrize("value", [object(), {1: 2}, {}, {"a"}, time(1, tzinfo=UTC)])
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1: 2}, {}, {"a"}, time(1, tzinfo=UTC), 2**127, Decimal(10) ** 40,
+     np.datetime64("2024-01-01", "ns")],
+)  # fmt: skip
 def test_other_values_are_refused(value):
     with pytest.raises(lakehouse.InputError, match="a parameter cannot be"):
         value_sql(value)
+
+
+@pytest.mark.parametrize("value", [pd.Timestamp("2024-01-01 00:00:00.000000001"), "\ud800"])
+def test_values_that_would_change_are_refused(value):
+    with pytest.raises(lakehouse.InputError, match=r"nanoseconds|not Unicode"):
+        value_sql(value)
+
+
+def test_subclasses_are_what_they_hold():
+    class Colour(int, enum.Enum):
+        RED = 3
+
+    values = [Colour.RED, np.float64(0.1), np.int8(-3), np.bool_(True), pd.Timestamp("2024-01-31")]
+    assert [value_sql(value) for value in values] == [
+        "3",
+        "CAST('0.1' AS DOUBLE)",
+        "(-3)",
+        "true",
+        "CAST('2024-01-31 00:00:00' AS TIMESTAMP)",
+    ]
 
 
 def test_special_values():
