@@ -99,7 +99,8 @@ class Changing:
                 rows = prepared.relation()
             builder = table.merge(
                 rows,
-                on="true" if on is None else on,
+                # In parentheses a name is a condition, and not a column that both have.
+                on=on if isinstance(on, tuple) else f"({on or 'true'}\n)",
                 aliases=(alias or _short(table), source.alias),
                 if_version=seen,
             )

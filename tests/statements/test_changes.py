@@ -147,3 +147,21 @@ def test_a_merge_from_the_table_itself_is_computed_anew_after_a_lost_race(lake, 
         thread.join()
     assert failed == []
     assert rows("SELECT n FROM silver.t ORDER BY n") == [(n,) for n in range(7)]
+
+
+def test_a_condition_that_is_a_name_alone_is_a_condition(do, rows):
+    do("CREATE TABLE silver.t AS SELECT 1 AS id, true AS live UNION ALL SELECT 2, false")
+    do("CREATE TABLE silver.u AS SELECT 7 AS n, false AS gone, NULL::BOOLEAN AS live")
+    assert (
+        do("UPDATE silver.t SET id = u.n FROM (SELECT n FROM silver.u) AS u WHERE live")[
+            "rows_updated"
+        ]
+        == 1
+    )
+    assert rows("SELECT id FROM silver.t ORDER BY id") == [(2,), (7,)]
+    assert (
+        do("DELETE FROM silver.t USING (SELECT n FROM silver.u) AS u WHERE live -- all")[
+            "rows_deleted"
+        ]
+        == 1
+    )
