@@ -39,17 +39,31 @@ def watch() -> Iterator[threading.Event]:
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    handled = signal.signal(signal.SIGINT, _pressed)
     thread = threading.Thread(target=_wait, args=(receiver, pressed, done), daemon=True)
     thread.start()
     try:
         yield pressed
     finally:
         done.set()
+        signal.signal(signal.SIGINT, handled)
         signal.set_wakeup_fd(before)
         sender.close()
         thread.join()
         receiver.close()
         _actions.clear()
+
+
+def _pressed(*_: object) -> NoReturn:
+    """Stop what runs, then raise.
+
+    DuckDB looks for signals itself now and then, with Python's lock. Where it finds one first it
+    gives its query up, and waits for its threads without giving the lock back: they have to have
+    been told before.
+    """
+    for action in tuple(_actions):
+        action()
+    raise KeyboardInterrupt
 
 
 def _wait(receiver: socket.socket, pressed: threading.Event, done: threading.Event) -> None:
