@@ -25,7 +25,8 @@ class Pair:
         self.stale = self.other.table("silver.t")
         seen = self.stale.snapshot()
         monkeypatch.setattr(self.stale, "_refreshed", lambda: seen)
-        self.plans, self.opened = 0, []
+        self.plans = 0
+        self.opened: list[tuple[str, set[str]]] = []
         plan, opened = merging.Merging.plan, parts.opened
 
         def counted(this, snapshot):
