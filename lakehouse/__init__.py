@@ -26,13 +26,16 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
         UnsupportedError,
     )
     from lakehouse.delta.leftovers import Leftover
+    from lakehouse.dml.clauses import lit
     from lakehouse.lake.explain import Explain
     from lakehouse.lake.lake import DropReport, Lake, TableInfo, connect
     from lakehouse.lake.snapshot import LakeSnapshot
     from lakehouse.scan.report import TableScan
     from lakehouse.table.handle import Table
+    from lakehouse.table.merge import MergeBuilder
     from lakehouse.table.pinned import PinnedTable
     from lakehouse.table.reports import (
+        ChangeReport,
         CollectReport,
         Commit,
         ExpireReport,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
 
 __all__ = [
     "AlreadyExistsError",
+    "ChangeReport",
     "CollectReport",
     "Commit",
     "ConflictError",
@@ -55,6 +59,7 @@ __all__ = [
     "LakeSnapshot",
     "LakehouseError",
     "Leftover",
+    "MergeBuilder",
     "NotFoundError",
     "OutcomeUnknownError",
     "PinnedTable",
@@ -66,6 +71,7 @@ __all__ = [
     "UnsupportedError",
     "WriteReport",
     "connect",
+    "lit",
 ]
 
 __getattr__ = lazy.names(
@@ -84,6 +90,7 @@ __getattr__ = lazy.names(
             "UnsupportedError",
         ),
         "lakehouse.delta.leftovers": ("Leftover",),
+        "lakehouse.dml.clauses": ("lit",),
         "lakehouse.lake.explain": ("Explain",),
         "lakehouse.lake.lake": (
             "DropReport",
@@ -94,8 +101,10 @@ __getattr__ = lazy.names(
         "lakehouse.lake.snapshot": ("LakeSnapshot",),
         "lakehouse.scan.report": ("TableScan",),
         "lakehouse.table.handle": ("Table",),
+        "lakehouse.table.merge": ("MergeBuilder",),
         "lakehouse.table.pinned": ("PinnedTable",),
         "lakehouse.table.reports": (
+            "ChangeReport",
             "CollectReport",
             "Commit",
             "ExpireReport",

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from catalog import lazy
+from lakehouse.delta.bitmap import row_numbers
 from lakehouse.delta.codec import LARGEST_FILE
-from lakehouse.delta.deletion_vector import deleted_rows
+from lakehouse.delta.deletion_vector import Vectors
 from lakehouse.delta.files.adds import vector_from_row
 from lakehouse.delta.files.typed import PLAIN, check_deleted
 from lakehouse.delta.paths import check_file_path
@@ -129,11 +130,12 @@ def _load_vectors(cursor: Connection, snapshot: Snapshot, key: str) -> None:
     rows = cursor.execute(
         f"SELECT generate_subscripts({vectors}, 1) - 1, unnest({vectors})"
     ).fetchall()
+    reader = Vectors(snapshot.storage)
     for position, descriptor in rows:
         vector = vector_from_row(descriptor)
         if vector is None:
             continue
-        deleted = deleted_rows(snapshot.storage, vector)
+        deleted = row_numbers(reader.rows(vector))
         cursor.register("deleted", pa.table({"n": deleted}))
         cursor.execute(f"INSERT INTO dv_{key} SELECT {position}, n FROM deleted")
         cursor.unregister("deleted")

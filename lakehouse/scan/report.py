@@ -18,8 +18,8 @@ _INDEX_COLUMN = re.compile(r"'(?:[^']|'')*'|\b(?P<kind>min|max|nulls|nan|p)(?P<n
 class TableRef:
     """Name a snapshot in SQL: ``schema.name``, and how reports call it.
 
-    ``numbered`` gives the view one more column, `file_column`: the number of a row's file among
-    those that are read.
+    ``numbered`` gives the view two more columns: `file_column`, the number of a row's file among
+    those that are read, and `row_column`, that of the row in its file.
     """
 
     schema: str

@@ -10,6 +10,7 @@ from typing import Any
 from catalog.errors import AlreadyExistsError, InputError
 from catalog.storage import Storage
 from lakehouse.delta.actions import Metadata
+from lakehouse.delta.change_data import check_columns
 from lakehouse.delta.commit import first_commit
 from lakehouse.delta.properties import checked
 from lakehouse.delta.protocol import check_writable, protocol_for
@@ -59,6 +60,7 @@ def create(
     """
     validate_schema(schema, partition_by)
     schema, configuration = assigned(schema, checked(properties or {}))
+    check_columns(schema, configuration)
     protocol = protocol_for(schema, configuration)
     check_writable(protocol, configuration, schema)
     metadata = Metadata(

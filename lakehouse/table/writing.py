@@ -16,11 +16,13 @@ from lakehouse.delta.schema.fields import FIELD_ID, PHYSICAL_NAME, Field, Struct
 from lakehouse.delta.schema.types import schema_from_duckdb
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.removal import Removal, everything
+from lakehouse.dml.workspace import workspace
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import Rows, Source, query_of, register
 from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.incoming import Incoming
+from lakehouse.table.partitions import partitions_of
 from lakehouse.table.redefining import redefine
 from lakehouse.table.references import check_unreferenced
 from lakehouse.table.reports import WriteReport, metrics_of
@@ -51,7 +53,7 @@ def append(
 
     def plan(current: Snapshot, pending: Incoming) -> Change | None:
         columns = current.partition_columns
-        mode = _mode(schema_mode, current)
+        mode = mode_of(schema_mode, current)
         if mode == "overwrite":
             raise InputError(
                 "append cannot replace the table's columns",
@@ -94,11 +96,33 @@ def overwrite(
     engine: Engine,
     scanner: Scanner,
     where: str | None,
+    partitions: Literal["all", "dynamic"],
     schema_mode: OverwriteMode | None,
     metadata: Mapping[str, Any] | None,
     key: Key | None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Replace all rows, or those that match, including what others add in the meantime."""
+    if partitions == "dynamic":
+        if where is not None:
+            raise InputError(
+                "where and partitions='dynamic' both say what is replaced",
+                next_step="Leave one of them out",
+            )
+        if key is not None and is_done(snapshot, key):
+            return snapshot, earlier(snapshot, key, "overwrite")
+        with workspace(engine) as space:
+            given = space.keep(rows)
+            return overwrite(
+                snapshot,
+                space.relation(given),
+                engine=engine,
+                scanner=scanner,
+                where=partitions_of(given, snapshot, space),
+                partitions="all",
+                schema_mode=schema_mode,
+                metadata=metadata,
+                key=key,
+            )
     removal = None if where is None else Removal(where, engine=engine, scanner=scanner)
     if removal is not None and schema_mode == "overwrite":
         raise _only_whole()
@@ -106,7 +130,7 @@ def overwrite(
     def plan(current: Snapshot, pending: Incoming) -> Change | None:
         check_removable(current)
         columns = current.partition_columns
-        mode = _mode(schema_mode, current)
+        mode = mode_of(schema_mode, current)
         if mode == "overwrite":
             if removal is not None:
                 raise _only_whole()
@@ -127,9 +151,12 @@ def overwrite(
         files = pending.write(pending.gated(new.schema, columns), current)
         if not files.adds and not removed.gone and not new.actions:
             return None
+        changes = removed.changes.actions
+        if removed.recorded:
+            changes += pending.record(current, new.schema, scanner).actions
         return Change(
             "WRITE",
-            (*new.actions, *removes_of(removed.gone), *removed.kept, *files.adds),
+            (*new.actions, *removes_of(removed.gone), *removed.kept, *files.adds, *changes),
             reads=removed.reads,
             parameters={
                 "mode": "Overwrite",
@@ -184,7 +211,7 @@ def _write(
     return done.snapshot, answer(done, key, operation, started)
 
 
-def _mode(asked: OverwriteMode | None, snapshot: Snapshot) -> OverwriteMode:
+def mode_of(asked: OverwriteMode | None, snapshot: Snapshot) -> OverwriteMode:
     """Return the mode that was asked for, or the table's own (``lakehouse.schemaMode``)."""
     match asked or snapshot.properties.get(MODE, "strict"):
         case ("strict" | "add" | "widen" | "overwrite") as mode:
