@@ -26,15 +26,18 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
         UnsupportedError,
     )
     from lakehouse.delta.leftovers import Leftover
+    from lakehouse.dml.clauses import lit
     from lakehouse.lake.explain import Explain
     from lakehouse.lake.lake import DropReport, Lake, TableInfo, connect
     from lakehouse.lake.snapshot import LakeSnapshot
     from lakehouse.scan.report import TableScan
     from lakehouse.table.consuming import Batch
     from lakehouse.table.handle import Table
+    from lakehouse.table.merge import MergeBuilder
     from lakehouse.table.pinned import PinnedTable
     from lakehouse.table.positions import Consumer
     from lakehouse.table.reports import (
+        ChangeReport,
         CollectReport,
         Commit,
         ExpireReport,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
 __all__ = [
     "AlreadyExistsError",
     "Batch",
+    "ChangeReport",
     "CollectReport",
     "Commit",
     "ConflictError",
@@ -59,6 +63,7 @@ __all__ = [
     "LakeSnapshot",
     "LakehouseError",
     "Leftover",
+    "MergeBuilder",
     "NotFoundError",
     "OutcomeUnknownError",
     "PinnedTable",
@@ -70,6 +75,7 @@ __all__ = [
     "UnsupportedError",
     "WriteReport",
     "connect",
+    "lit",
 ]
 
 __getattr__ = lazy.names(
@@ -88,6 +94,7 @@ __getattr__ = lazy.names(
             "UnsupportedError",
         ),
         "lakehouse.delta.leftovers": ("Leftover",),
+        "lakehouse.dml.clauses": ("lit",),
         "lakehouse.lake.explain": ("Explain",),
         "lakehouse.lake.lake": (
             "DropReport",
@@ -99,9 +106,11 @@ __getattr__ = lazy.names(
         "lakehouse.scan.report": ("TableScan",),
         "lakehouse.table.consuming": ("Batch",),
         "lakehouse.table.handle": ("Table",),
+        "lakehouse.table.merge": ("MergeBuilder",),
         "lakehouse.table.pinned": ("PinnedTable",),
         "lakehouse.table.positions": ("Consumer",),
         "lakehouse.table.reports": (
+            "ChangeReport",
             "CollectReport",
             "Commit",
             "ExpireReport",

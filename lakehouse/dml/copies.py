@@ -41,7 +41,7 @@ class Copies:
             self._copies.remove(done)
             discard_files(snapshot.storage, done[1])
         rest = keys.difference(*(copied for copied, _ in self._copies))
-        for group in _groups(part(snapshot, rest).files.adds() if rest else ()):
+        for group in groups(part(snapshot, rest).files.adds() if rest else ()):
             with opened(part(snapshot, group), self._scanner, "copy rows") as there:
                 self.add(there, group, lost)
         return [files for _, files in self._copies]
@@ -73,14 +73,14 @@ class Copies:
             discard_files(self._storage, files)
 
 
-def _groups(adds: Iterable[act.AddFile]) -> list[frozenset[FileKey]]:
+def groups(adds: Iterable[act.AddFile]) -> list[frozenset[FileKey]]:
     """Return the keys of files in groups of about ``GROUP_BYTES``, in their order."""
-    groups: list[set[FileKey]] = []
+    found: list[set[FileKey]] = []
     size = 0
     for add in adds:
-        if not groups or size + add.size > GROUP_BYTES:
-            groups.append(set())
+        if not found or size + add.size > GROUP_BYTES:
+            found.append(set())
             size = 0
-        groups[-1].add(add.key)
+        found[-1].add(add.key)
         size += add.size
-    return [frozenset(group) for group in groups]
+    return [frozenset(group) for group in found]

@@ -7,6 +7,8 @@ from catalog import lazy
 if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.delta.checkpoint import write_checkpoint as write_checkpoint
     from lakehouse.delta.leftovers import Leftover as Leftover
+    from lakehouse.dml.clauses import Clause as Clause
+    from lakehouse.dml.clauses import Merge as Merge
     from lakehouse.duck.rows import Rows as Rows
     from lakehouse.table import cleaning as cleaning
     from lakehouse.table import consuming as consuming
@@ -15,6 +17,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.table import feed as feed
     from lakehouse.table import idempotency as idempotency
     from lakehouse.table import listing as listing
+    from lakehouse.table import merging as merging
     from lakehouse.table import positions as positions
     from lakehouse.table import restoring as restoring
     from lakehouse.table import retention as retention
@@ -27,18 +30,24 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.table.consuming import Batch as Batch
     from lakehouse.table.consuming import Start as Start
     from lakehouse.table.idempotency import parse_key as parse_key
+    from lakehouse.table.merge import MergeBuilder as MergeBuilder
+    from lakehouse.table.merge import parse_names as parse_names
+    from lakehouse.table.merge import parse_on as parse_on
     from lakehouse.table.positions import Consumer as Consumer
+    from lakehouse.table.reports import ChangeReport as ChangeReport
     from lakehouse.table.reports import CollectReport as CollectReport
     from lakehouse.table.reports import Commit as Commit
     from lakehouse.table.reports import ExpireReport as ExpireReport
     from lakehouse.table.reports import TableDetail as TableDetail
     from lakehouse.table.reports import WriteReport as WriteReport
+    from lakehouse.table.sources import Sourcing as Sourcing
 
 __getattr__ = lazy.names(
     __name__,
     {
         "lakehouse.delta.checkpoint": ("write_checkpoint",),
         "lakehouse.delta.leftovers": ("Leftover",),
+        "lakehouse.dml.clauses": ("Clause", "Merge"),
         "lakehouse.duck.rows": ("Rows",),
         "lakehouse.table.alter": ("Alter",),
         "lakehouse.table.alteration": ("Target",),
@@ -50,7 +59,10 @@ __getattr__ = lazy.names(
         "lakehouse.table.idempotency": ("parse_key",),
         "lakehouse.table.listing": (),
         "lakehouse.table.positions": ("Consumer",),
+        "lakehouse.table.merge": ("MergeBuilder", "parse_names", "parse_on"),
+        "lakehouse.table.merging": (),
         "lakehouse.table.reports": (
+            "ChangeReport",
             "CollectReport",
             "Commit",
             "ExpireReport",
@@ -61,6 +73,7 @@ __getattr__ = lazy.names(
         "lakehouse.table.retention": (),
         "lakehouse.table.rewriting": (),
         "lakehouse.table.second_opinion": (),
+        "lakehouse.table.sources": ("Sourcing",),
         "lakehouse.table.timeline": (),
         "lakehouse.table.writing": (),
     },

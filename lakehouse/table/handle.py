@@ -16,6 +16,7 @@ from lakehouse.delta.snapshot import Snapshot, latest_version, load, load_latest
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.scan.read import Scanner
 from lakehouse.table.background import Background
+from lakehouse.table.changing import Changing
 from lakehouse.table.followed import Followed
 from lakehouse.table.pinned import PinnedTable, read
 
@@ -24,7 +25,7 @@ pa: Any = lazy.module("pyarrow")
 WEEK = timedelta(days=7)
 
 
-class Table(Followed):
+class Table(Changing, Followed):
     """Read, write and inspect one Delta table.
 
     Get it from `Lake.table` or `Lake.create_table`. Every call sees the newest version, unless
@@ -164,39 +165,6 @@ class Table(Followed):
         """
         target = verbs.Target(self.snapshot, self._remember, self._engine, self._scanner)
         return verbs.Alter(target, metadata=metadata, key=verbs.parse_key(idempotency_key))
-
-    def delete(
-        self,
-        where: str,
-        *,
-        metadata: Mapping[str, Any] | None = None,
-        idempotency_key: tuple[str, int] | None = None,
-    ) -> verbs.WriteReport:
-        """Delete the rows for which a SQL predicate is true, in one commit.
-
-        Rows for which it is NULL stay. Files in which no row matches are not touched; those of
-        which all rows match, whole partitions for example, are dropped unread. The current time
-        in a predicate is that of the call. Raises InputError for a predicate with a subquery or
-        with functions such as ``random()``, and for append-only tables.
-
-        >>> import lakehouse
-        >>> table = lakehouse.connect("lake").create_table("silver.orders", {"id": "BIGINT"})
-        >>> report = table.append([{"id": 1}, {"id": 2}, {"id": None}])
-        >>> table.delete("id < 2").rows_deleted
-        1
-        >>> table.read().fetchall()
-        [(2,), (None,)]
-        """
-        return self._done(
-            verbs.deleting.delete(
-                self.snapshot(),
-                where,
-                engine=self._engine,
-                scanner=self._scanner,
-                metadata=metadata,
-                key=verbs.parse_key(idempotency_key),
-            )
-        )
 
     def restore(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from catalog.errors import ConflictError, InputError
@@ -146,19 +146,36 @@ def earlier(snapshot: Snapshot, key: Key, operation: str) -> WriteReport:
 
     Where the log does not hold it any more, the report has the snapshot's version and no figures.
     """
+    version, actions = written_by(snapshot, key)
+    if not actions:
+        return write_report(operation, version, (), rows=0, replayed=True)
+    return _report(version, actions, operation)
+
+
+def written_by(snapshot: Snapshot, key: Key) -> tuple[int, list[act.Action]]:
+    """Return the version and the actions of the commit that wrote a key.
+
+    Where the log does not hold it any more: the snapshot's version, and no actions.
+    """
     for file in reversed(read_listing(snapshot.storage).commits):
         if file.version > snapshot.version:
             continue
         actions = read_commit(snapshot.storage, file.version)
         marks = [a for a in actions if isinstance(a, act.Transaction)]
         if any((m.app_id, m.version) == (key.application, key.number) for m in marks):
-            return _report(file.version, actions, operation)
-    return write_report(operation, snapshot.version, (), rows=0, replayed=True)
+            return file.version, actions
+    return snapshot.version, []
+
+
+def metrics_in(actions: Iterable[act.Action]) -> Mapping[str, Any]:
+    """Return what a commit's own words say of its figures."""
+    info = next((a.values for a in actions if isinstance(a, act.CommitInfo)), {})
+    metrics: Mapping[str, Any] = info.get("operationMetrics") or {}
+    return metrics
 
 
 def _report(version: int, actions: list[act.Action], operation: str) -> WriteReport:
-    info = next((a.values for a in actions if isinstance(a, act.CommitInfo)), {})
-    metrics: Any = info.get("operationMetrics") or {}
+    metrics = metrics_in(actions)
     rows = int(metrics.get("numOutputRows", 0))
     return write_report(
         operation,

@@ -51,7 +51,7 @@ def append(
 
     def plan(current: Snapshot, pending: Incoming) -> Change | None:
         columns = current.partition_columns
-        mode = _mode(schema_mode, current)
+        mode = mode_of(schema_mode, current)
         if mode == "overwrite":
             raise InputError(
                 "append cannot replace the table's columns",
@@ -106,7 +106,7 @@ def overwrite(
     def plan(current: Snapshot, pending: Incoming) -> Change | None:
         check_removable(current)
         columns = current.partition_columns
-        mode = _mode(schema_mode, current)
+        mode = mode_of(schema_mode, current)
         if mode == "overwrite":
             if removal is not None:
                 raise _only_whole()
@@ -187,7 +187,7 @@ def _write(
     return done.snapshot, answer(done, key, operation, started)
 
 
-def _mode(asked: OverwriteMode | None, snapshot: Snapshot) -> OverwriteMode:
+def mode_of(asked: OverwriteMode | None, snapshot: Snapshot) -> OverwriteMode:
     """Return the mode that was asked for, or the table's own (``lakehouse.schemaMode``)."""
     match asked or snapshot.properties.get(MODE, "strict"):
         case ("strict" | "add" | "widen" | "overwrite") as mode:

@@ -14,13 +14,15 @@ from catalog.errors import StorageError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.change_data import CHANGE_TYPE, FOLDER, change_action
+from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.fields import Field, Primitive, Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Connection
+from lakehouse.duck.errors import translate
 from lakehouse.duck.rows import Source
 from lakehouse.duck.sql import identifier, literal
-from lakehouse.write.data_files import NewFiles, write_rows
+from lakehouse.write.data_files import NewFiles, write_files, write_rows
 from lakehouse.write.gate import gate
 
 ChangeType = Literal["insert", "delete", "update_preimage", "update_postimage"]
@@ -55,6 +57,21 @@ def write_changes(cursor: Connection, rows: str, snapshot: Snapshot) -> NewChang
         partition_columns=snapshot.partition_columns,
         properties=snapshot.properties,
         enforce=False,
+        folder=FOLDER,
+    )
+    return _changes(files)
+
+
+def write_stored_changes(cursor: Connection, rows: str, snapshot: Snapshot) -> NewChanges:
+    """Write rows as `write_changes` does; ``rows`` gives them as data files hold them."""
+    schema = Struct((*snapshot.schema.fields, Field(CHANGE_TYPE, Primitive("string"))))
+    files = write_files(
+        cursor,
+        rows,
+        Layout(schema, snapshot.partition_columns),
+        storage=snapshot.storage,
+        properties=snapshot.properties,
+        explain=lambda error: translate(error, "record the change"),
         folder=FOLDER,
     )
     return _changes(files)
