@@ -31,9 +31,11 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.lake.lake import DropReport, Lake, TableInfo, connect
     from lakehouse.lake.snapshot import LakeSnapshot
     from lakehouse.scan.report import TableScan
+    from lakehouse.table.consuming import Batch
     from lakehouse.table.handle import Table
     from lakehouse.table.merge import MergeBuilder
     from lakehouse.table.pinned import PinnedTable
+    from lakehouse.table.positions import Consumer
     from lakehouse.table.reports import (
         ChangeReport,
         CollectReport,
@@ -45,10 +47,12 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
 
 __all__ = [
     "AlreadyExistsError",
+    "Batch",
     "ChangeReport",
     "CollectReport",
     "Commit",
     "ConflictError",
+    "Consumer",
     "CorruptionError",
     "DataError",
     "DropReport",
@@ -100,9 +104,11 @@ __getattr__ = lazy.names(
         ),
         "lakehouse.lake.snapshot": ("LakeSnapshot",),
         "lakehouse.scan.report": ("TableScan",),
+        "lakehouse.table.consuming": ("Batch",),
         "lakehouse.table.handle": ("Table",),
         "lakehouse.table.merge": ("MergeBuilder",),
         "lakehouse.table.pinned": ("PinnedTable",),
+        "lakehouse.table.positions": ("Consumer",),
         "lakehouse.table.reports": (
             "ChangeReport",
             "CollectReport",

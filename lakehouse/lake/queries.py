@@ -14,6 +14,7 @@ from catalog.catalog import Catalog
 from catalog.errors import InputError, LakehouseError, NotFoundError
 from catalog.names import near_misses
 from catalog.state import CatalogState, TableEntry
+from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import NameErrors
 from lakehouse.lake.pins import Pins
@@ -131,21 +132,30 @@ class Queries:
         table = self.handle(entry)
         if reference.at is None:
             snapshot = table.snapshot() if pins is None else pins.snapshot(entry)
+        elif reference.at.kind == "changes":
+            snapshot = self._changed(table, reference.at, params)
         elif reference.at.kind == "version":
             snapshot = table.snapshot(version=self._version(reference.at, params))
         else:
             snapshot = table.snapshot(timestamp=self._moment(reference.at, params))
         return TableRef(reference.layer, reference.view, entry.name, snapshot)
 
+    def _changed(self, table: Table, at: At, params: Params) -> Snapshot:
+        since, *others = self._values(f"SELECT {at.expression}", at, params)
+        if len(others) > 1:
+            raise InputError("table_changes takes a table, and one or two versions or times")
+        return table.changed(since=since, until=others[0] if others else None)
+
     def _version(self, at: At, params: Params) -> int:
-        return int(self._value(at, "BIGINT", params))
+        return int(self._values(f"SELECT CAST({at.expression} AS BIGINT)", at, params)[0])
 
     def _moment(self, at: At, params: Params) -> datetime:
-        value = self._value(at, "TIMESTAMPTZ", params)
+        sql = f"SELECT CAST({at.expression} AS TIMESTAMPTZ)"
+        (value,) = self._values(sql, at, params)
         assert isinstance(value, datetime)
         return value
 
-    def _value(self, at: At, type_: str, params: Params) -> Any:
+    def _values(self, sql: str, at: At, params: Params) -> tuple[Any, ...]:
         values: Params = None
         if isinstance(params, Mapping):
             used = {n: v for n, v in params.items() if _mentions(at.expression, n)}
@@ -153,10 +163,10 @@ class Queries:
         elif params is not None and at.parameters:
             values = [params[position] for position in at.parameters]
         with self._engine.work(f"evaluate AT ({at.kind.upper()} => {at.expression})") as cursor:
-            row = cursor.execute(f"SELECT CAST({at.expression} AS {type_})", values).fetchone()
-        if row is None or row[0] is None:
+            row = cursor.execute(sql, values).fetchone()
+        if row is None or None in row:
             raise InputError(f"{at.expression} is NULL", next_step="Name a version or a time")
-        return row[0]
+        return tuple(row)
 
 
 def _remaining(text: str, found: Sequence[Reference], params: Params) -> Params:

@@ -12,10 +12,14 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.dml.clauses import Repeated as Repeated
     from lakehouse.duck.rows import Rows as Rows
     from lakehouse.table import cleaning as cleaning
+    from lakehouse.table import consuming as consuming
     from lakehouse.table import create as create
     from lakehouse.table import deleting as deleting
+    from lakehouse.table import feed as feed
+    from lakehouse.table import idempotency as idempotency
     from lakehouse.table import listing as listing
     from lakehouse.table import merging as merging
+    from lakehouse.table import positions as positions
     from lakehouse.table import restoring as restoring
     from lakehouse.table import retention as retention
     from lakehouse.table import rewriting as rewriting
@@ -24,10 +28,13 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.table import writing as writing
     from lakehouse.table.alter import Alter as Alter
     from lakehouse.table.alteration import Target as Target
+    from lakehouse.table.consuming import Batch as Batch
+    from lakehouse.table.consuming import Start as Start
     from lakehouse.table.idempotency import parse_key as parse_key
     from lakehouse.table.merge import MergeBuilder as MergeBuilder
     from lakehouse.table.merge import parse_names as parse_names
     from lakehouse.table.merge import parse_on as parse_on
+    from lakehouse.table.positions import Consumer as Consumer
     from lakehouse.table.reports import ChangeReport as ChangeReport
     from lakehouse.table.reports import CollectReport as CollectReport
     from lakehouse.table.reports import Commit as Commit
@@ -47,10 +54,13 @@ __getattr__ = lazy.names(
         "lakehouse.table.alter": ("Alter",),
         "lakehouse.table.alteration": ("Target",),
         "lakehouse.table.cleaning": (),
+        "lakehouse.table.consuming": ("Batch", "Start"),
         "lakehouse.table.create": (),
         "lakehouse.table.deleting": (),
+        "lakehouse.table.feed": (),
         "lakehouse.table.idempotency": ("parse_key",),
         "lakehouse.table.listing": (),
+        "lakehouse.table.positions": ("Consumer",),
         "lakehouse.table.merge": ("MergeBuilder", "parse_names", "parse_on"),
         "lakehouse.table.merging": (),
         "lakehouse.table.reports": (

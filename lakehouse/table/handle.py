@@ -17,6 +17,7 @@ from lakehouse.duck.engine import Engine, Relation
 from lakehouse.scan.read import Scanner
 from lakehouse.table.background import Background
 from lakehouse.table.changing import Changing
+from lakehouse.table.followed import Followed
 from lakehouse.table.pinned import PinnedTable, read
 
 pa: Any = lazy.module("pyarrow")
@@ -24,7 +25,7 @@ pa: Any = lazy.module("pyarrow")
 WEEK = timedelta(days=7)
 
 
-class Table(Changing):
+class Table(Changing, Followed):
     """Read, write and inspect one Delta table.
 
     Get it from `Lake.table` or `Lake.create_table`. Every call sees the newest version, unless
