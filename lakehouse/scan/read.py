@@ -19,7 +19,7 @@ from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, May, any_of
 from lakehouse.scan.plan import Reach, reaches
 from lakehouse.scan.predicate import no_predicate
-from lakehouse.scan.report import Kept, TableRef, TableScan, report
+from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan, report
 from lakehouse.scan.views import TableView, table_view
 
 Params = Sequence[Any] | Mapping[str, Any] | None
@@ -89,24 +89,27 @@ class Scanner:
         params: Params = None,
         *,
         others: Sequence[str] = (),
+        queries: Sequence[QueryRef] = (),
     ) -> Prepared:
         """Plan a query that names ``refs``, and choose the files that it has to read.
 
         ``others`` are names in it that are no table now, and must not be found even if they
-        were one before. Raises InputError for SQL that DuckDB refuses.
+        were one before. ``queries`` are views of users' in it, each after those that it reads;
+        ``refs`` are their tables too. Raises InputError for SQL that DuckDB refuses.
         """
-        answered = self._from_log(sql, refs[0], params, others) if len(refs) == 1 else None
-        if answered is not None:
-            return answered
+        if len(refs) == 1 and not queries:
+            answered = self._from_log(sql, refs[0], params, others)
+            if answered is not None:
+                return answered
         views = [self._view(ref) for ref in refs]
         cursor = self._engine.cursor()
         try:
-            generation = self._definitions.generation(refs, views, others)
+            generation = self._definitions.generation(refs, views, others, queries)
             # Plan and run in one transaction, so that now() is the same in both.
             at_once = _CLOCK.search(sql) is not None
             if at_once:
                 cursor.execute("BEGIN")
-            cursor.execute(f"USE plan{generation}")
+            cursor.execute(self._engine.search(f"plan{generation}"))
             reached = self._reached(cursor, sql, params)
             scans = [reached.get(f"t{view.key}", []) for view in views]
             wheres = [self._where(ref, scan) for ref, scan in zip(refs, scans, strict=True)]
@@ -119,7 +122,7 @@ class Scanner:
                     cursor.execute("BEGIN")
                 wheres = [EVERY] * len(refs)
                 figures = self._bind_all(cursor, refs, views, wheres)
-            cursor.execute(f"USE scan{generation}")
+            cursor.execute(self._engine.search(f"scan{generation}"))
         except DuckError as error:
             cursor.close()
             raise translate(error, "plan the query") from error

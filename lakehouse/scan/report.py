@@ -30,6 +30,20 @@ class TableRef:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class QueryRef:
+    """Name a query in SQL: ``schema.name``, as a view that others may read."""
+
+    schema: str
+    name: str
+    sql: str
+
+    @property
+    def shown(self) -> str:
+        """Return what reports and errors call it."""
+        return f"{self.schema}.{self.name}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class TableScan:
     """Report what a query reads of one table.
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.table import consuming as consuming
     from lakehouse.table import create as create
     from lakehouse.table import deleting as deleting
+    from lakehouse.table import expressing as expressing
     from lakehouse.table import feed as feed
     from lakehouse.table import idempotency as idempotency
     from lakehouse.table import listing as listing
@@ -58,6 +59,7 @@ __getattr__ = lazy.names(
         "lakehouse.table.create": (),
         "lakehouse.table.deleting": (),
         "lakehouse.table.feed": (),
+        "lakehouse.table.expressing": (),
         "lakehouse.table.idempotency": ("parse_key",),
         "lakehouse.table.listing": (),
         "lakehouse.table.positions": ("Consumer",),

@@ -88,6 +88,7 @@ class Table(Changing, Followed):
         schema_mode: verbs.writing.AppendMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
+        if_version: int | None = None,
     ) -> verbs.WriteReport:
         """Add rows in one commit.
 
@@ -99,7 +100,8 @@ class Table(Changing, Followed):
         ``lakehouse.schemaMode``, or strict. ``metadata`` is kept in the table's history.
         ``idempotency_key`` is a job's name and a number that grows, such as ``("daily-load",
         17)``: a second call with it, or with a smaller number, writes nothing and reports the
-        first, so that a job may be tried again after any error.
+        first, so that a job may be tried again after any error. ``if_version`` is the version that
+        the rows were computed from: ConflictError where the table was changed since.
 
         Raises DataError, with column, count and samples, for rows whose values would change or
         that break a constraint; the table is then as it was.
@@ -113,6 +115,7 @@ class Table(Changing, Followed):
                 schema_mode=schema_mode,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
+                if_version=if_version,
             )
         )
 
@@ -125,6 +128,7 @@ class Table(Changing, Followed):
         schema_mode: verbs.writing.OverwriteMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
+        if_version: int | None = None,
     ) -> verbs.WriteReport:
         """Replace all rows, or those for which ``where`` is true, in one commit.
 
@@ -144,6 +148,7 @@ class Table(Changing, Followed):
                 schema_mode=schema_mode,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
+                if_version=if_version,
             )
         )
 
