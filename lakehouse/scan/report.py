@@ -30,13 +30,38 @@ class TableRef:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class JoinKeys:
+    """Report that the other side of a join, or a subquery, decided which files are read.
+
+    ``column`` is the table's. ``low`` and ``high`` bound the keys, as SQL; ``values`` is how many
+    different ones there are, or None where only the bounds are known.
+    """
+
+    column: str
+    low: str | None
+    high: str | None
+    values: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NotPruned:
+    """Report a filter that skips no file: why, and what may be done about it (or None)."""
+
+    filter: str
+    why: str
+    hint: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class TableScan:
     """Report what a query reads of one table.
 
     ``predicate`` is what was asked of the file index; None where every file may match.
     ``columns`` are those that are read. Sizes are in bytes. Rows are None where statistics lack.
     ``answered_from_log`` says that statistics answer the query, so that no file is read;
-    ``rows_kept`` are then those that the answer is about.
+    ``rows_kept`` are then those that the answer is about. ``join_keys`` are those of joins that
+    decided which files are read; ``order`` says so of an ORDER BY with a LIMIT (``the first 10 by
+    ts DESC``). ``not_pruned`` are filters that skip no file.
     """
 
     name: str
@@ -51,6 +76,9 @@ class TableScan:
     filters: tuple[str, ...]
     columns: tuple[str, ...]
     answered_from_log: bool = False
+    join_keys: tuple[JoinKeys, ...] = ()
+    order: str | None = None
+    not_pruned: tuple[NotPruned, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
