@@ -78,6 +78,7 @@ def bind(
         row[3] if row[2] == row[0] else None,
         ahead,
         join_keys=join_keys(choice.keys, ref),
+        order=choice.order,
     )
 
 

@@ -13,11 +13,11 @@ from lakehouse import scan as on_demand
 from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier
-from lakehouse.scan import from_log, plain
+from lakehouse.scan import from_log, plain, top
 from lakehouse.scan.choice import Choice
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.kept import bind
-from lakehouse.scan.may import EVERY, May, any_of
+from lakehouse.scan.may import EVERY, KEEP, May, any_of
 from lakehouse.scan.plan import Reach, reaches
 from lakehouse.scan.predicate import no_predicate
 from lakehouse.scan.probe import PLAIN_PLANS, Probe, Query, may_join
@@ -136,6 +136,10 @@ class Scanner:
                 Choice(self._where(ref, scan)) for ref, scan in zip(refs, scans, strict=True)
             ]
             try:
+                choices = [
+                    self._ordered(cursor, sql, ref, scan, choice)
+                    for ref, scan, choice in zip(refs, scans, choices, strict=True)
+                ]
                 if wide is not None and may_join(plan, refs):
                     query = Query(sql, params, tuple(refs), tuple(views), at_once)
                     counts = [len(scan) for scan in scans]
@@ -251,6 +255,25 @@ class Scanner:
             pruner = on_demand.Pruner(layout, self._volatile)
             known = [pruner.may_match(scan.filters) for scan in scans]
         return any_of(known)
+
+    def _ordered(
+        self, cursor: Connection, sql: str, ref: TableRef, scans: Sequence[Reach], choice: Choice
+    ) -> Choice:
+        """Return the choice of a table of which a query wants only the first rows, if it does."""
+        order = scans[0].order if len(scans) == 1 else None
+        layout = ref.snapshot.files.layout
+        names = [field.name for field in layout.schema]
+        if order is None or not top.is_certain(order, sql, names):
+            return choice
+        filters, every = scans[0].filters, KEEP
+        if filters:
+            every = on_demand.Pruner(layout, self._volatile).all_match(filters)
+        found = top.first(cursor, ref.snapshot, order, choice.where, every, self._engine)
+        if found is None:
+            return choice
+        way = "DESC" if order.descending else "ASC"
+        shown = f"the first {order.rows} by {names[order.column]} {way}"
+        return dataclasses.replace(choice, ordered=found, order=shown)
 
     def _volatile(self) -> frozenset[str]:
         """Return the names of functions that differ from row to row; asked for when needed."""
