@@ -7,6 +7,7 @@ one of them. A thread that the signal wakes at once is what can act in the meant
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -27,10 +28,11 @@ def on_interrupt(action: Callable[[], None]) -> None:
 
 
 @contextlib.contextmanager
-def watch() -> Iterator[threading.Event]:
+def watch(*, patient: bool = False) -> Iterator[threading.Event]:
     """Stop what runs on Ctrl-C, and the process if that takes long or at a second Ctrl-C.
 
     The event tells of the first. Signals reach the main thread only; elsewhere nothing happens.
+    ``patient`` leaves the process alone, however long it takes and often somebody presses.
     """
     pressed, done = threading.Event(), threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -39,7 +41,9 @@ def watch() -> Iterator[threading.Event]:
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-    thread = threading.Thread(target=_wait, args=(receiver, pressed, done), daemon=True)
+    thread = threading.Thread(
+        target=_wait, args=(receiver, pressed, done), kwargs={"patient": patient}, daemon=True
+    )
     thread.start()
     try:
         yield pressed
@@ -52,7 +56,9 @@ def watch() -> Iterator[threading.Event]:
         _actions.clear()
 
 
-def _wait(receiver: socket.socket, pressed: threading.Event, done: threading.Event) -> None:
+def _wait(
+    receiver: socket.socket, pressed: threading.Event, done: threading.Event, *, patient: bool
+) -> None:
     while data := receiver.recv(1):
         if data[0] == signal.SIGINT and not done.is_set():
             break
@@ -60,7 +66,7 @@ def _wait(receiver: socket.socket, pressed: threading.Event, done: threading.Eve
         return
     pressed.set()
     receiver.settimeout(_PAUSE)
-    for _ in range(round(_GRACE / _PAUSE)):
+    for _ in itertools.count() if patient else range(round(_GRACE / _PAUSE)):
         # More than once: it may have come between two statements, and the next one runs now.
         for action in tuple(_actions):
             action()
@@ -68,7 +74,7 @@ def _wait(receiver: socket.socket, pressed: threading.Event, done: threading.Eve
             data = receiver.recv(1)
             if not data:
                 return
-            if data[0] == signal.SIGINT:
+            if data[0] == signal.SIGINT and not patient:
                 break
     if not done.is_set():
         _leave()
