@@ -72,7 +72,7 @@ class Definitions:
 
 def _create(cursor: Connection, generation: int, ref: TableRef, view: TableView) -> None:
     stand_in = f"stand_in.t{view.key}"
-    cursor.execute(f"CREATE TABLE IF NOT EXISTS {stand_in} {view.stand_in}")
+    cursor.execute(f"CREATE TABLE IF NOT EXISTS {stand_in} ({', '.join(view.columns)})")
     for database, body in (
         (f"plan{generation}", f"{view.stand_in_view}{stand_in}"),
         (f"scan{generation}", view.view),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
+from lakehouse.scan.join_keys import Keys
 from lakehouse.scan.may import EVERY, May
 from lakehouse.scan.plan import Reach
 
@@ -86,7 +87,7 @@ class Kept:
     """Count what is left after pruning; sizes are in bytes.
 
     ``ahead`` are the first files and their sizes, where fetching them early saves time. ``from_log``
-    says that the log answers the query.
+    says that the log answers the query. ``join_keys`` and ``order`` are those of `TableScan`.
     """
 
     files: int
@@ -94,6 +95,8 @@ class Kept:
     rows: int | None
     ahead: tuple[tuple[str, int], ...] = ()
     from_log: bool = False
+    join_keys: tuple[JoinKeys, ...] = ()
+    order: str | None = None
 
 
 def report(
@@ -121,7 +124,23 @@ def report(
         columns=tuple(fields[number].name for number in read)
         or (() if kept.from_log else tuple(f.name for f in fields)),
         answered_from_log=kept.from_log,
+        join_keys=kept.join_keys,
+        order=kept.order,
     )
+
+
+def join_keys(keys: Sequence[Keys], ref: TableRef) -> tuple[JoinKeys, ...]:
+    """Return keys of joins for people: one a column."""
+    fields = ref.snapshot.schema.fields
+    found: dict[str, JoinKeys] = {}
+    for one in keys:
+        name = fields[one.column].name
+        known = found.get(name, JoinKeys(name, None, None, None))
+        few = None if one.values is None else len(one.values)
+        found[name] = JoinKeys(
+            name, one.low or known.low, one.high or known.high, few or known.values
+        )
+    return tuple(found.values())
 
 
 def _named(text: str, ref: TableRef) -> str:
