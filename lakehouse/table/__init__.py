@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.delta.leftovers import Leftover as Leftover
     from lakehouse.duck.rows import Rows as Rows
     from lakehouse.table import cleaning as cleaning
+    from lakehouse.table import clustering as clustering
     from lakehouse.table import create as create
     from lakehouse.table import deleting as deleting
     from lakehouse.table import listing as listing
@@ -36,6 +37,7 @@ __getattr__ = lazy.names(
         "lakehouse.table.alter": ("Alter",),
         "lakehouse.table.alteration": ("Target",),
         "lakehouse.table.cleaning": (),
+        "lakehouse.table.clustering": (),
         "lakehouse.table.create": (),
         "lakehouse.table.deleting": (),
         "lakehouse.table.idempotency": ("parse_key",),
