@@ -116,7 +116,6 @@ def worth(plan: Plan, policy: Policy, reads: float = 1.0) -> tuple[int, float]:
 def _rewrites(facts: TableFacts, policy: Policy, target: int) -> Iterable[Step]:
     cold = [file for file in facts.files if not _is_hot(file, facts, policy)]
     small = policy.small(facts.all_bytes)
-    sorting: list[Group] = []
     rest: Sequence[FileFacts] = cold
     clustering = policy.clustering
     if clustering is not None:
@@ -125,11 +124,11 @@ def _rewrites(facts: TableFacts, policy: Policy, target: int) -> Iterable[Step]:
         )
         yield from (_cluster(group, facts, target) for group in sorting)
         taken = {file.path for group in sorting for file in group.files}
-        tagged = (f for f in cold if f.path not in taken and f.cluster is not None)
-        for file in tagged:
-            stays = file.cluster is not None and file.cluster.key == clustering.key
-            if stays and file.deleted_share >= policy.deleted_share:
-                yield _merge(Bin((file,)), cluster=file.cluster)
+        taken.update(file.path for file in rest)
+        for file in cold:
+            if file.path not in taken and file.deleted_share >= policy.deleted_share:
+                stays = file.cluster is not None and file.cluster.key == clustering.key
+                yield _merge(Bin((file,)), cluster=file.cluster if stays else None)
         # Neighbours in the sort, not in time.
         rest = sorted(rest, key=_place)
     for bin_ in pack(

@@ -38,6 +38,7 @@ CLUSTER_ID, CLUSTER_KEY = "lakehouse.clusterId", "lakehouse.clusteredBy"
 _SAMPLED = 20_000
 _GROUP_ROWS = 122_880  # DuckDB's own
 _FEWEST_GROUP_ROWS = 2048
+_GROUPS_A_FILE = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -288,9 +289,9 @@ def _write(copy: Copy, there: Opened, rows: int) -> NewFiles:
     size = snapshot.files.bytes
     group_rows = None
     if copy.file_bytes is not None:
-        # A file cannot be smaller than a row group.
+        # Files are cut where row groups end.
         fits = rows * copy.file_bytes // max(1, size)
-        group_rows = min(_GROUP_ROWS, max(_FEWEST_GROUP_ROWS, fits))
+        group_rows = min(_GROUP_ROWS, max(_FEWEST_GROUP_ROWS, fits // _GROUPS_A_FILE))
     return write_part(
         there.cursor,
         f"SELECT {selected} FROM (SELECT {names} FROM {there.place}{order})",
