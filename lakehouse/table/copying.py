@@ -30,6 +30,7 @@ from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
+from lakehouse.scan.views import file_column
 from lakehouse.table.clustering import Clustering, sort_key
 from lakehouse.write.data_files import NewFiles, discard_files, write_part
 from lakehouse.write.gate import HIVE_NULL, gate
@@ -281,11 +282,9 @@ def _write(copy: Copy, there: Opened, rows: int) -> NewFiles:
         f"{column.sql} AS {identifier(column.field.physical_name)}"
         for column in gate(found, kept).columns
     )
-    order = ""
+    source = f"SELECT {names} FROM {there.place}"
     if copy.clustering is not None:
-        columns = tuple(identifier(column) for column in copy.clustering.columns)
-        quantiles = tuple(f"getvariable('quantiles{i}')" for i in range(len(columns)))
-        order = f" ORDER BY {sort_key(copy.clustering, columns, quantiles)}"
+        source = _sorted(source, names, copy.clustering, layout.schema)
     size = snapshot.files.bytes
     group_rows = None
     if copy.file_bytes is not None:
@@ -294,7 +293,7 @@ def _write(copy: Copy, there: Opened, rows: int) -> NewFiles:
         group_rows = min(_GROUP_ROWS, max(_FEWEST_GROUP_ROWS, fits // _GROUPS_A_FILE))
     return write_part(
         there.cursor,
-        f"SELECT {selected} FROM (SELECT {names} FROM {there.place}{order})",
+        f"SELECT {selected} FROM ({source})",
         layout,
         snapshot.storage,
         folder=copy.folder,
@@ -302,6 +301,21 @@ def _write(copy: Copy, there: Opened, rows: int) -> NewFiles:
         properties=snapshot.properties,
         file_bytes=copy.file_bytes or 4 * size + (1 << 30),
         group_rows=group_rows,
+    )
+
+
+def _sorted(source: str, names: str, clustering: Clustering, schema: Struct) -> str:
+    """Return a query's rows in order.
+
+    Where DuckDB cuts files, its threads mix the row groups around a cut. A number that counts the
+    rows on their way keeps them in one line.
+    """
+    columns = tuple(identifier(column) for column in clustering.columns)
+    quantiles = tuple(f"getvariable('quantiles{i}')" for i in range(len(columns)))
+    number = identifier(file_column(schema))
+    return (
+        f"SELECT * FROM (SELECT {names}, row_number() OVER () AS {number} FROM "
+        f"({source} ORDER BY {sort_key(clustering, columns, quantiles)})) WHERE {number} > 0"
     )
 
 
