@@ -1,18 +1,17 @@
 """Upkeep: keep tables in a shape that is quick to read."""
 
-from compaction.plan import Bin, FileSize, plan_bins
+from compaction.plan import Plan, Step
 from compaction.policy import Policy
 from compaction.run import CompactionReport, plan, run
 from compaction.upkeep import TableUpkeep, upkeep
 
 __all__ = [
-    "Bin",
     "CompactionReport",
-    "FileSize",
+    "Plan",
     "Policy",
+    "Step",
     "TableUpkeep",
     "plan",
-    "plan_bins",
     "run",
     "upkeep",
 ]

@@ -52,7 +52,7 @@ def upkeep(
 def _one(lake: Lake, name: str, *, named: bool) -> TableUpkeep | None:
     started = time.perf_counter()
     report = TableUpkeep(name)
-    for step in (_compact, _collect, _expire):
+    for step in (_compact, _collect):
         try:
             report = step(lake, report)
         except UnsupportedError as error:
@@ -71,17 +71,14 @@ def _compact(lake: Lake, report: TableUpkeep) -> TableUpkeep:
         files_before=done.files_before,
         files_after=done.files_after,
         bytes_rewritten=done.bytes_rewritten,
+        log_entries=done.log_entries,
+        problems=(*report.problems, *done.problems),
     )
 
 
 def _collect(lake: Lake, report: TableUpkeep) -> TableUpkeep:
     done = lake.table(report.table).collect_leftovers()
     return dataclasses.replace(report, leftovers=done.files, leftover_bytes=done.bytes)
-
-
-def _expire(lake: Lake, report: TableUpkeep) -> TableUpkeep:
-    done = lake.table(report.table).expire_log()
-    return dataclasses.replace(report, log_entries=done.files)
 
 
 def _is_there(lake: Lake, name: str) -> bool:

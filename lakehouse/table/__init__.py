@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.dml.clauses import Repeated as Repeated
     from lakehouse.duck.rows import Rows as Rows
     from lakehouse.table import cleaning as cleaning
+    from lakehouse.table import clustering as clustering
     from lakehouse.table import consuming as consuming
     from lakehouse.table import create as create
     from lakehouse.table import deleting as deleting
@@ -56,6 +57,7 @@ __getattr__ = lazy.names(
         "lakehouse.table.alteration": ("Target",),
         "lakehouse.table.cleaning": (),
         "lakehouse.table.consuming": ("Batch", "Start"),
+        "lakehouse.table.clustering": (),
         "lakehouse.table.create": (),
         "lakehouse.table.deleting": (),
         "lakehouse.table.feed": (),

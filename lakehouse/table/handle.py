@@ -204,13 +204,19 @@ class Table(Changing, Followed):
         self,
         paths: Collection[str],
         *,
+        cluster_by: Sequence[str] = (),
+        curve: verbs.clustering.Curve = "zorder",
+        file_bytes: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
     ) -> verbs.WriteReport:
         """Write the rows of live files anew, as few files, without changing any row.
 
-        ``paths`` are those of `files`. Readers and writers go on meanwhile; where one of the
-        files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
+        ``paths`` are those of `files`; they become one file a partition, or files of about
+        ``file_bytes``. With ``cluster_by`` rows are sorted along a curve through these columns, so
+        that a query for few of their values finds them in few files: ``"zorder"``, ``"hilbert"``,
+        or ``"linear"``, by one after the other. Readers and writers go on meanwhile; where one of
+        the files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
         `append`.
         """
         return self._done(
@@ -219,10 +225,16 @@ class Table(Changing, Followed):
                 paths,
                 engine=self._engine,
                 scanner=self._scanner,
+                clustering=verbs.clustering.chosen(cluster_by, curve),
+                file_bytes=file_bytes,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
             )
         )
+
+    def rewriter(self) -> verbs.rewriting.Rewriter:
+        """Return what `rewrite` is made of, to write anew in steps of one's own."""
+        return verbs.rewriting.Rewriter(self.snapshot, self._remember, self._engine, self._scanner)
 
     def read(
         self,
