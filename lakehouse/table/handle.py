@@ -229,12 +229,14 @@ class Table:
         *,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
+        fence: int | None = None,
     ) -> verbs.WriteReport:
         """Write the rows of live files anew, as few files, without changing any row.
 
         ``paths`` are those of `files`. Readers and writers go on meanwhile; where one of the
         files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
-        `append`.
+        `append`. ``fence`` is the token of a lease: ConflictError once `fence` was called with a
+        greater one.
         """
         return self._done(
             verbs.rewriting.rewrite(
@@ -244,8 +246,13 @@ class Table:
                 scanner=self._scanner,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
+                fence=fence,
             )
         )
+
+    def fence(self, token: int) -> verbs.WriteReport:
+        """Let no `rewrite` with a lesser token commit from now on, however late it wakes up."""
+        return self._done(verbs.fencing.fence(self.snapshot(), token, engine=self._engine))
 
     def read(
         self,

@@ -18,6 +18,7 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.parts import count_rows, opened, part
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
+from lakehouse.table.fencing import fenced
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.reports import WriteReport, metrics_of
 from lakehouse.table.tombstones import removes_of
@@ -32,6 +33,7 @@ def rewrite(
     scanner: Scanner,
     metadata: Mapping[str, Any] | None = None,
     key: Key | None = None,
+    fence: int | None = None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Write the rows of live files anew, as few files, in a commit with ``dataChange`` false.
 
@@ -66,7 +68,7 @@ def rewrite(
     if key is not None and is_done(snapshot, key):
         return snapshot, earlier(snapshot, key, "rewrite")
     with otherwise(discard):
-        done = commit(snapshot, once(plan, key), engine=engine, metadata=metadata)
+        done = commit(snapshot, fenced(once(plan, key), fence), engine=engine, metadata=metadata)
     if not done.names_files:
         discard()
     return done.snapshot, answer(done, key, "rewrite", started)

@@ -128,7 +128,7 @@ class Machines(RuleBasedStateMachine):
     @rule()
     def all_of_them_die(self) -> None:
         self.held = [None] * 3
-        self.true[0] += (TTL + SKEW).total_seconds() + SKEW.total_seconds() / 2 + 1
+        self.true[0] += (TTL + 2 * SKEW).total_seconds() + 1
         lease = self.leases[0].acquire("one")
         assert lease is not None
         self.tokens.append(lease.token)
