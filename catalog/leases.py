@@ -83,7 +83,7 @@ class Leases:
         """
         if ttl <= timedelta(0):
             raise InputError(f"ttl is {ttl}", next_step="Pass a positive timedelta")
-        journal, who = self._journal(name), _who() if holder is None else holder
+        journal, who = self._journal(name), this_process() if holder is None else holder
         for _ in self.backoff.tries():
             before = self._newest(journal)
             if before is not None and is_held(before, now=self.clock(), skew=self.skew):
@@ -259,7 +259,8 @@ def _renew_until(lease: Lease, done: threading.Event) -> None:
             continue  # storage is away: it has until the lease runs out to come back
 
 
-def _who() -> str:
+def this_process() -> str:
+    """Return the name of this process, for people."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from catalog.errors import CorruptionError, LakehouseError, StorageError
 from catalog.storage import Storage
 
+MAINTENANCE = "_maintenance"  # the folder of a lake's runs of upkeep
 KEEP = 10_000
 FOLD_AT = 100
 _TRIES = 20

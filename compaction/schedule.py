@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
-import re
 from collections.abc import Mapping
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,14 +12,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from catalog.errors import InputError
 from compaction.cron import Cron, parse_cron
 from compaction.window import Window
+from lakehouse.delta.properties import interval
 
 Misfire = Literal["run", "skip"]
 HOUR = dt.timedelta(hours=1)
 NONE = dt.timedelta(0)
 _UTC = ZoneInfo("UTC")
-_UNITS = {"s": 1, "second": 1, "m": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86400,
-          "day": 86400, "w": 604800, "week": 604800}  # fmt: skip
-_INTERVAL = re.compile(r"(?:interval\s+)?(\d{1,6})\s*([a-z]+?)s?", re.ASCII | re.IGNORECASE)
+_LONGEST = 10 * 366 * 86_400_000  # milliseconds: ten years are as good as never
 _PROPERTIES = {
     "lakehouse.upkeepSchedule",
     "lakehouse.upkeepTimezone",
@@ -87,7 +85,7 @@ class Schedule:
 
     def at(self, text: str) -> Schedule:
         """Return the schedule with other times: an interval (``15 minutes``) or a cron expression."""
-        if _INTERVAL.fullmatch(text.strip()):
+        if interval(text) is not None:
             return dataclasses.replace(self, every=parse_interval(text), cron=None)
         return dataclasses.replace(self, cron=parse_cron(text))
 
@@ -120,17 +118,17 @@ def next_due(
 
 
 def parse_interval(text: str) -> dt.timedelta:
-    """Return a length of time, such as ``15 minutes``, ``90s`` or ``interval 1 day``.
+    """Return a length of time, such as ``15 minutes`` or ``interval 1 day 6 hours``.
 
-    >>> parse_interval("90s")
+    >>> parse_interval("90 seconds")
     datetime.timedelta(seconds=90)
     """
-    match = _INTERVAL.fullmatch(text.strip())
-    if match is None or match[2].lower() not in _UNITS:
+    found = interval(text)
+    if found is None:
         raise InputError(
             f"{text!r} is no length of time", next_step="Write for example '15 minutes' or '1 day'"
         )
-    return dt.timedelta(seconds=int(match[1]) * _UNITS[match[2].lower()])
+    return dt.timedelta(milliseconds=min(found, _LONGEST))
 
 
 def parse_zone(text: str) -> ZoneInfo:

@@ -17,6 +17,7 @@ from catalog.state import CatalogState, TableEntry
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import NameErrors
 from lakehouse.lake.pins import Pins
+from lakehouse.lake.system import SystemRelations
 from lakehouse.scan.names import At, Reference, references
 from lakehouse.scan.read import Params, Prepared, Scanner
 from lakehouse.scan.report import TableRef
@@ -50,11 +51,13 @@ class Queries:
         self._engine = engine
         self._scanner = scanner
         self.handle = handle
+        self._system = SystemRelations(catalog)
         self._folded: tuple[CatalogState | None, Mapping[str, TableEntry]] = (None, {})
         self._pool = None if catalog.storage.is_local else ThreadPoolExecutor(_LOOKS)
 
     def prepare(self, query: str, params: Params, pins: Pins | None = None) -> Prepared:
         """Plan a query: find its tables, their versions (or ``pins``), and the files to read."""
+        query, given = self._system.given(query)
         if pins is None:
             named = self._looked_up(query, params)
         else:
@@ -62,7 +65,7 @@ class Queries:
         text, found, others = named.text, named.found, named.others
         try:
             return self._scanner.prepare(
-                text, named.refs, _remaining(text, found, params), others=others
+                text, named.refs, _remaining(text, found, params), others=others, given=given
             )
         except InputError as error:
             raise _unknown_table(error, others, named.state) or error from error

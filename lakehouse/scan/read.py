@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from catalog.errors import InputError
@@ -89,18 +90,23 @@ class Scanner:
         params: Params = None,
         *,
         others: Sequence[str] = (),
+        given: Mapping[str, Any] = MappingProxyType({}),
     ) -> Prepared:
         """Plan a query that names ``refs``, and choose the files that it has to read.
 
         ``others`` are names in it that are no table now, and must not be found even if they
-        were one before. Raises InputError for SQL that DuckDB refuses.
+        were one before. ``given`` are rows (Arrow) that the query reads by their names in
+        ``temp.main``. Raises InputError for SQL that DuckDB refuses.
         """
-        answered = self._from_log(sql, refs[0], params, others) if len(refs) == 1 else None
+        alone = len(refs) == 1 and not given
+        answered = self._from_log(sql, refs[0], params, others) if alone else None
         if answered is not None:
             return answered
         views = [self._view(ref) for ref in refs]
         cursor = self._engine.cursor()
         try:
+            for name, rows in given.items():
+                cursor.register(name, rows)
             generation = self._definitions.generation(refs, views, others)
             # Plan and run in one transaction, so that now() is the same in both.
             at_once = _CLOCK.search(sql) is not None

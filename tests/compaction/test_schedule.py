@@ -221,5 +221,6 @@ def test_a_property_that_makes_no_sense_is_named(name: str, text: str) -> None:
 def test_lengths_and_zones() -> None:
     assert parse_interval("interval 2 weeks") == 14 * DAY
     assert parse_zone(" Asia/Kolkata ").key == "Asia/Kolkata"
+    assert parse_interval("999999999999 weeks") > 3000 * DAY
     with pytest.raises(InputError, match="positive"):
         Schedule().at("0 minutes")
