@@ -1,7 +1,7 @@
 """Upkeep: keep tables in a shape that is quick to read."""
 
 from compaction.keeper import Keeper
-from compaction.plan import Bin, FileSize, plan_bins
+from compaction.plan import Plan, Step
 from compaction.policy import Policy
 from compaction.reports import TableUpkeep
 from compaction.run import CompactionReport, plan, run
@@ -10,16 +10,15 @@ from compaction.tasks import Defaults
 from compaction.upkeep import upkeep
 
 __all__ = [
-    "Bin",
     "CompactionReport",
     "Defaults",
-    "FileSize",
     "Keeper",
+    "Plan",
     "Policy",
     "Schedule",
+    "Step",
     "TableUpkeep",
     "plan",
-    "plan_bins",
     "run",
     "upkeep",
 ]

@@ -15,7 +15,7 @@ from catalog.leases import Lease, Leases
 from catalog.records import MAINTENANCE, Records
 from compaction.reports import TableUpkeep, record_of
 from compaction.run import run
-from compaction.shape import Shape, shape_of
+from compaction.shape import Shape, measure
 from compaction.tasks import Defaults, Task, tasks
 from lakehouse import ConflictError, Lake, LakehouseError, NotFoundError, UnsupportedError
 
@@ -100,6 +100,7 @@ class _Visit:
         self._lake = lake
         self._lease = lease
         self._stop = stop
+        self._cut = False
         self._report = idle
 
     def report(self) -> TableUpkeep:
@@ -107,12 +108,12 @@ class _Visit:
         began = time.perf_counter()
         try:
             self._begin()
-            for step in (self._compact, self._collect, self._expire):
-                if self._stop():
-                    self._note(outcome="stopped")
-                    break
-                self._try(step)
+            for step in () if self._lease.kept else (self._bring_into_shape, self._collect):
+                if not self._stopped():
+                    self._try(step)
             self._try(self._end)
+            if self._cut and self._report.outcome == "done":
+                self._note(outcome="stopped")
         except _LostError as error:
             self._note(outcome="lost", problems=(*self._report.problems, str(error)))
         return dataclasses.replace(self._report, seconds=time.perf_counter() - began)
@@ -126,27 +127,38 @@ class _Visit:
 
     def _fence(self) -> None:
         with contextlib.suppress(UnsupportedError, NotFoundError):  # nobody can write to it
-            self._lake.table(self._report.table).fence(self._lease.token)
+            self._lake.table(self._report.table).rewriter().fence(self._lease.token)
         self._lease.kept = False
 
-    def _compact(self) -> None:
-        (done,) = run(self._lake, tables=[self._report.table])
-        self._note(bins=done.bins, bytes_rewritten=done.bytes_rewritten)
+    def _stopped(self) -> bool:
+        self._cut = self._cut or self._stop()
+        return self._cut
+
+    def _held(self) -> int:
+        """Return the fencing token; ConflictError where the lease is lost."""
+        self._lease.check()
+        return self._lease.token
+
+    def _bring_into_shape(self) -> None:
+        tables = [self._report.table]
+        for done in run(self._lake, tables=tables, fence=lambda _: self._held, stop=self._stopped):
+            self._note(
+                bins=done.bins, bytes_rewritten=done.bytes_rewritten, log_entries=done.log_entries
+            )
+            if done.problems:
+                self._lease.check()
+                self._note(problems=(*self._report.problems, *done.problems), outcome="failed")
 
     def _collect(self) -> None:
+        self._lease.check()
         done = self._lake.table(self._report.table).collect_leftovers()
         self._note(leftovers=done.files, leftover_bytes=done.bytes)
-
-    def _expire(self) -> None:
-        done = self._lake.table(self._report.table).expire_log()
-        self._note(log_entries=done.files)
 
     def _end(self) -> None:
         self._note(after=self._shape(), version=self._lake.table(self._report.table).version)
 
     def _shape(self) -> Shape:
-        files = self._lake.table(self._report.table).snapshot().files
-        return shape_of(add.size for add in files.adds())
+        return measure(self._lake.table(self._report.table))
 
     def _try(self, step: Callable[[], None]) -> None:
         """Take a step; what goes wrong with it does not keep the others waiting."""

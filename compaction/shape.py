@@ -1,10 +1,12 @@
-"""The shape of a table: how many files of which sizes. Pure."""
+"""The shape of a table: how many files of which sizes."""
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Sequence
+
+from lakehouse import Table
 
 _MB = 1_000_000
 EDGES = (1 * _MB, 8 * _MB, 32 * _MB, 128 * _MB, 512 * _MB)
@@ -20,17 +22,27 @@ class Shape:
     histogram: tuple[int, ...] = (0,) * len(LABELS)
 
 
-def shape_of(sizes: Iterable[int]) -> Shape:
-    """Return the shape of files with these sizes in bytes.
+def measure(table: Table) -> Shape:
+    """Return the shape that a table has now.
 
-    >>> shape_of([10, 999_999, 1_000_000, 10**12])
-    Shape(files=4, bytes=1000002000009, histogram=(2, 1, 0, 0, 0, 1))
+    >>> import tempfile, lakehouse
+    >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
+    ...     table = lake.create_table("silver.t", {"n": "BIGINT"})
+    ...     reports = [table.append([{"n": n}]) for n in range(3)]
+    ...     measure(table).files, measure(table).histogram
+    (3, (3, 0, 0, 0, 0, 0))
     """
-    counts, total = [0] * len(LABELS), 0
-    for size in sizes:
-        counts[bisect.bisect_right(EDGES, size)] += 1
-        total += size
-    return Shape(sum(counts), total, tuple(counts))
+    snapshot = table.snapshot()
+    if snapshot.files.is_empty:
+        return Shape()
+    engine = table.rewriter().engine
+    bounds = itertools.pairwise((0, *EDGES, 1 << 62))
+    counts = ", ".join(f"count(*) FILTER (size >= {a} AND size < {b})" for a, b in bounds)
+    with engine.work("look at the table's files", reading=True) as cursor:
+        with snapshot.files.on(cursor, engine) as index:
+            sql = f"SELECT count(*), sum(size)::BIGINT, {counts} FROM {index}"
+            files, size, *histogram = cursor.execute(sql).fetchall()[0]
+    return Shape(files, size, tuple(histogram))
 
 
 def bars(before: Sequence[int], after: Sequence[int], *, width: int = 24) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ from catalog.catalog import Catalog
 from lakehouse.duck.engine import Engine
 from lakehouse.lake.lake import Lake
 from lakehouse.lint.log import lint
+from lakehouse.table.copying import copies_of
 from lakehouse.testing.ambush import Ambush
 
 
@@ -26,6 +27,17 @@ def paths_of(table: lakehouse.Table) -> list[str]:
     return list(table.files()["path"].to_pylist())
 
 
+def rewrite(table: lakehouse.Table, token: int) -> lakehouse.WriteReport:
+    rewriter = table.rewriter()
+    copies = copies_of(table.snapshot(), paths_of(table))
+    written = [rewriter.write(copy) for copy in copies]
+    return rewriter.commit(copies, written, fence=lambda: token)
+
+
+def fence(table: lakehouse.Table, token: int) -> lakehouse.WriteReport:
+    return table.rewriter().fence(token)
+
+
 def data_files(table: lakehouse.Table) -> int:
     return len([*Path(table.uri).glob("*.parquet")])
 
@@ -38,20 +50,20 @@ def test_one_that_sleeps_right_before_its_commit(place, others: int) -> None:
         def take_over() -> None:
             for n in range(others):  # it has to find the fence behind other commits, too
                 table.append([{"n": 10 + n}])
-            assert table.fence(8).operation == "fence"
+            assert fence(table, 8).operation == "fence"
             table.append([{"n": 20}])
 
         ambush = Ambush(take_over)
         storage = open_storage(place, durable=False).wrapped(ambush.around)
         with Lake(storage, Catalog.open(storage, create=False), Engine()) as sleeper:
             stale = sleeper.table("bronze.t")
-            paths = paths_of(stale)
+            stale.snapshot()
             files = data_files(table)
-            with pytest.raises(lakehouse.ConflictError, match="8 has taken over"):
-                stale.rewrite(paths, fence=5)
+            with pytest.raises(lakehouse.ConflictError, match="8 has committed"):
+                rewrite(stale, 5)
             assert ambush.sprung
             assert data_files(table) == files + others + 1  # it took what it had written away
-            assert stale.rewrite(paths, fence=8).files_removed == 3
+            assert rewrite(stale, 8).files_removed == others + 4
         assert [c.operation for c in table.history(2)] == ["OPTIMIZE", "WRITE"]
         assert sorted(table.read().fetchall()) == sorted(
             (n,) for n in [0, 1, 2, 20, *range(10, 10 + others)]
@@ -62,30 +74,29 @@ def test_one_that_sleeps_right_before_its_commit(place, others: int) -> None:
 def test_tokens_may_only_grow(place) -> None:
     with lakehouse.connect(place, durable=False) as lake:
         table = lake.table("bronze.t")
-        paths = paths_of(table)
-        assert table.rewrite(paths[:2], fence=3).files_removed == 2
-        assert table.rewrite(paths_of(table), fence=3).files_removed == 2
-        version = table.fence(3).version
-        assert table.fence(3).version == version  # it is there already
-        assert table.rewrite(paths_of(table), fence=3).version == version + 1
-        version += 1
-        assert table.fence(4).version == version + 1
-        for late in (lambda: table.fence(3), lambda: table.rewrite(paths_of(table), fence=3)):
-            with pytest.raises(lakehouse.ConflictError, match="4 has taken over"):
-                late()
+        assert rewrite(table, 3).files_removed == 3
+        table.append([{"n": 3}])
+        assert rewrite(table, 3).files_removed == 2  # there it is already, and not written again
+        version = table.version
+        assert fence(table, 3).version == version
+        assert fence(table, 4).version == version + 1
+        for late in (fence, rewrite):
+            with pytest.raises(lakehouse.ConflictError, match="4 has committed"):
+                late(table, 3)
+        assert not [f for f in lint(table.snapshot().storage) if not f.note]
         assert table.version == version + 1
         table.checkpoint()
     with lakehouse.connect(place, durable=False) as lake:
-        with pytest.raises(lakehouse.ConflictError, match="4 has taken over"):
-            lake.table("bronze.t").fence(0)
+        with pytest.raises(lakehouse.ConflictError, match="4 has committed"):
+            fence(lake.table("bronze.t"), 0)
         with pytest.raises(lakehouse.InputError, match="whole number"):
-            lake.table("bronze.t").fence(-1)
+            fence(lake.table("bronze.t"), -1)
 
 
 def test_appends_do_not_mind(place) -> None:
     with lakehouse.connect(place, durable=False) as lake:
         table = lake.table("bronze.t")
-        ambush = Ambush(lambda: table.fence(1))
+        ambush = Ambush(lambda: fence(table, 1))
         storage = open_storage(place, durable=False).wrapped(ambush.around)
         with Lake(storage, Catalog.open(storage, create=False), Engine()) as other:
             assert other.table("bronze.t").append([{"n": 9}]).attempts == 2

@@ -9,9 +9,9 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.delta.leftovers import Leftover as Leftover
     from lakehouse.duck.rows import Rows as Rows
     from lakehouse.table import cleaning as cleaning
+    from lakehouse.table import clustering as clustering
     from lakehouse.table import create as create
     from lakehouse.table import deleting as deleting
-    from lakehouse.table import fencing as fencing
     from lakehouse.table import listing as listing
     from lakehouse.table import restoring as restoring
     from lakehouse.table import retention as retention
@@ -37,9 +37,9 @@ __getattr__ = lazy.names(
         "lakehouse.table.alter": ("Alter",),
         "lakehouse.table.alteration": ("Target",),
         "lakehouse.table.cleaning": (),
+        "lakehouse.table.clustering": (),
         "lakehouse.table.create": (),
         "lakehouse.table.deleting": (),
-        "lakehouse.table.fencing": (),
         "lakehouse.table.idempotency": ("parse_key",),
         "lakehouse.table.listing": (),
         "lakehouse.table.reports": (

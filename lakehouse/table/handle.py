@@ -227,16 +227,20 @@ class Table:
         self,
         paths: Collection[str],
         *,
+        cluster_by: Sequence[str] = (),
+        curve: verbs.clustering.Curve = "zorder",
+        file_bytes: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
-        fence: int | None = None,
     ) -> verbs.WriteReport:
         """Write the rows of live files anew, as few files, without changing any row.
 
-        ``paths`` are those of `files`. Readers and writers go on meanwhile; where one of the
-        files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
-        `append`. ``fence`` is the token of a lease: ConflictError once `fence` was called with a
-        greater one.
+        ``paths`` are those of `files`; they become one file a partition, or files of about
+        ``file_bytes``. With ``cluster_by`` rows are sorted along a curve through these columns, so
+        that a query for few of their values finds them in few files: ``"zorder"``, ``"hilbert"``,
+        or ``"linear"``, by one after the other. Readers and writers go on meanwhile; where one of
+        the files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
+        `append`.
         """
         return self._done(
             verbs.rewriting.rewrite(
@@ -244,15 +248,16 @@ class Table:
                 paths,
                 engine=self._engine,
                 scanner=self._scanner,
+                clustering=verbs.clustering.chosen(cluster_by, curve),
+                file_bytes=file_bytes,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
-                fence=fence,
             )
         )
 
-    def fence(self, token: int) -> verbs.WriteReport:
-        """Let no `rewrite` with a lesser token commit from now on, however late it wakes up."""
-        return self._done(verbs.fencing.fence(self.snapshot(), token, engine=self._engine))
+    def rewriter(self) -> verbs.rewriting.Rewriter:
+        """Return what `rewrite` is made of, to write anew in steps of one's own."""
+        return verbs.rewriting.Rewriter(self.snapshot, self._remember, self._engine, self._scanner)
 
     def read(
         self,
