@@ -63,6 +63,11 @@ class Keeper:
             self.lake, last, now=self._clock(), defaults=self._defaults, tables=tables
         )  # fmt: skip
 
+    def holder(self, task: Task) -> str | None:
+        """Return the name of who looks after a table now, or died at it a moment ago."""
+        newest = self._leases.newest(_lease_of(task))
+        return newest.holder if newest is not None and newest.held else None
+
     def attend(
         self, task: Task, *, due_only: bool = True, stop: Stop = lambda: False
     ) -> TableUpkeep:
@@ -72,8 +77,7 @@ class Keeper:
         see it due one acts. Trouble is reported, not raised, but for that of leases and records.
         """
         idle = TableUpkeep(task.table, started=self._clock(), worker=self.name)
-        name = f"upkeep-{task.table_id}"
-        with self._leases.holding(name, ttl=self._ttl, holder=self.name) as lease:
+        with self._leases.holding(_lease_of(task), ttl=self._ttl, holder=self.name) as lease:
             if lease is None:
                 return dataclasses.replace(idle, outcome="elsewhere")
             now = self._clock()
@@ -91,6 +95,10 @@ class Keeper:
 
     def _is_there(self, table_id: str) -> bool:
         return any(info.id == table_id for info in self.lake.tables())
+
+
+def _lease_of(task: Task) -> str:
+    return f"upkeep-{task.table_id}"
 
 
 class _Visit:

@@ -43,32 +43,6 @@ class TableUpkeep:
         return self.outcome not in ("elsewhere", "not due", "gone")
 
 
-# The columns of the relation `system.maintenance`, by DuckDB's types.
-COLUMNS = {
-    "run": "VARCHAR",
-    "table_name": "VARCHAR",
-    "table_id": "VARCHAR",
-    "started": "TIMESTAMPTZ",
-    "seconds": "DOUBLE",
-    "outcome": "VARCHAR",
-    "worker": "VARCHAR",
-    "version": "BIGINT",
-    "files_before": "BIGINT",
-    "files_after": "BIGINT",
-    "bytes_before": "BIGINT",
-    "bytes_after": "BIGINT",
-    "sizes_before": "BIGINT[]",
-    "sizes_after": "BIGINT[]",
-    "bins": "BIGINT",
-    "bytes_rewritten": "BIGINT",
-    "leftovers": "BIGINT",
-    "leftover_bytes": "BIGINT",
-    "log_entries": "BIGINT",
-    "skipped": "VARCHAR[]",
-    "problems": "VARCHAR[]",
-}
-
-
 def record_of(report: TableUpkeep, *, run: str, table_id: str) -> dict[str, Any]:
     """Return the record of a run, ready for `catalog.records`.
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from compaction.cli import planned
 from compaction.endpoint import PORT, parse_address, serve
 from compaction.keeper import Keeper
 from compaction.reports import TableUpkeep
@@ -56,6 +57,9 @@ def maintain(
     tables: TablesArgument = None,
     *,
     now: Annotated[bool, typer.Option("--now", help="Do not ask what is due.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what would be done to all tables; touch nothing.")
+    ] = False,
     every: EveryOption = 3600,
     schedule: ScheduleOption = None,
     daemon: Annotated[
@@ -87,6 +91,9 @@ def maintain(
     defaults = defaults_of(every, schedule)
     address = parse_address(listen)
     with _stopped_by_sigterm() as stop, open_lake(lake) as opened:
+        if plan:
+            planned.show(opened, tables, json=json)
+            return
         ttl = dt.timedelta(seconds=wait)
         keeper = Keeper(opened, defaults=defaults, ttl=ttl, skew=ttl / 6)
         if daemon:
