@@ -14,7 +14,7 @@ from compaction.survey import Surveyed, survey, tables_of
 from lakehouse import Lake, LakehouseError, Table, WriteReport
 from lakehouse.delta.protocol import check_writable
 from lakehouse.table.copying import Copy, cluster_tags, copies_of
-from lakehouse.table.rewriting import Fence
+from lakehouse.table.fencing import Fence
 
 T = TypeVar("T")
 REDOS = 5

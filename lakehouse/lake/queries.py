@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from catalog.catalog import Catalog
@@ -20,6 +21,7 @@ from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import NameErrors
 from lakehouse.duck.sql import identifier
 from lakehouse.lake.pins import Pins
+from lakehouse.lake.system import SystemRelations
 from lakehouse.scan.names import At, Reference, Resolve, references
 from lakehouse.scan.read import Params, Prepared, Scanner
 from lakehouse.scan.report import QueryRef, TableRef
@@ -54,16 +56,18 @@ class Queries:
         self._engine = engine
         self._scanner = scanner
         self.handle = handle
+        self._system = SystemRelations(catalog)
         self._folded: tuple[CatalogState | None, Mapping[str, TableEntry | ViewEntry]] = (None, {})
         self._pool = None if catalog.storage.is_local else ThreadPoolExecutor(_LOOKS)
 
     def prepare(self, query: str, params: Params, pins: Pins | None = None) -> Prepared:
         """Plan a query: find its tables, their versions (or ``pins``), and the files to read."""
+        query, given = self._system.given(query)
         if pins is None:
             named = self._looked_up(query, params)
         else:
             named = self._named(query, params, pins.state, pins)
-        return self._prepared(named, params)
+        return self._prepared(named, params, given)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all tables and views."""
@@ -95,7 +99,9 @@ class Queries:
         if pool is not None:
             pool.shutdown(wait=False)
 
-    def _prepared(self, named: _Named, params: Params) -> Prepared:
+    def _prepared(
+        self, named: _Named, params: Params, given: Mapping[str, Any] = MappingProxyType({})
+    ) -> Prepared:
         try:
             return self._scanner.prepare(
                 named.text,
@@ -103,6 +109,7 @@ class Queries:
                 _remaining(named.text, named.found, params),
                 others=named.others,
                 queries=named.queries,
+                given=given,
             )
         except InputError as error:
             better = _unknown_table(error, named.others, named.state)

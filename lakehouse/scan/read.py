@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from catalog.errors import InputError
@@ -93,23 +94,25 @@ class Scanner:
         *,
         others: Sequence[str] = (),
         queries: Sequence[QueryRef] = (),
+        given: Mapping[str, Any] = MappingProxyType({}),
     ) -> Prepared:
         """Plan a query that names ``refs``, and choose the files that it has to read.
 
         ``others`` are names in it that are no table now, and must not be found even if they
         were one before. ``queries`` are views of users' in it, each after those that it reads;
-        ``refs`` are their tables too. Raises InputError for SQL that DuckDB refuses.
+        ``refs`` are their tables too. ``given`` are rows (Arrow) that the query reads by their
+        names in ``temp.main``. Raises InputError for SQL that DuckDB refuses.
         """
-        if len(refs) == 1 and not queries:
+        if len(refs) == 1 and not queries and not given:
             answered = self._from_log(sql, refs[0], params, others)
             if answered is not None:
                 return answered
         views = [self._view(ref) for ref in refs]
         for wide in (True, False) if VERSION >= (2, 0) else (False,):
-            prepared = self._planned(sql, refs, views, params, others, queries, wide=wide)
+            prepared = self._planned(sql, refs, views, params, others, queries, given, wide=wide)
             if prepared is not None:
                 return prepared
-        prepared = self._planned(sql, refs, views, params, others, queries, wide=None)
+        prepared = self._planned(sql, refs, views, params, others, queries, given, wide=None)
         assert prepared is not None
         return prepared
 
@@ -121,12 +124,15 @@ class Scanner:
         params: Params,
         others: Sequence[str],
         queries: Sequence[QueryRef],
+        given: Mapping[str, Any],
         *,
         wide: bool | None,
     ) -> Prepared | None:
         """Plan a query, asking for join keys as ``wide`` says, or not; None where that fails."""
         cursor = self._engine.cursor()
         try:
+            for name, rows in given.items():
+                cursor.register(name, rows)
             generation = self._definitions.generation(refs, views, others, queries)
             # Plan and run in one transaction, so that now() is the same in both.
             at_once = any(_CLOCK.search(text) for text in (sql, *(query.sql for query in queries)))
@@ -152,14 +158,18 @@ class Scanner:
                         cursor.close()
                         if outcome == "lost":
                             return None
-                        return self._planned(sql, refs, views, params, others, queries, wide=wide)
+                        return self._planned(
+                            sql, refs, views, params, others, queries, given, wide=wide
+                        )
                     choices = outcome
                 figures = self._bind_all(cursor, refs, views, choices)
             except (*NameErrors, ParserError):
                 # DuckDB shows some expressions in a form that it does not read.
                 if wide is not None and may_join(plan, refs):
                     cursor.close()
-                    return self._planned(sql, refs, views, params, others, queries, wide=None)
+                    return self._planned(
+                        sql, refs, views, params, others, queries, given, wide=None
+                    )
                 if at_once:
                     cursor.execute("ROLLBACK")
                     cursor.execute("BEGIN")

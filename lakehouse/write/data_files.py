@@ -140,7 +140,6 @@ def _write(
     properties: Mapping[str, str],
     folder: str,
 ) -> NewFiles:
-    root = storage.url()
     folders = tuple(field.physical_name for field in layout.partitions)
     written = write_parquet(
         cursor,
