@@ -164,7 +164,7 @@ lock: setup ## write locks/ from pyproject.toml (ARGS=--upgrade: choose the newe
 	$(COMPILE) --all-extras --group dev pyproject.toml -o locks/dev.txt $(ARGS)
 	$(COMPILE) --all-extras --group duckdb15 pyproject.toml -o locks/duckdb15.txt $(ARGS)
 	$(COMPILE) --all-extras --group spark --constraints locks/dev.txt pyproject.toml -o locks/spark.txt $(ARGS)
-	$(COMPILE) --extra s3 --constraints locks/dev.txt pyproject.toml -o locks/image.txt $(ARGS)
+	$(COMPILE) --extra s3 --extra worker --constraints locks/dev.txt pyproject.toml -o locks/image.txt $(ARGS)
 	echo uv | $(COMPILE) - -o locks/installer.txt $(ARGS)
 	for name in azurite s3rver; do \
 		(cd locks/$$name && npm install --package-lock-only --omit-lockfile-registry-resolved); done

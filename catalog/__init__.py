@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
         UnsupportedError,
     )
     from catalog.journal import Backoff
+    from catalog.leases import Lease, Leases
     from catalog.names import near_misses, validate_layer, validate_table_name
     from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry, ViewEntry
     from catalog.storage import Options, Storage, StoredObject, open_storage
@@ -56,6 +57,8 @@ __all__ = [
     "Keep",
     "LakehouseError",
     "LayerEntry",
+    "Lease",
+    "Leases",
     "NotFoundError",
     "Options",
     "OutcomeUnknownError",
@@ -104,6 +107,7 @@ __getattr__ = lazy.names(
             "UnsupportedError",
         ),
         "catalog.journal": ("Backoff",),
+        "catalog.leases": ("Lease", "Leases"),
         "catalog.names": (
             "near_misses",
             "validate_layer",

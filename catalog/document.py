@@ -43,7 +43,7 @@ table's latest version. A managed `location` is relative to the lake's root, any
 lake has none; it refuses a document that has some.
 
 Top-level fields reserved for what is to come: `heads` (pins of a lake-wide transaction),
-`snapshots` (named sets of table versions), `grants`, `leases`. A document with a field that
+`snapshots` (named sets of table versions), `grants`. A document with a field that
 this version does not know is refused, never rewritten without it; a field that older software
 must not ignore raises `format`.
 """

@@ -33,9 +33,11 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.lake.tables import DropReport, TableInfo
     from lakehouse.lake.views import DropViewReport, ViewInfo
     from lakehouse.scan.report import TableScan
+    from lakehouse.table.consuming import Batch
     from lakehouse.table.handle import Table
     from lakehouse.table.merge import MergeBuilder
     from lakehouse.table.pinned import PinnedTable
+    from lakehouse.table.positions import Consumer
     from lakehouse.table.reports import (
         ChangeReport,
         CollectReport,
@@ -47,10 +49,12 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
 
 __all__ = [
     "AlreadyExistsError",
+    "Batch",
     "ChangeReport",
     "CollectReport",
     "Commit",
     "ConflictError",
+    "Consumer",
     "CorruptionError",
     "DataError",
     "DropReport",
@@ -101,9 +105,11 @@ __getattr__ = lazy.names(
         "lakehouse.lake.tables": ("DropReport", "TableInfo"),
         "lakehouse.lake.views": ("DropViewReport", "ViewInfo"),
         "lakehouse.scan.report": ("TableScan",),
+        "lakehouse.table.consuming": ("Batch",),
         "lakehouse.table.handle": ("Table",),
         "lakehouse.table.merge": ("MergeBuilder",),
         "lakehouse.table.pinned": ("PinnedTable",),
+        "lakehouse.table.positions": ("Consumer",),
         "lakehouse.table.reports": (
             "ChangeReport",
             "CollectReport",

@@ -21,7 +21,9 @@ FOLDER = "_change_data"
 CHANGE_TYPE = "_change_type"
 COMMIT_VERSION = "_commit_version"
 COMMIT_TIMESTAMP = "_commit_timestamp"
-COLUMNS = (CHANGE_TYPE, COMMIT_VERSION, COMMIT_TIMESTAMP)
+# Of our own, while a feed is read: what happened to all rows of a file.
+OF_FILE = "_change_of_file"
+_COLUMNS = (CHANGE_TYPE, COMMIT_VERSION, COMMIT_TIMESTAMP, OF_FILE)
 
 
 def is_recorded(protocol: Protocol, configuration: Mapping[str, str]) -> bool:
@@ -34,7 +36,7 @@ def check_columns(schema: Struct, configuration: Mapping[str, str]) -> None:
     if not is_on(configuration, PROPERTY):
         return
     for field in schema:
-        if field.name.lower() in COLUMNS:
+        if field.name.lower() in _COLUMNS:
             raise InputError(
                 f"column {field.name!r} has a name that the change data feed needs",
                 next_step=f"Rename it, or leave {PROPERTY} off",

@@ -24,13 +24,15 @@ class Reads:
     its result depends on the rows that a predicate is true for: given files that were added, it
     returns the keys of those that may hold such a row. ``files`` must then name every file of
     the snapshot that holds one. ``unchanged`` says that no file may come or go: what is written
-    was computed from the table as it was. A blind append reads nothing.
+    was computed from the table as it was. ``applications`` are those whose transactions it has
+    looked at. A blind append reads nothing.
     """
 
     files: frozenset[act.FileKey] = frozenset()
     everything: bool = False
     matching: MayMatch | None = None
     unchanged: bool = False
+    applications: frozenset[str] = frozenset()
 
     @property
     def is_blind(self) -> bool:
@@ -59,6 +61,7 @@ def conflict(ours: Iterable[act.Action], reads: Reads, winner: Iterable[act.Acti
     """
     mine, theirs = list(ours), list(winner)
     my_apps = {action.app_id for action in mine if isinstance(action, act.Transaction)}
+    my_apps |= reads.applications
     my_domains = {action.domain for action in mine if isinstance(action, act.DomainMetadata)}
     for action in theirs:
         match action:

@@ -17,7 +17,7 @@ from lakehouse.delta.features import GENERATED
 from lakehouse.delta.schema.fields import Field, Struct
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.dml.clauses import Clause, Merge, Value, Verb
+from lakehouse.dml.clauses import Clause, Merge, Repeated, Value, Verb
 from lakehouse.dml.joining import Join, Scope, join_of, scope_of
 from lakehouse.dml.parts import Opened
 from lakehouse.dml.workspace import ROW, Given, Workspace
@@ -128,6 +128,8 @@ class _Binding:
         """Return SQL of the hits in the open files."""
         merge = self._merge
         file, row = self._at
+        if merge.repeated is not None:
+            return self._repeated(merge.repeated)
         matched, orphans = merge.of("matched"), merge.of("not matched by source")
         if join is None:
             number, source = self._choice(matched, self._target), "CAST(NULL AS BIGINT)"
@@ -145,6 +147,29 @@ class _Binding:
             f"SELECT m.file, row, source, clause FROM (SELECT {file} AS local, {row} AS row, "
             f"{source} AS source, {number} AS clause FROM {rows}) AS found "
             f"JOIN {FILES} AS m ON m.local = found.local WHERE clause <> 0 OR {met}"
+        )
+
+    def _repeated(self, repeated: Repeated) -> str:
+        """Return SQL of the hits in rows that repeat a key, all files being open."""
+        target = identifier(self._merge.target)
+        names = [f"{target}.{identifier(self._field(name).name)}" for name in repeated.key]
+        keys, (file, row) = ", ".join(names), self._at
+        order = ""
+        if repeated.order is not None:
+            way = "DESC" if repeated.descending else "ASC"
+            column = identifier(self._field(repeated.order).name)
+            order = f"{target}.{column} {way} NULLS LAST, "
+        known = "true" if repeated.null_safe else " AND ".join(f"{n} IS NOT NULL" for n in names)
+        # The few keys that stand there twice are found first: to number all rows takes long.
+        twice = ", ".join(f"{name} AS k{i}" for i, name in enumerate(names))
+        same = " AND ".join(f"{n} IS NOT DISTINCT FROM twice.k{i}" for i, n in enumerate(names))
+        return (
+            f"SELECT m.file, found.row, CAST(NULL AS BIGINT) AS source, 1 AS clause FROM (SELECT "
+            f"{file} AS local, {row} AS row, row_number() OVER "
+            f"(PARTITION BY {keys} ORDER BY {order}{file}, {row}) AS number FROM {self._target} "
+            f"SEMI JOIN (SELECT {twice} FROM {self._target} WHERE {known} "
+            f"GROUP BY {keys} HAVING count(*) > 1) AS twice ON {same}) AS found "
+            f"JOIN {FILES} AS m ON m.local = found.local WHERE number > 1"
         )
 
     def _choice(self, clauses: Iterable[tuple[int, Clause]], rows: str) -> str:

@@ -20,6 +20,7 @@ from lakehouse.delta.actions import FileKey
 from lakehouse.delta.bitmap import Bitmap, bitmap
 from lakehouse.delta.deletion_vector import Vectors
 from lakehouse.delta.features import is_on
+from lakehouse.delta.files.adds import records
 from lakehouse.delta.protocol import reader_features
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.vector_files import write_vectors
@@ -74,15 +75,6 @@ def is_cheaper(add: act.AddFile, deleted: int) -> bool:
     staying = max(0, rows - dead)
     copy = add.size * staying // rows * (_READ + _WRITE) + _FILE
     return add.size * dead // rows * _READ * _READS <= copy
-
-
-def records(add: act.AddFile) -> int | None:
-    """Return the number of a file's rows, deleted ones included; None where it is not stated."""
-    try:
-        found = json.loads(add.stats or "{}")["numRecords"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def rows_by_file(

@@ -129,7 +129,7 @@ class Merging:
             rows_inserted=new.rows - sum(c.updated for c in found.parts.marked.values()),
             rows_deleted=sum(count.deleted for count in found.touched.values()),
             rows_copied=sum(copy.kept for copy in copies),
-            reads=Reads(found.met, matching=self._matching(snapshot, asked)),
+            reads=self._reads(snapshot, found, asked),
             changes=changes,
         )
 
@@ -180,6 +180,10 @@ class Merging:
         found = {a.key: a for a in answers(snapshot.files, asked, self._engine) if a.rows != 0}
         self._hits.keep_only(found)
         unseen = self._hits.unseen(found)
+        if unseen and self._merge.repeated is not None:
+            # Which row is repeated depends on all files together.
+            self._hits.keep_only(())
+            unseen = list(found)
         if unseen:
             with opened(part(snapshot, unseen), self._scanner, "find the rows that match") as there:
                 self._hits.add(there, bound.match)
@@ -191,6 +195,11 @@ class Merging:
         emptied = frozenset(key for key, c in touched.items() if c.changed == found[key].rows)
         partly = {key: c for key, c in touched.items() if c.updated or key not in emptied}
         return _Found(counts, touched, emptied, parted(snapshot, partly))
+
+    def _reads(self, snapshot: Snapshot, found: _Found, asked: Question) -> Reads:
+        if self._merge.repeated is not None:
+            return Reads(frozenset(snapshot.files.keys()), everything=True)
+        return Reads(found.met, matching=self._matching(snapshot, asked))
 
     def _matching(self, snapshot: Snapshot, asked: Question) -> MayMatch:
         layout, engine = snapshot.files.layout, self._engine

@@ -53,7 +53,7 @@ class Engine:
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may interrupt whoever holds it
         self._cursors: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._kept: weakref.WeakKeyDictionary[Relation, tuple[Connection, str]] = (
             weakref.WeakKeyDictionary()

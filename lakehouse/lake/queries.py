@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from catalog.catalog import Catalog
@@ -15,17 +16,18 @@ from catalog.errors import InputError, LakehouseError, NotFoundError
 from catalog.names import near_misses
 from catalog.state import CatalogState, TableEntry, ViewEntry
 from catalog.views import check_acyclic
+from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import NameErrors
 from lakehouse.duck.sql import identifier
 from lakehouse.lake.pins import Pins
-from lakehouse.scan.names import At, Reference, references
+from lakehouse.lake.system import SystemRelations
+from lakehouse.scan.names import At, Reference, Resolve, references
 from lakehouse.scan.read import Params, Prepared, Scanner
 from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.table.handle import Table
 
 _LOOKS = 16  # at once
-Resolve = Callable[[str, str], tuple[str, str] | None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,16 +56,18 @@ class Queries:
         self._engine = engine
         self._scanner = scanner
         self.handle = handle
+        self._system = SystemRelations(catalog)
         self._folded: tuple[CatalogState | None, Mapping[str, TableEntry | ViewEntry]] = (None, {})
         self._pool = None if catalog.storage.is_local else ThreadPoolExecutor(_LOOKS)
 
     def prepare(self, query: str, params: Params, pins: Pins | None = None) -> Prepared:
         """Plan a query: find its tables, their versions (or ``pins``), and the files to read."""
+        query, given = self._system.given(query)
         if pins is None:
             named = self._looked_up(query, params)
         else:
             named = self._named(query, params, pins.state, pins)
-        return self._prepared(named, params)
+        return self._prepared(named, params, given)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all tables and views."""
@@ -95,7 +99,9 @@ class Queries:
         if pool is not None:
             pool.shutdown(wait=False)
 
-    def _prepared(self, named: _Named, params: Params) -> Prepared:
+    def _prepared(
+        self, named: _Named, params: Params, given: Mapping[str, Any] = MappingProxyType({})
+    ) -> Prepared:
         try:
             return self._scanner.prepare(
                 named.text,
@@ -103,6 +109,7 @@ class Queries:
                 _remaining(named.text, named.found, params),
                 others=named.others,
                 queries=named.queries,
+                given=given,
             )
         except InputError as error:
             better = _unknown_table(error, named.others, named.state)
@@ -178,21 +185,30 @@ class Queries:
         table = self.handle(entry)
         if reference.at is None:
             snapshot = table.snapshot() if pins is None else pins.snapshot(entry)
+        elif reference.at.kind == "changes":
+            snapshot = self._changed(table, reference.at, params)
         elif reference.at.kind == "version":
             snapshot = table.snapshot(version=self._version(reference.at, params))
         else:
             snapshot = table.snapshot(timestamp=self._moment(reference.at, params))
         return TableRef(reference.layer, reference.view, entry.name, snapshot)
 
+    def _changed(self, table: Table, at: At, params: Params) -> Snapshot:
+        since, *others = self._values(f"SELECT {at.expression}", at, params)
+        if len(others) > 1:
+            raise InputError("table_changes takes a table, and one or two versions or times")
+        return table.changed(since=since, until=others[0] if others else None)
+
     def _version(self, at: At, params: Params) -> int:
-        return int(self._value(at, "BIGINT", params))
+        return int(self._values(f"SELECT CAST({at.expression} AS BIGINT)", at, params)[0])
 
     def _moment(self, at: At, params: Params) -> datetime:
-        value = self._value(at, "TIMESTAMPTZ", params)
+        sql = f"SELECT CAST({at.expression} AS TIMESTAMPTZ)"
+        (value,) = self._values(sql, at, params)
         assert isinstance(value, datetime)
         return value
 
-    def _value(self, at: At, type_: str, params: Params) -> Any:
+    def _values(self, sql: str, at: At, params: Params) -> tuple[Any, ...]:
         values: Params = None
         if isinstance(params, Mapping):
             used = {n: v for n, v in params.items() if _mentions(at.expression, n)}
@@ -200,10 +216,10 @@ class Queries:
         elif params is not None and at.parameters:
             values = [params[position] for position in at.parameters]
         with self._engine.work(f"evaluate AT ({at.kind.upper()} => {at.expression})") as cursor:
-            row = cursor.execute(f"SELECT CAST({at.expression} AS {type_})", values).fetchone()
-        if row is None or row[0] is None:
+            row = cursor.execute(sql, values).fetchone()
+        if row is None or None in row:
             raise InputError(f"{at.expression} is NULL", next_step="Name a version or a time")
-        return row[0]
+        return tuple(row)
 
 
 class _Inside:

@@ -59,7 +59,8 @@ class Definitions:
                         _create(cursor, number, ref, view)
                         known[(ref.schema, ref.name)] = view.key
                     for query in new:
-                        _create_query(cursor, number, query)
+                        for database in (f"plan{number}", f"scan{number}"):
+                            create_query(cursor, database, query)
                         known[(query.schema, query.name)] = query.sql
         return number
 
@@ -79,7 +80,8 @@ class Definitions:
         return number
 
 
-def _create_query(cursor: Connection, generation: int, query: QueryRef) -> None:
+def create_query(cursor: Connection, database: str, query: QueryRef) -> None:
+    """Make a view of a user's in a database that has what it reads."""
     try:
         # A document of the catalog is text that somebody wrote: it is run only if it is a query.
         statements = cursor.extract_statements(query.sql)
@@ -89,13 +91,10 @@ def _create_query(cursor: Connection, generation: int, query: QueryRef) -> None:
                 next_step="CREATE OR REPLACE VIEW it, as one SELECT",
                 view=query.shown,
             )
-        for database in (f"plan{generation}", f"scan{generation}"):
-            place = f"{database}.{identifier(query.schema)}"
-            cursor.execute(f"USE {database}")
-            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {place}")
-            cursor.execute(
-                f"CREATE OR REPLACE VIEW {place}.{identifier(query.name)} AS {query.sql}"
-            )
+        place = f"{database}.{identifier(query.schema)}"
+        cursor.execute(f"USE {database}")
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {place}")
+        cursor.execute(f"CREATE OR REPLACE VIEW {place}.{identifier(query.name)} AS {query.sql}")
     except DuckError as error:
         found = translate(error, f"read view {query.shown}")
         raise found.amended(found.message, view=query.shown) from error
@@ -103,7 +102,7 @@ def _create_query(cursor: Connection, generation: int, query: QueryRef) -> None:
 
 def _create(cursor: Connection, generation: int, ref: TableRef, view: TableView) -> None:
     stand_in = f"stand_in.t{view.key}"
-    cursor.execute(f"CREATE TABLE IF NOT EXISTS {stand_in} {view.stand_in}")
+    cursor.execute(f"CREATE TABLE IF NOT EXISTS {stand_in} ({', '.join(view.columns)})")
     for database, body in (
         (f"plan{generation}", f"{view.stand_in_view}{stand_in}"),
         (f"scan{generation}", view.view),

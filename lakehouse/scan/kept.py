@@ -17,8 +17,10 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.soundness import check_files, check_once
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import escaped, literal
-from lakehouse.scan.may import KEEP, May
-from lakehouse.scan.report import Kept, TableRef
+from lakehouse.scan.choice import Choice
+from lakehouse.scan.may import KEEP
+from lakehouse.scan.report import Kept, TableRef, join_keys
+from lakehouse.scan.values import narrowed
 from lakehouse.scan.views import TableView
 
 pa: Any = lazy.module("pyarrow")
@@ -31,7 +33,9 @@ _AHEAD = 512
 _REMEMBERED = 1000  # texts of predicates; they may be long
 
 
-def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine: Engine) -> Kept:
+def bind(
+    cursor: Connection, ref: TableRef, view: TableView, choice: Choice, engine: Engine
+) -> Kept:
     """Set the variable that a view reads to the files that may match."""
     empty = engine.empty_parquet
     snapshot = ref.snapshot
@@ -52,10 +56,14 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine:
     if snapshot.files.has_deletion_vectors:
         kept["vectors"] = "list(deletion_vector ORDER BY position)"
     fields = ", ".join(f"'{field}': {sql}" for field, sql in kept.items())
+    may = choice.may
     with snapshot.files.on(cursor, engine) as index:
-        chosen = f"{index} WHERE {where.exact}"
-        if snapshot.files.stored is not None:
-            chosen = _choose(cursor, snapshot, f"{index} WHERE {where.stored}")
+        is_stored = snapshot.files.stored is not None
+        chosen = f"{index} WHERE {may.stored if is_stored else may.exact}"
+        for keys in choice.keys:
+            chosen = narrowed(cursor, chosen, keys, snapshot.files.layout)
+        if is_stored:
+            chosen = _choose(cursor, snapshot, chosen)
         cursor.execute(f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM {chosen})")
         _check_links(cursor, snapshot, chosen)
         ahead = _ahead(cursor, snapshot, chosen)
@@ -65,7 +73,14 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine:
         f"SELECT kept.count, kept.bytes, kept.known, kept.rows "
         f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
     ).fetchall()[0]
-    return Kept(row[0], row[1], row[3] if row[2] == row[0] else None, ahead)
+    return Kept(
+        row[0],
+        row[1],
+        row[3] if row[2] == row[0] else None,
+        ahead,
+        join_keys=join_keys(choice.keys, ref),
+        order=choice.order,
+    )
 
 
 def _ahead(cursor: Connection, snapshot: Snapshot, chosen: str) -> tuple[tuple[str, int], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from catalog import lazy
 from catalog.errors import InputError
@@ -17,6 +17,7 @@ from lakehouse.duck.engine import Engine, Relation
 from lakehouse.scan.read import Scanner
 from lakehouse.table.background import Background
 from lakehouse.table.changing import Changing
+from lakehouse.table.followed import Followed
 from lakehouse.table.pinned import PinnedTable, read
 
 pa: Any = lazy.module("pyarrow")
@@ -24,7 +25,7 @@ pa: Any = lazy.module("pyarrow")
 WEEK = timedelta(days=7)
 
 
-class Table(Changing):
+class Table(Changing, Followed):
     """Read, write and inspect one Delta table.
 
     Get it from `Lake.table` or `Lake.create_table`. Every call sees the newest version, unless
@@ -123,6 +124,7 @@ class Table(Changing):
         rows: verbs.Rows,
         *,
         where: str | None = None,
+        partitions: Literal["all", "dynamic"] = "all",
         schema_mode: verbs.writing.OverwriteMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
@@ -133,6 +135,7 @@ class Table(Changing):
         Takes what `append` takes; ``schema_mode="overwrite"`` replaces the columns as well.
         Earlier versions stay readable. With ``where``, a predicate as in `delete`, it must be
         true for every new row too: DataError, with count and samples, where it is not.
+        ``partitions="dynamic"`` replaces the partitions that the rows are of, and no others.
         """
         return self._done(
             verbs.writing.overwrite(
@@ -141,6 +144,7 @@ class Table(Changing):
                 engine=self._engine,
                 scanner=self._scanner,
                 where=where,
+                partitions=partitions,
                 schema_mode=schema_mode,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
@@ -200,13 +204,19 @@ class Table(Changing):
         self,
         paths: Collection[str],
         *,
+        cluster_by: Sequence[str] = (),
+        curve: verbs.clustering.Curve = "zorder",
+        file_bytes: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
     ) -> verbs.WriteReport:
         """Write the rows of live files anew, as few files, without changing any row.
 
-        ``paths`` are those of `files`. Readers and writers go on meanwhile; where one of the
-        files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
+        ``paths`` are those of `files`; they become one file a partition, or files of about
+        ``file_bytes``. With ``cluster_by`` rows are sorted along a curve through these columns, so
+        that a query for few of their values finds them in few files: ``"zorder"``, ``"hilbert"``,
+        or ``"linear"``, by one after the other. Readers and writers go on meanwhile; where one of
+        the files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
         `append`.
         """
         return self._done(
@@ -215,10 +225,16 @@ class Table(Changing):
                 paths,
                 engine=self._engine,
                 scanner=self._scanner,
+                clustering=verbs.clustering.chosen(cluster_by, curve),
+                file_bytes=file_bytes,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
             )
         )
+
+    def rewriter(self) -> verbs.rewriting.Rewriter:
+        """Return what `rewrite` is made of, to write anew in steps of one's own."""
+        return verbs.rewriting.Rewriter(self.snapshot, self._remember, self._engine, self._scanner)
 
     def read(
         self,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from catalog.errors import InputError
+from catalog.errors import ConflictError, InputError
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, Committed, Plan, commit, milliseconds
 from lakehouse.delta.conflict import EVERYTHING, Reads
@@ -24,24 +24,46 @@ from lakehouse.duck.engine import Engine
 from lakehouse.table.reports import WriteReport, report_of, write_report
 
 
+class Following(tuple[str, int]):
+    """Be an idempotency key whose write must follow a certain one of the application's.
+
+    ``after`` is the number that the table must have seen last, None for none at all.
+    """
+
+    after: int | None
+
+    def __new__(cls, application: str, number: int, *, after: int | None) -> Following:
+        """Return the key: a tuple of application and number, as any other."""
+        made = super().__new__(cls, (application, number))
+        made.after = after
+        return made
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Key:
-    """Name a write: the application, and its number among the application's writes."""
+    """Name a write: the application, and its number among the application's writes.
+
+    Where it is ``following``, the number before must be ``after``, or None for no other.
+    """
 
     application: str
     number: int
+    following: bool = False
+    after: int | None = None
 
 
 def parse_key(key: tuple[str, int] | None) -> Key | None:
     """Return the key that a caller means; InputError for anything else.
 
-    >>> parse_key(("load", 17))
-    Key(application='load', number=17)
+    >>> parse_key(("load", 17)).number
+    17
     """
     if key is None:
         return None
     match key:
         case (str() as application, int() as number) if application and number >= 0:
+            if isinstance(key, Following):
+                return Key(application, number, following=True, after=key.after)
             return Key(application, int(number))
     raise InputError(
         f"an idempotency key is a name and a number that grows, not {key!r}",
@@ -99,6 +121,7 @@ def once(plan: Plan, key: Key | None, *, idle: Reads = EVERYTHING) -> Plan:
     def keyed(snapshot: Snapshot) -> Change | None:
         if is_done(snapshot, key):
             return None
+        _check_following(snapshot, key)
         mark = act.Transaction(key.application, key.number, milliseconds())
         change = plan(snapshot)
         if change is None:
@@ -106,6 +129,16 @@ def once(plan: Plan, key: Key | None, *, idle: Reads = EVERYTHING) -> Plan:
         return dataclasses.replace(change, actions=(*change.actions, mark))
 
     return keyed
+
+
+def _check_following(snapshot: Snapshot, key: Key) -> None:
+    """Raise ConflictError where another write stands between a key and the one it follows."""
+    mark = snapshot.transactions.get(key.application)
+    if key.following and (None if mark is None else mark.version) != key.after:
+        raise ConflictError(
+            f"another process has written for {key.application!r} meanwhile",
+            next_step="Let one process at a time consume under a name",
+        )
 
 
 def earlier(snapshot: Snapshot, key: Key, operation: str) -> WriteReport:
