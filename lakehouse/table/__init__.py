@@ -10,11 +10,13 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.dml.clauses import Clause as Clause
     from lakehouse.dml.clauses import Merge as Merge
     from lakehouse.duck.rows import Rows as Rows
+    from lakehouse.table import applying as applying
     from lakehouse.table import cleaning as cleaning
     from lakehouse.table import consuming as consuming
     from lakehouse.table import create as create
     from lakehouse.table import deleting as deleting
     from lakehouse.table import feed as feed
+    from lakehouse.table import histories as histories
     from lakehouse.table import idempotency as idempotency
     from lakehouse.table import listing as listing
     from lakehouse.table import merging as merging
@@ -51,11 +53,13 @@ __getattr__ = lazy.names(
         "lakehouse.duck.rows": ("Rows",),
         "lakehouse.table.alter": ("Alter",),
         "lakehouse.table.alteration": ("Target",),
+        "lakehouse.table.applying": (),
         "lakehouse.table.cleaning": (),
         "lakehouse.table.consuming": ("Batch", "Start"),
         "lakehouse.table.create": (),
         "lakehouse.table.deleting": (),
         "lakehouse.table.feed": (),
+        "lakehouse.table.histories": (),
         "lakehouse.table.idempotency": ("parse_key",),
         "lakehouse.table.listing": (),
         "lakehouse.table.positions": ("Consumer",),
