@@ -11,6 +11,7 @@ import time
 
 from catalog.errors import DataError, InputError
 from catalog.names import near_misses
+from lakehouse.delta.features import GENERATED
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.clauses import Clause, Merge
 from lakehouse.dml.workspace import ROW, Given, Workspace, workspace
@@ -132,7 +133,7 @@ def _clauses(snapshot: Snapshot, how: Applying, stored: list[str]) -> tuple[Clau
     emptied = {
         field.name: "NULL"
         for field in snapshot.schema
-        if field.nullable and field.name.lower() not in keeps
+        if field.nullable and field.name.lower() not in keeps and GENERATED not in field.metadata
     }
     required = {
         field.name: f"s.{identifier(field.name)}"

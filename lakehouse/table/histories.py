@@ -18,14 +18,17 @@ from lakehouse.delta.schema.fields import Field, Primitive, Struct
 from lakehouse.delta.schema.mapping import mapped_fields
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.clauses import Clause, Merge
+from lakehouse.dml.joining import join_of, scope_of
+from lakehouse.dml.keys import reached
 from lakehouse.dml.merging import Merging
-from lakehouse.dml.parts import opened
+from lakehouse.dml.parts import opened, part, reference
 from lakehouse.dml.workspace import ROW, Given, Workspace, workspace
 from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError
 from lakehouse.duck.rows import Rows, Source
 from lakehouse.duck.sql import identifier
+from lakehouse.scan.matching import answers, asked_of
 from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import is_done, once
 from lakehouse.table.merging import Terms, change_report, earlier_change
@@ -216,7 +219,8 @@ def _differences(
     key = ", ".join(map(identifier, columns.key))
     values = ", ".join(map(identifier, (*columns.track, *columns.others)))
     place = space.new_place("rows")
-    with opened(snapshot, scanner, "read the history") as there:
+    candidates = _reached(space, points, columns, snapshot, scanner)
+    with opened(candidates, scanner, "read the history") as there:
         before = space.new_place("before")
         there.cursor.execute(
             f"CREATE TABLE {before} AS SELECT {key}, {start}, {values}, {end}, {current} "
@@ -250,6 +254,21 @@ def _differences(
             there.cursor.sql(f"SELECT * EXCLUDE ({identifier(ROW)}) FROM {place} LIMIT 0")
         )
     return Given(place, names, space.count(place))
+
+
+def _reached(
+    space: Workspace, points: str, columns: _Columns, snapshot: Snapshot, scanner: Scanner
+) -> Snapshot:
+    """Return the snapshot with the files only that may hold periods of the keys that came."""
+    with space.engine.work("read the rows") as cursor:
+        found = columns_of(cursor.sql(f"SELECT * FROM {points} LIMIT 0"))
+    given = Given(points, found, space.count(points))
+    spec = Merge((Clause("matched", "delete"),), columns.key)
+    scope = scope_of(spec, snapshot.schema, [column.name for column in found])
+    join = join_of(spec, scope, space.engine)
+    where = reached(spec, join, scope, given, snapshot, space.engine)
+    asked = asked_of(reference(snapshot), where, scanner, space.engine)
+    return part(snapshot, {answer.key for answer in answers(snapshot.files, asked, space.engine)})
 
 
 def _spec(columns: _Columns) -> Merge:

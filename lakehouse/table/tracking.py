@@ -55,7 +55,10 @@ class Tracking(Changing):
         [(2, 'Grace')]
         """
         if tombstone is not None and not _has(self, tombstone):
-            self.alter().add_column(tombstone, "BOOLEAN", if_not_exists=True)
+            if deletes is None:
+                tombstone = None
+            else:
+                self.alter().add_column(tombstone, "BOOLEAN", if_not_exists=True)
         return self._changed(
             verbs.applying.apply_changes(
                 self.snapshot(),

@@ -54,7 +54,7 @@ def applied(before: Counter, changes) -> Counter:
     return +after
 
 
-@effort(0.2)
+@effort(0.1)
 @given(
     data=st.data(),
     properties=st.sampled_from([FEED, WITH_VECTORS]),

@@ -54,7 +54,7 @@ def newest(events) -> dict[int, Event]:
     return found
 
 
-@effort(0.2)
+@effort(0.1)
 @given(batches=feeds(), properties=PROPERTIES, partition_by=st.sampled_from([(), ("part",)]))
 def test_the_newest_event_of_each_key_holds_in_whatever_order(
     lake, batches, properties, partition_by
@@ -78,7 +78,7 @@ def test_the_newest_event_of_each_key_holds_in_whatever_order(
     assert table.version == version
 
 
-@effort(0.1)
+@effort(0.05)
 @given(batches=feeds())
 def test_without_tombstones_events_in_order_are_right(lake, batches):
     table = new_table(lake, ACCOUNTS)
@@ -185,7 +185,7 @@ moves = st.lists(
 )
 
 
-@effort(0.25)
+@effort(0.12)
 @given(batches=st.lists(moves, min_size=1, max_size=4), properties=PROPERTIES)
 def test_histories_against_brute_force(lake, batches, properties):
     table = new_table(lake, HISTORY, properties=properties)

@@ -29,7 +29,7 @@ VECTORS = {"delta.enableDeletionVectors": True}
 BOTH = {**VECTORS, "delta.enableChangeDataFeed": True}
 
 
-@effort(0.12)
+@effort(0.08)
 @given(data=st.data(), layout=layouts(), mapped=st.booleans(), in_files=st.booleans())
 def test_rows_after_deletes_and_partial_overwrites(lake, data, layout, mapped, in_files):
     schema, partition_by, appends = layout

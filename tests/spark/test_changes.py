@@ -23,8 +23,9 @@ def same_feed(spark: Any, table: lakehouse.Table, first: int) -> Counter:
     return Counter(mine)
 
 
-@pytest.mark.parametrize("mode", ["none", "name"])
-@pytest.mark.parametrize("partition_by", [(), ("v",)], ids=["plain", "partitioned"])
+@pytest.mark.parametrize(
+    ("partition_by", "mode"), [((), "none"), (("v",), "name")], ids=["plain", "partitioned, mapped"]
+)
 def test_spark_reads_our_vectors_and_our_feed(spark, lake, partition_by, mode):
     table = new_table(
         lake,
@@ -47,10 +48,8 @@ def test_spark_reads_our_vectors_and_our_feed(spark, lake, partition_by, mode):
         change()
         agree(spark, table)
     assert len(same_feed(spark, table, 1)) > 3000
-    assert (
-        sum(same_feed(spark, table, 8).values())
-        == table.read(version=8).aggregate("count(*)").fetchall()[0][0]
-    )
+    before = table.read(version=9).to_arrow_table().num_rows
+    assert sum(same_feed(spark, table, 9).values()) == before  # a rewrite tells nothing
 
 
 def test_we_read_the_feed_that_spark_writes(spark, lake, tmp_path):
