@@ -26,7 +26,8 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
         UnsupportedError,
     )
     from lakehouse.delta.leftovers import Leftover
-    from lakehouse.lake.explain import Explain
+    from lakehouse.lake.advice import Advice
+    from lakehouse.lake.explain import Analysis, Explain
     from lakehouse.lake.lake import DropReport, Lake, TableInfo, connect
     from lakehouse.lake.snapshot import LakeSnapshot
     from lakehouse.scan.report import TableScan
@@ -41,7 +42,9 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     )
 
 __all__ = [
+    "Advice",
     "AlreadyExistsError",
+    "Analysis",
     "CollectReport",
     "Commit",
     "ConflictError",
@@ -84,7 +87,8 @@ __getattr__ = lazy.names(
             "UnsupportedError",
         ),
         "lakehouse.delta.leftovers": ("Leftover",),
-        "lakehouse.lake.explain": ("Explain",),
+        "lakehouse.lake.advice": ("Advice",),
+        "lakehouse.lake.explain": ("Analysis", "Explain"),
         "lakehouse.lake.lake": (
             "DropReport",
             "Lake",
