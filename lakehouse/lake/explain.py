@@ -11,6 +11,7 @@ from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.stream import batches
 from lakehouse.lake import explain_html
 from lakehouse.lake.advice import Advice, advise
+from lakehouse.lake.hints import not_pruned
 from lakehouse.lake.reasons import in_words, reasons, told
 from lakehouse.lake.spread import spreads
 from lakehouse.scan.read import Prepared
@@ -91,7 +92,10 @@ def explain(
         raise translate(error, "explain the query") from error
     finally:
         prepared.cursor.close()
-    tables = prepared.tables()
+    tables = tuple(
+        dataclasses.replace(scan, not_pruned=scan.not_pruned or not_pruned(ref, reached))
+        for scan, (ref, _, reached, _) in zip(prepared.tables(), prepared.choices, strict=True)
+    )
     advised = (
         advise(scan, spreads(*choice, prepared.engine))
         for scan, choice in zip(tables, prepared.choices, strict=True)
