@@ -107,6 +107,10 @@ bench-commits: setup ## measure commits: latency, and many writers, against delt
 bench-million: setup ## measure a table of a million files against delta-rs and Polars
 	$(BIN)/python -m benchmarks million $(ARGS)
 
+.PHONY: bench-queries
+bench-queries: $(DUCKDB15)/.project ## measure queries against all peers, and TPC-H (ARGS="--query-files 500 --query-rows 200000 --scale 0.01": a small one)
+	$(DUCKDB15)/bin/python -m benchmarks queries $(ARGS)
+
 .PHONY: bench-remote
 bench-remote: $(DUCKDB15)/.project servers ## measure object storage at 30 ms a request, against all peers (ARGS=--gigabytes=5)
 	$(DUCKDB15)/bin/python -m benchmarks remote $(ARGS)

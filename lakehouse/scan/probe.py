@@ -15,7 +15,7 @@ from typing import Literal
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.errors import DuckError, Interruption
 from lakehouse.duck.sql import identifier
-from lakehouse.scan.choice import Choice, chosen
+from lakehouse.scan.choice import Choice, joined
 from lakehouse.scan.join_keys import Profile, profiled
 from lakehouse.scan.kept import bind, bind_nothing
 from lakehouse.scan.may import May
@@ -162,7 +162,7 @@ class Probe:
         if found.parquet != small or any(counts[number] != scans[number] for number in big):
             return list(choices)  # scans were folded away, or files are read that are none of ours
         return [
-            chosen(choice.where, found.scans.get(names.get(number, ""), ()), layout)
+            joined(choice, found.scans.get(names.get(number, ""), ()), layout)
             for number, (choice, layout) in enumerate(
                 zip(choices, (ref.snapshot.files.layout for ref in refs), strict=True)
             )
