@@ -9,12 +9,15 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from catalog.changes import (
         KEEP,
         AddTable,
+        AddView,
         Change,
         DeclareLayer,
         DropTable,
+        DropView,
         Keep,
         RenameTable,
         UpdateTable,
+        UpdateView,
     )
     from catalog.errors import (
         AlreadyExistsError,
@@ -31,11 +34,12 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from catalog.journal import Backoff
     from catalog.leases import Lease, Leases
     from catalog.names import near_misses, validate_layer, validate_table_name
-    from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry
+    from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry, ViewEntry
     from catalog.storage import Options, Storage, StoredObject, open_storage
 
 __all__ = [
     "AddTable",
+    "AddView",
     "AlreadyExistsError",
     "Backoff",
     "Catalog",
@@ -47,6 +51,7 @@ __all__ = [
     "DataError",
     "DeclareLayer",
     "DropTable",
+    "DropView",
     "InputError",
     "KEEP",
     "Keep",
@@ -64,6 +69,8 @@ __all__ = [
     "TableEntry",
     "UnsupportedError",
     "UpdateTable",
+    "UpdateView",
+    "ViewEntry",
     "near_misses",
     "open_storage",
     "validate_layer",
@@ -77,12 +84,15 @@ __getattr__ = lazy.names(
         "catalog.changes": (
             "KEEP",
             "AddTable",
+            "AddView",
             "Change",
             "DeclareLayer",
             "DropTable",
+            "DropView",
             "Keep",
             "RenameTable",
             "UpdateTable",
+            "UpdateView",
         ),
         "catalog.errors": (
             "AlreadyExistsError",
@@ -108,6 +118,7 @@ __getattr__ = lazy.names(
             "CatalogState",
             "LayerEntry",
             "TableEntry",
+            "ViewEntry",
         ),
         "catalog.storage": (
             "Options",

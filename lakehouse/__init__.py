@@ -26,13 +26,20 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
         UnsupportedError,
     )
     from lakehouse.delta.leftovers import Leftover
+    from lakehouse.dml.clauses import lit
     from lakehouse.lake.explain import Explain
-    from lakehouse.lake.lake import DropReport, Lake, TableInfo, connect
+    from lakehouse.lake.lake import Lake, connect
     from lakehouse.lake.snapshot import LakeSnapshot
+    from lakehouse.lake.tables import DropReport, TableInfo
+    from lakehouse.lake.views import DropViewReport, ViewInfo
     from lakehouse.scan.report import TableScan
+    from lakehouse.table.consuming import Batch
     from lakehouse.table.handle import Table
+    from lakehouse.table.merge import MergeBuilder
     from lakehouse.table.pinned import PinnedTable
+    from lakehouse.table.positions import Consumer
     from lakehouse.table.reports import (
+        ChangeReport,
         CollectReport,
         Commit,
         ExpireReport,
@@ -42,12 +49,16 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
 
 __all__ = [
     "AlreadyExistsError",
+    "Batch",
+    "ChangeReport",
     "CollectReport",
     "Commit",
     "ConflictError",
+    "Consumer",
     "CorruptionError",
     "DataError",
     "DropReport",
+    "DropViewReport",
     "ExpireReport",
     "Explain",
     "InputError",
@@ -55,6 +66,7 @@ __all__ = [
     "LakeSnapshot",
     "LakehouseError",
     "Leftover",
+    "MergeBuilder",
     "NotFoundError",
     "OutcomeUnknownError",
     "PinnedTable",
@@ -64,8 +76,10 @@ __all__ = [
     "TableInfo",
     "TableScan",
     "UnsupportedError",
+    "ViewInfo",
     "WriteReport",
     "connect",
+    "lit",
 ]
 
 __getattr__ = lazy.names(
@@ -84,18 +98,20 @@ __getattr__ = lazy.names(
             "UnsupportedError",
         ),
         "lakehouse.delta.leftovers": ("Leftover",),
+        "lakehouse.dml.clauses": ("lit",),
         "lakehouse.lake.explain": ("Explain",),
-        "lakehouse.lake.lake": (
-            "DropReport",
-            "Lake",
-            "TableInfo",
-            "connect",
-        ),
+        "lakehouse.lake.lake": ("Lake", "connect"),
         "lakehouse.lake.snapshot": ("LakeSnapshot",),
+        "lakehouse.lake.tables": ("DropReport", "TableInfo"),
+        "lakehouse.lake.views": ("DropViewReport", "ViewInfo"),
         "lakehouse.scan.report": ("TableScan",),
+        "lakehouse.table.consuming": ("Batch",),
         "lakehouse.table.handle": ("Table",),
+        "lakehouse.table.merge": ("MergeBuilder",),
         "lakehouse.table.pinned": ("PinnedTable",),
+        "lakehouse.table.positions": ("Consumer",),
         "lakehouse.table.reports": (
+            "ChangeReport",
             "CollectReport",
             "Commit",
             "ExpireReport",

@@ -92,18 +92,29 @@ def show(
     with open_lake(lake) as opened:
         found = opened.table(table)
         detail = found.detail()
-        types = [str(type_) for type_ in found.read(version=detail.version).types]
+        columns = columns_of(found, detail)
         commits = found.history(5)
-    columns = [
-        {"name": f.name, "type": type_, "nullable": f.nullable, "comment": _comment(f)}
-        for f, type_ in zip(detail.schema, types, strict=True)
-    ]
     facts = {f.name: getattr(detail, f.name) for f in dataclasses.fields(detail)}
     if json:
         emit({**facts, "schema": columns, "history": commits})
         return
     out = stdout()
     out.print(_facts(detail))
+    out.print(columns_table(columns, detail))
+    out.print(history_table(commits))
+
+
+def columns_of(table: lakehouse.Table, detail: lakehouse.TableDetail) -> list[dict[str, Any]]:
+    """Return a table's columns with DuckDB's types."""
+    types = [str(type_) for type_ in table.read(version=detail.version).types]
+    return [
+        {"name": f.name, "type": type_, "nullable": f.nullable, "comment": _comment(f)}
+        for f, type_ in zip(detail.schema, types, strict=True)
+    ]
+
+
+def columns_table(columns: Sequence[dict[str, Any]], detail: lakehouse.TableDetail) -> Any:
+    """Return the table of columns that people see."""
     listed = grid("column", "type", "", "comment")
     for column in columns:
         partition = " partition" if column["name"] in detail.partition_by else ""
@@ -111,8 +122,12 @@ def show(
         listed.add_row(
             visible(column["name"]), column["type"], (null + partition).strip(), column["comment"]
         )
-    out.print(listed)
-    out.print(history_table(commits))
+    return listed
+
+
+def names_table(known: Sequence[lakehouse.TableInfo]) -> Any:
+    """Return the table of tables' names and descriptions, without opening any."""
+    return _ls_table([_listed(info) for info in known], details=False)
 
 
 def _opened(lake: lakehouse.Lake, known: Sequence[lakehouse.TableInfo]) -> Iterator[Listed]:

@@ -102,7 +102,7 @@ def log_view(layout: Layout, place: tuple[str, str]) -> TableView:
     held += [f"{name} {type_}" for name, type_ in extra.items()]
     return TableView(
         key=key,
-        stand_in=f"({', '.join(columns)})",
+        columns=tuple(columns),
         stand_in_view=f"SELECT {', '.join(named)} FROM ",
         view=f"SELECT {', '.join(selected)} FROM temp.main.log_{key}",
         nothing=f"CREATE OR REPLACE TEMP TABLE log_{key} ({', '.join(held)})",

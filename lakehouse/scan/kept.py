@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from catalog import lazy
+from lakehouse.delta.bitmap import row_numbers
 from lakehouse.delta.codec import LARGEST_FILE
-from lakehouse.delta.deletion_vector import deleted_rows
+from lakehouse.delta.deletion_vector import Vectors
 from lakehouse.delta.files.adds import vector_from_row
 from lakehouse.delta.files.typed import PLAIN, check_deleted
 from lakehouse.delta.paths import check_file_path
@@ -16,8 +17,10 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.soundness import check_files, check_once
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import escaped, literal
-from lakehouse.scan.may import KEEP, May
-from lakehouse.scan.report import Kept, TableRef
+from lakehouse.scan.choice import Choice
+from lakehouse.scan.may import KEEP
+from lakehouse.scan.report import Kept, TableRef, join_keys
+from lakehouse.scan.values import narrowed
 from lakehouse.scan.views import TableView
 
 pa: Any = lazy.module("pyarrow")
@@ -30,7 +33,9 @@ _AHEAD = 512
 _REMEMBERED = 1000  # texts of predicates; they may be long
 
 
-def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine: Engine) -> Kept:
+def bind(
+    cursor: Connection, ref: TableRef, view: TableView, choice: Choice, engine: Engine
+) -> Kept:
     """Set the variable that a view reads to the files that may match."""
     empty = engine.empty_parquet
     snapshot = ref.snapshot
@@ -51,10 +56,14 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine:
     if snapshot.files.has_deletion_vectors:
         kept["vectors"] = "list(deletion_vector ORDER BY position)"
     fields = ", ".join(f"'{field}': {sql}" for field, sql in kept.items())
+    may = choice.may
     with snapshot.files.on(cursor, engine) as index:
-        chosen = f"{index} WHERE {where.exact}"
-        if snapshot.files.stored is not None:
-            chosen = _choose(cursor, snapshot, f"{index} WHERE {where.stored}")
+        is_stored = snapshot.files.stored is not None
+        chosen = f"{index} WHERE {may.stored if is_stored else may.exact}"
+        for keys in choice.keys:
+            chosen = narrowed(cursor, chosen, keys, snapshot.files.layout)
+        if is_stored:
+            chosen = _choose(cursor, snapshot, chosen)
         cursor.execute(f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM {chosen})")
         _check_links(cursor, snapshot, chosen)
         ahead = _ahead(cursor, snapshot, chosen)
@@ -64,7 +73,14 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine:
         f"SELECT kept.count, kept.bytes, kept.known, kept.rows "
         f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
     ).fetchall()[0]
-    return Kept(row[0], row[1], row[3] if row[2] == row[0] else None, ahead)
+    return Kept(
+        row[0],
+        row[1],
+        row[3] if row[2] == row[0] else None,
+        ahead,
+        join_keys=join_keys(choice.keys, ref),
+        order=choice.order,
+    )
 
 
 def _ahead(cursor: Connection, snapshot: Snapshot, chosen: str) -> tuple[tuple[str, int], ...]:
@@ -129,11 +145,12 @@ def _load_vectors(cursor: Connection, snapshot: Snapshot, key: str) -> None:
     rows = cursor.execute(
         f"SELECT generate_subscripts({vectors}, 1) - 1, unnest({vectors})"
     ).fetchall()
+    reader = Vectors(snapshot.storage)
     for position, descriptor in rows:
         vector = vector_from_row(descriptor)
         if vector is None:
             continue
-        deleted = deleted_rows(snapshot.storage, vector)
+        deleted = row_numbers(reader.rows(vector))
         cursor.register("deleted", pa.table({"n": deleted}))
         cursor.execute(f"INSERT INTO dv_{key} SELECT {position}, n FROM deleted")
         cursor.unregister("deleted")

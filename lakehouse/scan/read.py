@@ -14,13 +14,15 @@ from lakehouse import scan as on_demand
 from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier
-from lakehouse.scan import from_log, plain
+from lakehouse.scan import from_log, plain, top
+from lakehouse.scan.choice import Choice
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.kept import bind
-from lakehouse.scan.may import EVERY, May, any_of
+from lakehouse.scan.may import EVERY, KEEP, May, any_of
 from lakehouse.scan.plan import Reach, reaches
 from lakehouse.scan.predicate import no_predicate
-from lakehouse.scan.report import Kept, TableRef, TableScan, report
+from lakehouse.scan.probe import PLAIN_PLANS, Probe, Query, may_join
+from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan, report
 from lakehouse.scan.views import TableView, table_view
 
 Params = Sequence[Any] | Mapping[str, Any] | None
@@ -81,6 +83,7 @@ class Scanner:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._definitions = Definitions(engine)
+        self._probe = Probe(engine)
         self._volatile_names: frozenset[str] | None = None
 
     def prepare(
@@ -90,50 +93,98 @@ class Scanner:
         params: Params = None,
         *,
         others: Sequence[str] = (),
+        queries: Sequence[QueryRef] = (),
         given: Mapping[str, Any] = MappingProxyType({}),
     ) -> Prepared:
         """Plan a query that names ``refs``, and choose the files that it has to read.
 
         ``others`` are names in it that are no table now, and must not be found even if they
-        were one before. ``given`` are rows (Arrow) that the query reads by their names in
-        ``temp.main``. Raises InputError for SQL that DuckDB refuses.
+        were one before. ``queries`` are views of users' in it, each after those that it reads;
+        ``refs`` are their tables too. ``given`` are rows (Arrow) that the query reads by their
+        names in ``temp.main``. Raises InputError for SQL that DuckDB refuses.
         """
-        alone = len(refs) == 1 and not given
-        answered = self._from_log(sql, refs[0], params, others) if alone else None
-        if answered is not None:
-            return answered
+        if len(refs) == 1 and not queries and not given:
+            answered = self._from_log(sql, refs[0], params, others)
+            if answered is not None:
+                return answered
         views = [self._view(ref) for ref in refs]
+        for wide in (True, False) if VERSION >= (2, 0) else (False,):
+            prepared = self._planned(sql, refs, views, params, others, queries, given, wide=wide)
+            if prepared is not None:
+                return prepared
+        prepared = self._planned(sql, refs, views, params, others, queries, given, wide=None)
+        assert prepared is not None
+        return prepared
+
+    def _planned(
+        self,
+        sql: str,
+        refs: Sequence[TableRef],
+        views: Sequence[TableView],
+        params: Params,
+        others: Sequence[str],
+        queries: Sequence[QueryRef],
+        given: Mapping[str, Any],
+        *,
+        wide: bool | None,
+    ) -> Prepared | None:
+        """Plan a query, asking for join keys as ``wide`` says, or not; None where that fails."""
         cursor = self._engine.cursor()
         try:
             for name, rows in given.items():
                 cursor.register(name, rows)
-            generation = self._definitions.generation(refs, views, others)
+            generation = self._definitions.generation(refs, views, others, queries)
             # Plan and run in one transaction, so that now() is the same in both.
-            at_once = _CLOCK.search(sql) is not None
+            at_once = any(_CLOCK.search(text) for text in (sql, *(query.sql for query in queries)))
             if at_once:
                 cursor.execute("BEGIN")
-            cursor.execute(f"USE plan{generation}")
-            reached = self._reached(cursor, sql, params)
+            cursor.execute(self._engine.search(f"plan{generation}"))
+            plan = self._query_plan(cursor, sql, params)
+            reached = reaches(plan)
             scans = [reached.get(f"t{view.key}", []) for view in views]
-            wheres = [self._where(ref, scan) for ref, scan in zip(refs, scans, strict=True)]
+            choices = [
+                Choice(self._where(ref, scan)) for ref, scan in zip(refs, scans, strict=True)
+            ]
             try:
-                figures = self._bind_all(cursor, refs, views, wheres)
+                choices = [
+                    self._ordered(cursor, sql, ref, scan, choice)
+                    for ref, scan, choice in zip(refs, scans, choices, strict=True)
+                ]
+                if wide is not None and may_join(plan, refs):
+                    query = Query(sql, params, tuple(refs), tuple(views), tuple(queries), at_once)
+                    counts = [len(scan) for scan in scans]
+                    outcome = self._probe.narrow(cursor, query, choices, counts, wide=wide)
+                    if isinstance(outcome, str):
+                        cursor.close()
+                        if outcome == "lost":
+                            return None
+                        return self._planned(
+                            sql, refs, views, params, others, queries, given, wide=wide
+                        )
+                    choices = outcome
+                figures = self._bind_all(cursor, refs, views, choices)
             except (*NameErrors, ParserError):
                 # DuckDB shows some expressions in a form that it does not read.
+                if wide is not None and may_join(plan, refs):
+                    cursor.close()
+                    return self._planned(
+                        sql, refs, views, params, others, queries, given, wide=None
+                    )
                 if at_once:
                     cursor.execute("ROLLBACK")
                     cursor.execute("BEGIN")
-                wheres = [EVERY] * len(refs)
-                figures = self._bind_all(cursor, refs, views, wheres)
-            cursor.execute(f"USE scan{generation}")
+                choices = [Choice()] * len(refs)
+                figures = self._bind_all(cursor, refs, views, choices)
+            cursor.execute(self._engine.search(f"scan{generation}"))
         except DuckError as error:
             cursor.close()
             raise translate(error, "plan the query") from error
         except BaseException:
             cursor.close()
             raise
-        choices = tuple(zip(refs, wheres, scans, figures, strict=True))
-        return Prepared(self._engine, cursor, sql, params, choices)
+        wheres = [choice.may for choice in choices]
+        reads = tuple(zip(refs, wheres, scans, figures, strict=True))
+        return Prepared(self._engine, cursor, sql, params, reads)
 
     @contextlib.contextmanager
     def whole(self, ref: TableRef, doing: str) -> Iterator[Connection]:
@@ -144,7 +195,7 @@ class Scanner:
         view = self._view(ref)
         with self._engine.work(doing) as cursor:
             generation = self._definitions.generation([ref], [view], ())
-            bind(cursor, ref, view, EVERY, self._engine)
+            bind(cursor, ref, view, Choice(), self._engine)
             cursor.execute(f"USE scan{generation}")
             yield cursor
 
@@ -162,7 +213,7 @@ class Scanner:
             (type_,) = cursor.sql(f"SELECT ({predicate}\n) FROM {place}").types
             if str(type_) != "BOOLEAN":
                 raise no_predicate(predicate, str(type_))
-            reached = self._reached(cursor, sql, None)
+            reached = reaches(self._query_plan(cursor, sql, None))
         return self._where(ref, reached.get(f"t{view.key}", []))
 
     def _from_log(
@@ -219,6 +270,25 @@ class Scanner:
             known = [pruner.may_match(scan.filters) for scan in scans]
         return any_of(known)
 
+    def _ordered(
+        self, cursor: Connection, sql: str, ref: TableRef, scans: Sequence[Reach], choice: Choice
+    ) -> Choice:
+        """Return the choice of a table of which a query wants only the first rows, if it does."""
+        order = scans[0].order if len(scans) == 1 else None
+        layout = ref.snapshot.files.layout
+        names = [field.name for field in layout.schema]
+        if order is None or not top.is_certain(order, sql, names):
+            return choice
+        filters, every = scans[0].filters, KEEP
+        if filters:
+            every = on_demand.Pruner(layout, self._volatile).all_match(filters)
+        found = top.first(cursor, ref.snapshot, order, choice.where, every, self._engine)
+        if found is None:
+            return choice
+        way = "DESC" if order.descending else "ASC"
+        shown = f"the first {order.rows} by {names[order.column]} {way}"
+        return dataclasses.replace(choice, ordered=found, order=shown)
+
     def _volatile(self) -> frozenset[str]:
         """Return the names of functions that differ from row to row; asked for when needed."""
         if self._volatile_names is None:
@@ -243,11 +313,12 @@ class Scanner:
             numbered=ref.numbered,
         )
 
-    def _reached(self, cursor: Connection, sql: str, params: Params) -> dict[str, list[Reach]]:
+    def _query_plan(self, cursor: Connection, sql: str, params: Params) -> str:
+        """Return the plan of a query as JSON: an empty list where DuckDB shows none."""
         statements = cursor.extract_statements(sql)
         if len(statements) > 1 and _PIVOT.search(sql):
             # DuckDB 1.5 makes several statements of one PIVOT that has to look for its columns.
-            return {}
+            return "[]"
         if len(statements) != 1:
             raise InputError(
                 f"one statement is expected; found {len(statements)}",
@@ -260,14 +331,13 @@ class Scanner:
                 next_step=_NOT_QUERIES[kind],
             )
         try:
-            return reaches(self._plan(cursor, sql, params))
+            return self._plan(cursor, sql, params)
         except ParserError:
             # Not a query, such as EXPLAIN itself: DuckDB runs it as it stands, unpruned.
-            return {}
+            return "[]"
 
     def _plan(self, cursor: Connection, sql: str, params: Params) -> str:
-        # An empty stand-in must not be folded away.
-        cursor.execute("SET disabled_optimizers = 'statistics_propagation'")
+        cursor.execute(PLAIN_PLANS)
         try:
             rows = cursor.execute(f"EXPLAIN (FORMAT json) {sql}", params).fetchall()
         finally:
@@ -279,9 +349,9 @@ class Scanner:
         cursor: Connection,
         refs: Sequence[TableRef],
         views: Sequence[TableView],
-        wheres: Sequence[May],
+        choices: Sequence[Choice],
     ) -> list[Kept]:
         return [
-            bind(cursor, ref, view, where, self._engine)
-            for ref, view, where in zip(refs, views, wheres, strict=True)
+            bind(cursor, ref, view, choice, self._engine)
+            for ref, view, choice in zip(refs, views, choices, strict=True)
         ]

@@ -22,7 +22,7 @@ from lakehouse.delta.actions import FileKey
 from lakehouse.delta.files.adds import raw_table
 from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.files.layout import Leaf
-from lakehouse.delta.schema.fields import Struct
+from lakehouse.delta.schema.fields import Field, Primitive, Struct
 from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.delta.snapshot import Snapshot, layout_of
 from lakehouse.dml.parts import Opened, opened
@@ -30,11 +30,13 @@ from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
+from lakehouse.scan.views import file_column
 from lakehouse.table.clustering import Clustering, sort_key
 from lakehouse.write.data_files import NewFiles, discard_files, write_part
 from lakehouse.write.gate import HIVE_NULL, gate
 
 CLUSTER_ID, CLUSTER_KEY = "lakehouse.clusterId", "lakehouse.clusteredBy"
+_FLOATS = (Primitive("float"), Primitive("double"))
 _SAMPLED = 20_000
 _GROUP_ROWS = 122_880  # DuckDB's own
 _FEWEST_GROUP_ROWS = 2048
@@ -240,7 +242,7 @@ def _survey(
     wherever the copy is made.
     """
     schema = there.snapshot.schema
-    hashed = f"hash({', '.join(identifier(field.name) for field in schema)})"
+    hashed = f"hash({', '.join(map(_hashed, schema))})"
     keys = clustering.columns if clustering is not None and clustering.has_ranks else ()
     sampled = "".join(f"{identifier(column)} AS k{i}, " for i, column in enumerate(keys))
     lists = "".join(
@@ -281,11 +283,9 @@ def _write(copy: Copy, there: Opened, rows: int) -> NewFiles:
         f"{column.sql} AS {identifier(column.field.physical_name)}"
         for column in gate(found, kept).columns
     )
-    order = ""
+    source = f"SELECT {names} FROM {there.place}"
     if copy.clustering is not None:
-        columns = tuple(identifier(column) for column in copy.clustering.columns)
-        quantiles = tuple(f"getvariable('quantiles{i}')" for i in range(len(columns)))
-        order = f" ORDER BY {sort_key(copy.clustering, columns, quantiles)}"
+        source = _sorted(source, names, copy.clustering, layout.schema)
     size = snapshot.files.bytes
     group_rows = None
     if copy.file_bytes is not None:
@@ -294,7 +294,7 @@ def _write(copy: Copy, there: Opened, rows: int) -> NewFiles:
         group_rows = min(_GROUP_ROWS, max(_FEWEST_GROUP_ROWS, fits // _GROUPS_A_FILE))
     return write_part(
         there.cursor,
-        f"SELECT {selected} FROM (SELECT {names} FROM {there.place}{order})",
+        f"SELECT {selected} FROM ({source})",
         layout,
         snapshot.storage,
         folder=copy.folder,
@@ -303,6 +303,39 @@ def _write(copy: Copy, there: Opened, rows: int) -> NewFiles:
         file_bytes=copy.file_bytes or 4 * size + (1 << 30),
         group_rows=group_rows,
     )
+
+
+def _sorted(source: str, names: str, clustering: Clustering, schema: Struct) -> str:
+    """Return a query's rows in order.
+
+    Where DuckDB cuts files, its threads mix the row groups around a cut. A number that counts the
+    rows on their way keeps them in one line.
+    """
+    columns = tuple(_ordered(column, schema) for column in clustering.columns)
+    quantiles = tuple(f"getvariable('quantiles{i}')" for i in range(len(columns)))
+    number = identifier(file_column(schema))
+    return (
+        f"SELECT * FROM (SELECT {names}, row_number() OVER () AS {number} FROM "
+        f"({source} ORDER BY {sort_key(clustering, columns, quantiles)})) WHERE {number} > 0"
+    )
+
+
+def _ordered(column: str, schema: Struct) -> str:
+    """Return what to sort by for a column.
+
+    DuckDB 1.5 makes the values of a column that it sorts by of its sort keys, in which -0.0 is 0.0:
+    floating point is sorted by something that is not the column itself.
+    """
+    name, field = identifier(column), schema.field(column)
+    if field is not None and field.type in _FLOATS:
+        return f"CASE WHEN {name} = 0 THEN 0 ELSE {name} END"
+    return name
+
+
+def _hashed(field: Field) -> str:
+    """Return what a checksum is made of for a column; DuckDB's hash does not tell -0.0 from 0.0."""
+    name = identifier(field.name)
+    return f"{name}, signbit({name})" if field.type in _FLOATS else name
 
 
 def _folder(add: act.AddFile, names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Let several processes append to, rewrite and delete from one table for a while, and count rows.
+"""Let several processes append to, merge into, rewrite and delete from one table for a while.
 
 Every acknowledged row must be there once, every deleted row must be gone, and nothing else may be
 there. What should be there follows from the versions that the calls reported: a delete at version
@@ -19,6 +19,7 @@ from lakehouse.delta.log import read_listing
 from lakehouse.duck.engine import Engine
 from lakehouse.testing.agreement import Rows, disagreements
 from lakehouse.testing.crowd import (
+    MERGED,
     ROWS,
     SCHEMA,
     TABLE,
@@ -26,6 +27,7 @@ from lakehouse.testing.crowd import (
     Work,
     append,
     delete,
+    merge,
     rewrite,
     run,
 )
@@ -54,9 +56,10 @@ class StressReport:
             "appends": len(work.appended),
             "appends a second": round(len(work.appended) / self.seconds, 1),
             "deletes": len(work.deleted),
+            "merges": len(work.merged),
             "rewrites": work.rewritten,
             "rewrites outrun by a delete": work.outrun,
-            "deletes and rewrites that gave up": work.gave_up,
+            "deletes, merges and rewrites that gave up": work.gave_up,
             "commits": self.version,
             "puts into the log": work.attempts,
             "puts a commit": round(work.attempts / max(1, work.commits), 2),
@@ -77,6 +80,7 @@ def stress(
     appenders: int = 4,
     rewriters: int = 1,
     deleters: int = 1,
+    mergers: int = 2,
     beside: Sequence[Beside] = (),
     faults: Faults | None = None,
     place: Place | None = None,
@@ -88,7 +92,12 @@ def stress(
     ``beside`` are further processes, which must change no row; the table is `crowd.TABLE`.
     ``place`` is empty; the default is a temporary folder.
     """
-    roles = [*[append] * appenders, *[rewrite] * rewriters, *[delete] * deleters]
+    roles = [
+        *[append] * appenders,
+        *[rewrite] * rewriters,
+        *[delete] * deleters,
+        *[merge] * mergers,
+    ]
     with contextlib.nullcontext(place) if place is not None else at() as place:
         with place.connect() as lake:
             lake.create_table(TABLE, SCHEMA)
@@ -122,12 +131,16 @@ def expected_rows(work: Work) -> Rows:
     >>> sorted(expected_rows(work))
     [(0, 0), (0, 1), (0, 2), (0, 4)]
     """
-    return Counter(
+    appended: Rows = Counter(
         (rows.writer, n)
         for rows in work.appended
         for n in range(rows.first, rows.first + ROWS)
         if not any(deleted.took(rows, n) for deleted in work.deleted)
     )
+    # Each turn of a merger stands for itself and the one before, whoever does it.
+    turns = {turn for done in work.merged for turn in (done, max(0, done - 1))}
+    merged = ((MERGED, n) for turn in turns for n in range(turn * ROWS, (turn + 1) * ROWS))
+    return appended + Counter(merged)
 
 
 def _judge(place: Place, work: Work, seconds: float) -> StressReport:

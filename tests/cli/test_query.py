@@ -126,7 +126,6 @@ def test_query_from_stdin_and_file(run: Run, lake: Path, folder: Path) -> None:
         ("select nme from silver.flights", 2, "nme"),
         ("select * from silver.flight", 3, "Did you mean silver.flights?"),
         ("select error('boom')", 2, "boom"),
-        ("select 1; select 2", 2, "one statement"),
         ("select * from silver.flights at (version => 9)", 3, "9"),
     ],
 )

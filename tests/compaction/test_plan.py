@@ -14,10 +14,11 @@ from compaction.overlap import Overlaps, depth
 from compaction.plan import REWRITES, Plan, Step, plan_table, worth
 from compaction.policy import Policy
 from compaction.window import Window
+from lakehouse.table.clustering import Clustering
 
 TARGET = 1000
 NOW = dt.datetime(2026, 11, 28, 12, tzinfo=dt.UTC).timestamp()
-KEY = Policy(cluster_by=("a",), curve="linear").clustering.key
+KEY = Clustering(("a",), "linear").key
 names = (f"{n}.parquet" for n in itertools.count())
 bounds = st.one_of(
     st.tuples(st.integers(0, 100), st.integers(0, 20)).map(lambda b: (b[0], b[0] + b[1])),
