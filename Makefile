@@ -9,6 +9,7 @@ SHELL := bash
 VENV := .venv
 DUCKDB15 := .venv-duckdb15
 SPARK := .venv-spark
+RAY := .venv-ray
 BIN := $(VENV)/bin
 CODE := $(wildcard lakehouse catalog compaction)
 SOURCES := $(CODE) conftest.py $(wildcard tests benchmarks examples)
@@ -61,6 +62,10 @@ test-duckdb15: $(DUCKDB15)/.project servers ## run the tests on DuckDB 1.5.5, th
 test-spark: $(SPARK)/.project ## let Spark judge our tables, read its own with us, and write beside it
 	$(SPARK)/bin/python -m tests.spark.start
 	$(SPARK)/bin/python -m pytest -n 2 --dist worksteal tests/spark $(ARGS)
+
+.PHONY: test-ray
+test-ray: $(RAY)/.project ## run upkeep on a Ray cluster of this machine
+	$(RAY)/bin/python -m pytest tests/ray $(ARGS)
 
 PROVE := $(BIN)/python -m lakehouse.testing
 
@@ -120,6 +125,10 @@ bench-commits: setup ## measure commits: latency, and many writers, against delt
 bench-million: setup ## measure a table of a million files against delta-rs and Polars
 	$(BIN)/python -m benchmarks million $(ARGS)
 
+.PHONY: bench-upkeep
+bench-upkeep: setup ## measure upkeep against delta-rs: 20,000 small files, z-order, what queries gain
+	$(BIN)/python -m benchmarks upkeep $(ARGS)
+
 .PHONY: bench-remote
 bench-remote: $(DUCKDB15)/.project servers ## measure object storage at 30 ms a request, against all peers (ARGS=--gigabytes=5)
 	$(DUCKDB15)/bin/python -m benchmarks remote $(ARGS)
@@ -131,7 +140,7 @@ format: setup ## format the code and mend what the linter can
 
 .PHONY: clean
 clean: ## remove what was built here, the virtual environments too
-	rm -rf $(VENV) $(DUCKDB15) $(SPARK) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DUCKDB15) $(SPARK) $(RAY) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up ---------------------------------------------------------------------------------------
@@ -167,6 +176,9 @@ $(DUCKDB15)/.installed: locks/duckdb15.txt locks/installer.txt
 $(SPARK)/.installed: locks/spark.txt locks/installer.txt
 	$(install)
 
+$(RAY)/.installed: locks/ray.txt locks/installer.txt
+	$(install)
+
 # The project itself: again when its entry points or its version may have changed.
 %/.project: %/.installed pyproject.toml
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -174,9 +186,10 @@ $(SPARK)/.installed: locks/spark.txt locks/installer.txt
 
 .PHONY: lock
 lock: setup ## write locks/ from pyproject.toml (ARGS=--upgrade: choose the newest versions again)
-	$(COMPILE) --all-extras --group dev pyproject.toml -o locks/dev.txt $(ARGS)
-	$(COMPILE) --all-extras --group duckdb15 pyproject.toml -o locks/duckdb15.txt $(ARGS)
-	$(COMPILE) --all-extras --group spark --constraints locks/dev.txt pyproject.toml -o locks/spark.txt $(ARGS)
+	$(COMPILE) --extra all --group dev pyproject.toml -o locks/dev.txt $(ARGS)
+	$(COMPILE) --extra all --group duckdb15 pyproject.toml -o locks/duckdb15.txt $(ARGS)
+	$(COMPILE) --extra all --group spark --constraints locks/dev.txt pyproject.toml -o locks/spark.txt $(ARGS)
+	$(COMPILE) --extra ray --extra s3 --group ray --constraints locks/dev.txt pyproject.toml -o locks/ray.txt $(ARGS)
 	$(COMPILE) --extra s3 --extra worker --constraints locks/dev.txt pyproject.toml -o locks/image.txt $(ARGS)
 	echo uv | $(COMPILE) - -o locks/installer.txt $(ARGS)
 	for name in azurite s3rver; do \
