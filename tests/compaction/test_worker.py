@@ -3,6 +3,7 @@
 import datetime as dt
 import itertools
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import lakehouse
 from catalog import InputError
 from compaction import Defaults, Keeper, Schedule, keeper, run
+from compaction.cli.daemon import Log
 from compaction.endpoint import parse_address, serve
 from compaction.metrics import Metrics
 from compaction.reports import TableUpkeep
@@ -198,6 +200,22 @@ def test_the_program_ends_on_sigterm(lake) -> None:
         "listening", "started", "upkeep", "upkeep", "stopping", "stopped",
     ]  # fmt: skip
     assert all({"time", "level", "worker"} <= e.keys() for e in events)
+
+
+def test_what_libraries_log_is_a_line_as_well(capsys) -> None:
+    log = Log("w")
+    logger = logging.Logger("lakehouse.x")
+    logger.addHandler(log)
+    logger.info("no news")
+    try:
+        raise lakehouse.StorageError("no answer", next_step="Wait")
+    except lakehouse.StorageError:
+        logger.exception("a checkpoint\nfailed")
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert {**line, "time": ""} == {
+        "time": "", "level": "error", "event": "log", "worker": "w", "logger": "lakehouse.x",
+        "message": "a checkpoint\nfailed", "problem": "StorageError: no answer. Wait",
+    }  # fmt: skip
 
 
 def test_without_its_libraries_it_says_what_to_install(lake, monkeypatch) -> None:
