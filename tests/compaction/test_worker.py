@@ -204,13 +204,14 @@ def test_the_program_ends_on_sigterm(lake) -> None:
 
 def test_what_libraries_log_is_a_line_as_well(capsys) -> None:
     log = Log("w")
-    logger = logging.Logger("lakehouse.x")
+    logger = logging.getLogger("lakehouse.x")
     logger.addHandler(log)
     logger.info("no news")
     try:
         raise lakehouse.StorageError("no answer", next_step="Wait")
     except lakehouse.StorageError:
         logger.exception("a checkpoint\nfailed")
+    logger.removeHandler(log)
     (line,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert {**line, "time": ""} == {
         "time": "", "level": "error", "event": "log", "worker": "w", "logger": "lakehouse.x",
