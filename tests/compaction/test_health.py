@@ -1,5 +1,6 @@
 """`lakehouse health`, `maintain --plan`, and what the lake says of itself in SQL."""
 
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -108,10 +109,14 @@ def test_runs_in_sql(lake) -> None:
     # A text is no name, and other names with `system` are DuckDB's.
     assert lake.sql("SELECT 'system.tables'").fetchall() == [("system.tables",)]
     assert lake.sql("SELECT count(*) > 0 FROM system.main.duckdb_types").fetchall() == [(True,)]
-    with pytest.raises(lakehouse.InputError):
-        lake.sql("SELECT * FROM system.nothing")
+    aliased = "SELECT system.tables FROM (SELECT 7 AS tables) AS system"
+    assert lake.sql(aliased).fetchall() == [(7,)]
+    assert lake.sql("SELECT 1 AS system").fetchall() == [(1,)]
+    for wrong in ("SELECT * FROM system.nothing", "SELECT * FROM system."):
+        with pytest.raises(lakehouse.InputError):
+            lake.sql(wrong)
 
 
 def test_a_record_has_the_columns_of_the_relation() -> None:
-    report = TableUpkeep("bronze.a", started=__import__("datetime").datetime.now())
+    report = TableUpkeep("bronze.a", started=dt.datetime.now(dt.UTC))
     assert record_of(report, run="r", table_id="1").keys() - {"id", "key", "at"} == RUNS.keys()
