@@ -100,6 +100,19 @@ prove-stores: servers ## stress, kills and lost answers on MinIO and SeaweedFS (
 		$(PROVE) kills --count 60 --store $$store $(ARGS); \
 		$(PROVE) lost-answers --count 150 --store $$store $(ARGS); done
 
+PROVE_UPKEEP := $(BIN)/python -m compaction.testing
+
+.PHONY: prove-upkeep
+prove-upkeep: servers ## two keepers beside writers for 120 s, and 100 kills of keepers, on disk and MinIO
+	$(PROVE_UPKEEP) beside $(ARGS)
+	$(PROVE_UPKEEP) beside --store minio $(ARGS)
+	$(PROVE_UPKEEP) kills $(ARGS)
+	$(PROVE_UPKEEP) kills --store minio $(ARGS)
+
+.PHONY: prove-worker
+prove-worker: setup ## two workers share a lake for ten minutes; one is killed (ARGS=--seconds=60)
+	$(PROVE_UPKEEP) workers $(ARGS)
+
 .PHONY: bench
 bench: setup ## measure against delta-rs and raw DuckDB
 	$(BIN)/python -m benchmarks $(ARGS)
