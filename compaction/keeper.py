@@ -154,8 +154,8 @@ class _Visit:
                 bins=done.bins, bytes_rewritten=done.bytes_rewritten, log_entries=done.log_entries
             )
             if done.problems:
-                self._lease.check()
                 self._note(problems=(*self._report.problems, *done.problems), outcome="failed")
+                self._lease.renew()  # who slept does not know yet that it is lost
 
     def _collect(self) -> None:
         self._lease.check()

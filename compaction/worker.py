@@ -24,6 +24,7 @@ from compaction.upkeep import attended
 from lakehouse import LakehouseError
 
 Tell = Callable[[str, Mapping[str, Any]], None]
+_NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 _STALE = 3  # looks that may fail, or not take place, before the worker is not healthy
 
 
@@ -51,6 +52,7 @@ class Worker:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._running: set[str] = set()
+        self._planned: dict[str, dt.datetime] = {}
         self._looked = keeper.now()
         self._problem: str | None = None
         self._scheduler = BackgroundScheduler(
@@ -110,9 +112,9 @@ class Worker:
             self._looked, self._problem = now, None
         self.metrics.looked(due=sum(task.is_due(now) for task in found), at=now)
         known = {task.table_id for task in found}
-        for job in self._scheduler.get_jobs():
-            if job.id not in known:
-                self._forget(job.id)
+        with self._lock:
+            for table_id in self._planned.keys() - known:
+                self._forget(table_id)
         for number, task in enumerate(found):
             # Those that are due now begin in this order.
             self._plan(task, not_before=now + dt.timedelta(microseconds=number))
@@ -121,25 +123,31 @@ class Worker:
         with self._lock:
             if self._stop.is_set() or task.table_id in self._running:
                 return
+            if self._planned.get(task.table_id, _NEVER) <= self._keeper.now():
+                return  # it waits for its turn
             if task.due is None:
                 self._forget(task.table_id)
                 return
+            when = max(task.due, not_before)
+            self._planned[task.table_id] = when
             self._scheduler.add_job(
                 self._attend,
                 "date",
-                run_date=max(task.due, not_before),
+                run_date=when,
                 args=[task],
                 id=task.table_id,
                 replace_existing=True,
             )
 
-    def _forget(self, job: str) -> None:
+    def _forget(self, table_id: str) -> None:
+        self._planned.pop(table_id, None)
         with contextlib.suppress(JobLookupError):  # there is none, or it begins right now
-            self._scheduler.remove_job(job)
+            self._scheduler.remove_job(table_id)
 
     def _attend(self, task: Task) -> None:
         with self._lock:
-            if self._stop.is_set() or task.table_id in self._running:
+            self._planned.pop(task.table_id, None)
+            if self._stop.is_set():
                 return
             self._running.add(task.table_id)
         try:

@@ -4,6 +4,9 @@ import dataclasses
 import datetime as dt
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -198,6 +201,26 @@ def test_who_lost_the_lease_stops_and_records_nothing(lake, place, monkeypatch) 
     report = slow.attend(task)
     assert (report.outcome, report.bins) == ("lost", 0)
     assert len(slow.records.all()) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+def test_a_process_that_is_paused_right_before_its_commit_commits_nothing(lake) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.compaction.sleeper", lake.uri],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+    later = Keeper(lake, clock=lambda: dt.datetime.now(dt.UTC) + HOUR)
+    (task,) = later.tasks(["bronze.a"])
+    assert later.attend(task).outcome == "done"
+    process.send_signal(signal.SIGCONT)
+    assert (process.communicate(timeout=120)[0], process.returncode) == ("lost", 0)
+    operations = [commit.operation for commit in lake.table("bronze.a").history(3)]
+    assert operations == ["OPTIMIZE", "SET TRANSACTION", "WRITE"]
+    assert lake.sql("SELECT count(*), sum(n) FROM bronze.a").fetchall() == [(3, 3)]
+    assert [record["worker"] for record in later.records.all()] == [later.name]
 
 
 class TestCommand:
