@@ -21,7 +21,7 @@ from lakehouse.delta.vector_files import write_vectors
 from lakehouse.dml import marking
 from lakehouse.dml.marking import is_cheaper
 from lakehouse.testing import predicates, rows
-from tests.dml.test_delete import left
+from tests.dml.test_delete import ROWS, SCHEMA, left, three_files
 from tests.scan.test_pruning import layouts, plain
 from tests.types.engines import PEERS, comparable, effort, new_table, ours
 
@@ -60,10 +60,17 @@ def test_rows_after_deletes_and_partial_overwrites(lake, data, layout, mapped, i
             assert table.detail().files == before.files + report.files_added - report.files_removed
             event(f"files marked: {bool(report.files_marked)}")
             raw = rest
-    if not mapped:
-        for read in PEERS.values():
-            found = read(table).select(table.schema.names)
-            assert comparable(found.cast(table.schema)) == comparable(ours(table))
+
+
+@pytest.mark.parametrize("partition_by", [(), ("p",)], ids=["plain", "partitioned"])
+def test_other_readers_see_what_is_left(lake, partition_by):
+    table = three_files(lake, partition_by=partition_by, properties=VECTORS)
+    assert table.delete("i % 7 = 0 OR v IN ('v3', 'v4')").files_marked > 0
+    assert table.delete("i % 5 = 0 OR p = 'c'").files_marked > 0
+    rest = [r for r in ROWS if r["i"] % 7 and r["i"] % 5 and r["i"] not in (3, 4) and r["p"] != "c"]
+    expected = comparable(pa.Table.from_pylist(rest))
+    for read in (ours, *PEERS.values()):
+        assert comparable(read(table).select(list(SCHEMA))) == expected
 
 
 @given(
