@@ -257,6 +257,26 @@ def test_what_was_written_for_a_lost_race_is_deleted(tmp_path, monkeypatch):
         assert table.leftovers(older_than=timedelta(0)) == ()
 
 
+def test_change_files_of_a_plan_that_needs_none_in_the_end_are_deleted(tmp_path, monkeypatch):
+    with lakehouse.connect(tmp_path, durable=False) as lake, lakehouse.connect(tmp_path) as other:
+        feed = {"delta.enableChangeDataFeed": True}
+        table = lake.create_table("bronze.t", {"n": "BIGINT"}, properties=feed)
+        table.append([{"n": n} for n in range(20)])
+        stale = other.table("bronze.t")
+        seen = stale.snapshot()
+        with monkeypatch.context() as patch:
+            patch.setattr(stale, "_refreshed", lambda: seen)
+            table.delete("n >= 5")
+            report = stale.overwrite([{"n": 1}], where="n < 5")
+        # Planned again, it takes a whole file: its adds and removes tell the change.
+        assert (report.rows_deleted, report.attempts) == (5, 2)
+        assert table.read().fetchall() == [(1,)]
+        kinds = table.changes(since=3).select("_change_type").fetchall()
+        assert sorted(kinds) == [("delete",)] * 5 + [("insert",)]
+        assert len(list(Path(table.uri).glob("_change_data/*.parquet"))) == 1
+        assert table.leftovers(older_than=timedelta(0)) == ()
+
+
 def test_a_delete_that_fails_leaves_nothing(lake, monkeypatch):
     monkeypatch.setattr(vector_files, "_INLINE", 0)
     table = new_table(lake, {"n": "BIGINT"}, properties=BOTH)
