@@ -103,6 +103,10 @@ bench: setup ## measure against delta-rs and raw DuckDB
 bench-commits: setup ## measure commits: latency, and many writers, against delta-rs
 	$(BIN)/python -m benchmarks commits $(ARGS)
 
+.PHONY: bench-merge
+bench-merge: setup ## measure merges, updates and deletes against delta-rs (ARGS=--rows=1000000)
+	$(BIN)/python -m benchmarks merge $(ARGS)
+
 .PHONY: bench-million
 bench-million: setup ## measure a table of a million files against delta-rs and Polars
 	$(BIN)/python -m benchmarks million $(ARGS)

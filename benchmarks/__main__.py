@@ -14,13 +14,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import append, commits, million, remote
+from benchmarks import append, commits, merge, million, remote
 from benchmarks.measure import Figure, load
 
 # Each takes an empty folder and the options of the command line.
 BENCHMARKS: Mapping[str, Callable[[Path, argparse.Namespace], Iterator[Figure]]] = {
     "append": append.run,
     "commits": commits.run,
+    "merge": merge.run,
     "million": million.run,
     "remote": remote.run,
 }

@@ -63,12 +63,25 @@ class Clause:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Repeated:
+    """Say that the rows matched are those that repeat a key: all but one of each.
+
+    Which is kept is the first by ``order``, a column, or any. NULL repeats NULL if ``null_safe``.
+    """
+
+    key: tuple[str, ...]
+    order: str | None = None
+    descending: bool = False
+    null_safe: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Merge:
     """Hold a merge: how rows are matched, and clauses, of which the first that holds wins.
 
     ``on`` is a name, names, or a condition over ``target`` and ``source``, which are the aliases
     of both. ``null_safe`` lets NULL match NULL, where names are given. Without ``on`` there is no
-    source: every row is matched.
+    source: every row is matched, or those that are ``repeated``.
     """
 
     clauses: tuple[Clause, ...]
@@ -76,6 +89,7 @@ class Merge:
     null_safe: bool = False
     target: str = "t"
     source: str = "s"
+    repeated: Repeated | None = None
 
     def __post_init__(self) -> None:
         if not self.clauses:

@@ -129,7 +129,7 @@ class Merging:
             rows_inserted=new.rows - sum(c.updated for c in found.parts.marked.values()),
             rows_deleted=sum(count.deleted for count in found.touched.values()),
             rows_copied=sum(copy.kept for copy in copies),
-            reads=Reads(found.met, matching=self._matching(snapshot, asked)),
+            reads=self._reads(snapshot, found, asked),
             changes=changes,
         )
 
@@ -180,9 +180,14 @@ class Merging:
         found = {a.key: a for a in answers(snapshot.files, asked, self._engine) if a.rows != 0}
         self._hits.keep_only(found)
         unseen = self._hits.unseen(found)
+        if unseen and self._merge.repeated is not None:
+            # Which row is repeated depends on all files together.
+            self._hits.keep_only(())
+            unseen = list(found)
         if unseen:
+            given = 0 if self._given is None else self._given.rows
             with opened(part(snapshot, unseen), self._scanner, "find the rows that match") as there:
-                self._hits.add(there, bound.match)
+                self._hits.add(there, bound.match, source_rows=given)
         updates = [i for i, c in enumerate(self._merge.clauses, 1) if c.verb == "update"]
         with self._engine.work("count the rows that change") as cursor:
             check_duplicates(cursor, self._hits.place, self._merge, bound.join, self._given)
@@ -191,6 +196,11 @@ class Merging:
         emptied = frozenset(key for key, c in touched.items() if c.changed == found[key].rows)
         partly = {key: c for key, c in touched.items() if c.updated or key not in emptied}
         return _Found(counts, touched, emptied, parted(snapshot, partly))
+
+    def _reads(self, snapshot: Snapshot, found: _Found, asked: Question) -> Reads:
+        if self._merge.repeated is not None:
+            return Reads(frozenset(snapshot.files.keys()), everything=True)
+        return Reads(found.met, matching=self._matching(snapshot, asked))
 
     def _matching(self, snapshot: Snapshot, asked: Question) -> MayMatch:
         layout, engine = snapshot.files.layout, self._engine

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from catalog.errors import DataError, LakehouseError
 from lakehouse.duck.describe import Column
-from lakehouse.duck.engine import Connection, Engine
+from lakehouse.duck.engine import Connection, Engine, Relation
 from lakehouse.duck.rows import Rows, Source, query_of, register
 from lakehouse.duck.sql import identifier
 
@@ -55,6 +55,15 @@ class Workspace:
                 raise DataError("the rows have no columns", next_step="Name at least one")
             place = self._kept(cursor, source)
         return Given(place, source.columns, self.count(place))
+
+    def relation(self, given: Given) -> Relation:
+        """Return kept rows as if a query of the engine's had given them."""
+        cursor = self.engine.cursor()
+        columns = ", ".join(identifier(column.name) for column in given.columns)
+        sql = f"SELECT {columns} FROM {given.place}"
+        relation = cursor.sql(sql)
+        self.engine.keep_with(relation, cursor, sql)
+        return relation
 
     def select(self, sql: str, columns: tuple[Column, ...]) -> Given:
         """Keep the rows of a query over what is kept already; it gives `ROW`, too."""

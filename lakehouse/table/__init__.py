@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.delta.leftovers import Leftover as Leftover
     from lakehouse.dml.clauses import Clause as Clause
     from lakehouse.dml.clauses import Merge as Merge
+    from lakehouse.dml.clauses import Repeated as Repeated
     from lakehouse.duck.rows import Rows as Rows
     from lakehouse.table import applying as applying
     from lakehouse.table import cleaning as cleaning
@@ -43,13 +44,14 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.table.reports import TableDetail as TableDetail
     from lakehouse.table.reports import WriteReport as WriteReport
     from lakehouse.table.sources import Sourcing as Sourcing
+    from lakehouse.table.sources import parse_keep as parse_keep
 
 __getattr__ = lazy.names(
     __name__,
     {
         "lakehouse.delta.checkpoint": ("write_checkpoint",),
         "lakehouse.delta.leftovers": ("Leftover",),
-        "lakehouse.dml.clauses": ("Clause", "Merge"),
+        "lakehouse.dml.clauses": ("Clause", "Merge", "Repeated"),
         "lakehouse.duck.rows": ("Rows",),
         "lakehouse.table.alter": ("Alter",),
         "lakehouse.table.alteration": ("Target",),
@@ -77,7 +79,7 @@ __getattr__ = lazy.names(
         "lakehouse.table.retention": (),
         "lakehouse.table.rewriting": (),
         "lakehouse.table.second_opinion": (),
-        "lakehouse.table.sources": ("Sourcing",),
+        "lakehouse.table.sources": ("Sourcing", "parse_keep"),
         "lakehouse.table.timeline": (),
         "lakehouse.table.writing": (),
     },

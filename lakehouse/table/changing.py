@@ -158,6 +158,47 @@ class Changing:
             )
         )
 
+    def deduplicate(
+        self,
+        *,
+        key: str | Sequence[str],
+        keep: str = "any",
+        null_safe: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        idempotency_key: tuple[str, int] | None = None,
+        dry_run: bool = False,
+    ) -> verbs.ChangeReport:
+        """Delete all but one of the rows with the same key, in one commit.
+
+        ``keep`` is ``"latest by ts"``, ``"first by ts"`` (NULL comes last) or ``"any"``; of rows
+        that are equal by that, one stays. NULL is no key, unless ``null_safe`` is set. The rest
+        is as in `update`.
+
+        >>> import lakehouse
+        >>> table = lakehouse.connect("lake").create_table(
+        ...     "silver.seen", {"id": "BIGINT", "ts": "BIGINT"}
+        ... )
+        >>> report = table.append([{"id": 1, "ts": 1}, {"id": 1, "ts": 2}, {"id": 2, "ts": 1}])
+        >>> table.deduplicate(key="id", keep="latest by ts").rows_deleted
+        1
+        >>> table.read().order("id").fetchall()
+        [(1, 2), (2, 1)]
+        """
+        kept = verbs.parse_keep(keep)
+        repeated = verbs.Repeated(verbs.parse_names(key), kept.column, kept.descending, null_safe)
+        return self._changed(
+            verbs.merging.merge(
+                self.snapshot(),
+                None,
+                verbs.Merge((verbs.Clause("matched", "delete"),), repeated=repeated),
+                verbs.merging.Terms(
+                    "deduplicate", metadata, verbs.parse_key(idempotency_key), "strict", dry_run
+                ),
+                engine=self._engine,
+                scanner=self._scanner,
+            )
+        )
+
     def delete(
         self,
         where: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from catalog import lazy
 from catalog.errors import InputError
@@ -121,6 +121,7 @@ class Table(Tracking, Followed):
         rows: verbs.Rows,
         *,
         where: str | None = None,
+        partitions: Literal["all", "dynamic"] = "all",
         schema_mode: verbs.writing.OverwriteMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
@@ -130,6 +131,7 @@ class Table(Tracking, Followed):
         Takes what `append` takes; ``schema_mode="overwrite"`` replaces the columns as well.
         Earlier versions stay readable. With ``where``, a predicate as in `delete`, it must be
         true for every new row too: DataError, with count and samples, where it is not.
+        ``partitions="dynamic"`` replaces the partitions that the rows are of, and no others.
         """
         return self._done(
             verbs.writing.overwrite(
@@ -138,6 +140,7 @@ class Table(Tracking, Followed):
                 engine=self._engine,
                 scanner=self._scanner,
                 where=where,
+                partitions=partitions,
                 schema_mode=schema_mode,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),

@@ -91,7 +91,7 @@ def merge_given(
         if merged.is_idle and not new.actions:
             return None
         return Change(
-            "UPDATE" if spec.on is None else "MERGE",
+            _operation(spec),
             (*new.actions, *removes_of(merged.gone), *merged.actions),
             reads=merged.reads,
             parameters=_parameters(spec),
@@ -174,7 +174,15 @@ def _defined(snapshot: Snapshot, new: Definition) -> Snapshot:
     return dataclasses.replace(snapshot, metadata=metadata, files=files)
 
 
+def _operation(spec: Merge) -> str:
+    if spec.repeated is not None:
+        return "DEDUPLICATE"
+    return "UPDATE" if spec.on is None else "MERGE"
+
+
 def _parameters(spec: Merge) -> dict[str, Any]:
+    if spec.repeated is not None:
+        return {"key": list(spec.repeated.key)}
     if spec.on is None:
         condition = spec.clauses[0].condition
         return {} if condition is None else {"predicate": [condition]}

@@ -16,11 +16,13 @@ from lakehouse.delta.schema.fields import FIELD_ID, PHYSICAL_NAME, Field, Struct
 from lakehouse.delta.schema.types import schema_from_duckdb
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.removal import Removal, everything
+from lakehouse.dml.workspace import workspace
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import Rows, Source, query_of, register
 from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.incoming import Incoming
+from lakehouse.table.partitions import partitions_of
 from lakehouse.table.redefining import redefine
 from lakehouse.table.references import check_unreferenced
 from lakehouse.table.reports import WriteReport, metrics_of
@@ -94,11 +96,33 @@ def overwrite(
     engine: Engine,
     scanner: Scanner,
     where: str | None,
+    partitions: Literal["all", "dynamic"],
     schema_mode: OverwriteMode | None,
     metadata: Mapping[str, Any] | None,
     key: Key | None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Replace all rows, or those that match, including what others add in the meantime."""
+    if partitions == "dynamic":
+        if where is not None:
+            raise InputError(
+                "where and partitions='dynamic' both say what is replaced",
+                next_step="Leave one of them out",
+            )
+        if key is not None and is_done(snapshot, key):
+            return snapshot, earlier(snapshot, key, "overwrite")
+        with workspace(engine) as space:
+            given = space.keep(rows)
+            return overwrite(
+                snapshot,
+                space.relation(given),
+                engine=engine,
+                scanner=scanner,
+                where=partitions_of(given, snapshot, space),
+                partitions="all",
+                schema_mode=schema_mode,
+                metadata=metadata,
+                key=key,
+            )
     removal = None if where is None else Removal(where, engine=engine, scanner=scanner)
     if removal is not None and schema_mode == "overwrite":
         raise _only_whole()
