@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable
 
 from lakehouse.delta.actions import FileKey
 from lakehouse.delta.bitmap import Bitmap
+from lakehouse.delta.files.adds import records
 from lakehouse.dml.binding import FILES
-from lakehouse.dml.marking import records, rows_by_file
+from lakehouse.dml.marking import rows_by_file
 from lakehouse.dml.parts import Opened
 from lakehouse.dml.workspace import Workspace
 from lakehouse.duck.engine import VERSION, Connection
