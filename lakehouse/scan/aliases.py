@@ -74,7 +74,21 @@ _SYNTAX = frozenset(
     ]
 )
 _RENAMING = frozenset(
-    ["with", "union", "except", "intersect", "pivot", "unpivot", "columns", "lambda", "unnest", "values", "join", "having", "qualify"]
+    [
+        "with",
+        "union",
+        "except",
+        "intersect",
+        "pivot",
+        "unpivot",
+        "columns",
+        "lambda",
+        "unnest",
+        "values",
+        "join",
+        "having",
+        "qualify",
+    ]
 )
 
 

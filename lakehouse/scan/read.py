@@ -24,6 +24,7 @@ from lakehouse.scan.may import EVERY, KEEP, May, any_of
 from lakehouse.scan.plan import Reach, columns_in, only_reads, reaches
 from lakehouse.scan.predicate import no_predicate
 from lakehouse.scan.probe import PLAIN_PLANS, Probe, Query, may_join
+from lakehouse.scan.reasons import not_pruned
 from lakehouse.scan.report import Kept, TableRef, TableScan, report
 from lakehouse.scan.tokens import tokens
 from lakehouse.scan.views import TableView, table_view
@@ -57,7 +58,17 @@ class Prepared:
 
     def tables(self) -> tuple[TableScan, ...]:
         """Return what is read of each table, for people: it counts all files."""
-        return tuple(report(*choice, self.engine) for choice in self.choices)
+        return tuple(
+            report(
+                ref,
+                where,
+                scans,
+                kept,
+                not_pruned(_filters(scans), ref.snapshot.files.layout),
+                self.engine,
+            )
+            for ref, where, scans, kept in self.choices
+        )
 
     def relation(self) -> Relation:
         """Return the result as a lazy DuckDB relation."""
@@ -423,6 +434,10 @@ class Scanner:
             bind(cursor, ref, view, choice, self._engine)
             for ref, view, choice in zip(refs, views, choices, strict=True)
         ]
+
+
+def _filters(scans: Sequence[Reach]) -> list[str]:
+    return [text for scan in scans for text in scan.filters]
 
 
 def _tests(ref: TableRef, scans: Sequence[Reach]) -> tuple[quick.Test, ...] | None:
