@@ -26,7 +26,7 @@ def sql(
     query: Annotated[
         str | None,
         typer.Argument(
-            metavar="[QUERY]",
+            metavar="QUERY",
             help="SQL; - reads it from standard input, @FILE from a file. Without: the shell.",
             show_default=False,
         ),
@@ -37,7 +37,9 @@ def sql(
         typer.Option(
             "--format",
             "-f",
-            help="json is one object a line. Default: by the suffix of --output, else table.",
+            metavar="FORMAT",
+            help="table, csv, json (one object a line), parquet or chart. Default: by the suffix "
+            "of --output, else table.",
             show_default=False,
         ),
     ] = None,
