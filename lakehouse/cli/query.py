@@ -75,20 +75,14 @@ def sql(
         raise InputError("--all and --limit exclude each other", next_step="Pass one of them")
     form = result.chosen_format(format_, output, as_json=json)
     is_shell = query is None and is_interactive()
-    is_bound = form == "table" or is_shell
     shown = None if every else result.SHOWN if limit is None else limit
-    look = Look(
-        form=form,
-        output=output,
-        limit=None if is_bound else limit,
-        shown=shown if is_bound else None,
-    )
+    look = Look(form=form, output=output, shown=shown, limit=None if form == "table" else limit)
     if is_shell:
         if not sys.stdout.isatty():
             raise InputError(
                 "the shell needs a terminal for its output", next_step="Pass SQL, - or @FILE"
             )
-        look = dataclasses.replace(look, timer=True, hint="use .limit")
+        look = dataclasses.replace(look, texts=shown, timer=True, hint="use .limit")
         with open_lake(lake) as opened:
             shell.prompt.interact(Session(opened, look))
         return

@@ -10,7 +10,7 @@ from typing import Any
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.stream import batches
 from lakehouse.lake import explain_html
-from lakehouse.lake.advice import Advice, advise
+from lakehouse.lake.advice import Advice, advise, is_worth_a_look
 from lakehouse.lake.hints import not_pruned
 from lakehouse.lake.reasons import in_words, reasons, told
 from lakehouse.lake.spread import spreads
@@ -99,6 +99,7 @@ def explain(
     advised = (
         advise(scan, spreads(*choice, prepared.engine))
         for scan, choice in zip(tables, prepared.choices, strict=True)
+        if is_worth_a_look(scan)
     )
     advice = tuple(found for found in advised if found is not None)
     return Explain(tables, rows[-1][1], advice, analysis)
