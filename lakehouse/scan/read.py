@@ -16,13 +16,15 @@ from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier
 from lakehouse.scan import from_log, plain, quick, top
+from lakehouse.scan.aliases import is_plain, resolved
 from lakehouse.scan.choice import Choice
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, KEEP, May, any_of
-from lakehouse.scan.plan import Reach, only_reads, reaches
+from lakehouse.scan.plan import Reach, columns_in, only_reads, reaches
 from lakehouse.scan.predicate import no_predicate
 from lakehouse.scan.probe import PLAIN_PLANS, Probe, Query, may_join
+from lakehouse.scan.reasons import not_pruned
 from lakehouse.scan.report import Kept, TableRef, TableScan, report
 from lakehouse.scan.tokens import tokens
 from lakehouse.scan.views import TableView, table_view
@@ -56,7 +58,17 @@ class Prepared:
 
     def tables(self) -> tuple[TableScan, ...]:
         """Return what is read of each table, for people: it counts all files."""
-        return tuple(report(*choice, self.engine) for choice in self.choices)
+        return tuple(
+            report(
+                ref,
+                where,
+                scans,
+                kept,
+                not_pruned(_filters(scans), ref.snapshot.files.layout),
+                self.engine,
+            )
+            for ref, where, scans, kept in self.choices
+        )
 
     def relation(self) -> Relation:
         """Return the result as a lazy DuckDB relation."""
@@ -139,6 +151,8 @@ class Scanner:
             plan = self._query_plan(cursor, sql, params, generation)
             reached = reaches(plan)
             scans = [reached.get(f"t{view.key}", []) for view in views]
+            if len(refs) == 1:
+                scans = [_resolved(sql, refs[0], views[0], scans[0])]
             choices = [
                 Choice(self._where(ref, scan), tests=_tests(ref, scan))
                 for ref, scan in zip(refs, scans, strict=True)
@@ -208,7 +222,8 @@ class Scanner:
             if str(type_) != "BOOLEAN":
                 raise no_predicate(predicate, str(type_))
             reached = reaches(self._query_plan(cursor, sql, None, generation))
-        return self._where(ref, reached.get(f"t{view.key}", []))
+        scans = reached.get(f"t{view.key}", [])
+        return self._where(ref, _resolved(sql, ref, view, scans))
 
     def _from_log(
         self, sql: str, ref: TableRef, params: Params, others: Sequence[str]
@@ -421,6 +436,27 @@ class Scanner:
         ]
 
 
+def _filters(scans: Sequence[Reach]) -> list[str]:
+    return [text for scan in scans for text in scan.filters]
+
+
 def _tests(ref: TableRef, scans: Sequence[Reach]) -> tuple[quick.Test, ...] | None:
     layout = ref.snapshot.files.layout
     return quick.tests(scans[0].filters, layout) if len(scans) == 1 else None
+
+
+def _resolved(sql: str, ref: TableRef, view: TableView, scans: Sequence[Reach]) -> Sequence[Reach]:
+    """Return the scans of a query's only table, with its columns' names in all filters."""
+    if not any(scan.above for scan in scans) or not is_plain(sql, ref.schema, ref.name):
+        return scans
+    names = [field.name for field in ref.snapshot.schema.fields]
+
+    def known(text: str, scan: Reach) -> str:
+        found = resolved(text, names, view.key) if text in scan.above else text
+        # What is above a scan can only name what the scan reads.
+        return found if columns_in(found) <= scan.columns else text
+
+    return [
+        dataclasses.replace(scan, filters=tuple(known(text, scan) for text in scan.filters))
+        for scan in scans
+    ]
