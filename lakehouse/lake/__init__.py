@@ -6,6 +6,10 @@ from catalog import lazy
 
 if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.lake import explain as explain
+    from lakehouse.lake import reads as reads
     from lakehouse.lake import snapshot as snapshot
 
-__getattr__ = lazy.names(__name__, {"lakehouse.lake.explain": (), "lakehouse.lake.snapshot": ()})
+__getattr__ = lazy.names(
+    __name__,
+    {"lakehouse.lake.explain": (), "lakehouse.lake.reads": (), "lakehouse.lake.snapshot": ()},
+)

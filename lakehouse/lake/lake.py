@@ -26,6 +26,7 @@ from lakehouse.duck.engine import Engine, Relation
 from lakehouse.lake.alter_statement import AlterStatement, parse_alter
 from lakehouse.lake.queries import Queries
 from lakehouse.scan.read import Params, Scanner
+from lakehouse.scan.tally import Reads, merged
 from lakehouse.table.background import Background
 from lakehouse.table.handle import Table
 
@@ -62,6 +63,7 @@ def connect(
     duckdb_config: Mapping[str, str | int | float | bool] | None = None,
     durable: bool = True,
     probe: Probing = "once",
+    record_reads: bool = False,
     **storage_options: Any,
 ) -> Lake:
     """Open the lake at ``uri``, and create it if it is not there.
@@ -70,7 +72,9 @@ def connect(
     (``s3://bucket/lake``, ``az://container/lake``, ``gs://bucket/lake``). ``create=False`` raises
     NotFoundError where there is no lake. ``layers`` are those of a new lake. ``duckdb_config`` are settings of
     the embedded DuckDB, such as ``{"memory_limit": "4GB", "threads": 4}``. ``durable=False``
-    skips fsync: faster, and a power cut may lose what was acknowledged.
+    skips fsync: faster, and a power cut may lose what was acknowledged. ``record_reads`` keeps,
+    when the lake is closed, a document that says by which columns its queries filtered and how many
+    files they read, so that upkeep knows what sorting a table would be worth.
 
     ``storage_options`` say how object storage is reached: ``endpoint_url``, ``region``, keys
     (``access_key_id`` and ``secret_access_key``, ``account_name`` and ``account_key``, ...),
@@ -93,13 +97,15 @@ def connect(
     """
     storage = open_storage(uri, durable=durable, **storage_options)
     catalog = Catalog.open(storage, create=create, layers=tuple(layers), probe=probe)
-    return Lake(storage, catalog, Engine(duckdb_config))
+    return Lake(storage, catalog, Engine(duckdb_config), record_reads=record_reads)
 
 
 class Lake:
     """Hold tables in layers, and run SQL over them. Made by `connect`; safe between threads."""
 
-    def __init__(self, storage: Storage, catalog: Catalog, engine: Engine) -> None:
+    def __init__(
+        self, storage: Storage, catalog: Catalog, engine: Engine, *, record_reads: bool = False
+    ) -> None:
         self._storage = storage
         self._catalog = catalog
         self._engine = engine
@@ -108,6 +114,7 @@ class Lake:
         self._background = Background(engine)
         self._handles: dict[tuple[str, str], Table] = {}
         self._lock = threading.Lock()
+        self._record_reads = record_reads
         self._queries = Queries(catalog, engine, self._scanner, self._handle)
 
     def __repr__(self) -> str:
@@ -146,6 +153,9 @@ class Lake:
         """
         try:
             self.settle()
+            if self._record_reads:
+                self._record_reads = False
+                room.reads.save(self._storage, self._scanner.tally.counted())
         finally:
             self._queries.close()
             self._engine.close()
@@ -153,6 +163,13 @@ class Lake:
     def settle(self) -> None:
         """Wait for checkpoints and cleaning in the background, which begin after commits."""
         self._background.settle()
+
+    def reads(self) -> tuple[Reads, ...]:
+        """Return how often tables were read with filters on which columns, and how much of them.
+
+        By this session, and by those that were opened with ``record_reads`` and are closed.
+        """
+        return merged((*room.reads.load(self._storage), *self._scanner.tally.counted()))
 
     def interrupt(self) -> None:
         """Stop the queries and writes that run now; call it from another thread.

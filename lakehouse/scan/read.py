@@ -20,6 +20,7 @@ from lakehouse.scan.may import EVERY, May, any_of
 from lakehouse.scan.plan import Reach, reaches
 from lakehouse.scan.predicate import no_predicate
 from lakehouse.scan.report import Kept, TableRef, TableScan, report
+from lakehouse.scan.tally import Tally
 from lakehouse.scan.views import TableView, table_view
 
 Params = Sequence[Any] | Mapping[str, Any] | None
@@ -47,6 +48,7 @@ class Prepared:
     sql: str
     params: Params
     choices: tuple[tuple[TableRef, May, Sequence[Reach], Kept], ...]
+    tally: Tally | None = None
 
     def tables(self) -> tuple[TableScan, ...]:
         """Return what is read of each table, for people: it counts all files."""
@@ -54,6 +56,9 @@ class Prepared:
 
     def relation(self) -> Relation:
         """Return the result as a lazy DuckDB relation."""
+        if self.tally is not None:
+            for ref, _, scans, kept in self.choices:
+                self.tally.add(ref, scans, kept)
         self.engine.read_ahead(file for *_, kept in self.choices for file in kept.ahead)
         try:
             if self.params and VERSION < (2, 0) and self._is_remote:
@@ -81,6 +86,7 @@ class Scanner:
         self._engine = engine
         self._definitions = Definitions(engine)
         self._volatile_names: frozenset[str] | None = None
+        self.tally = Tally()
 
     def prepare(
         self,
@@ -127,7 +133,7 @@ class Scanner:
             cursor.close()
             raise
         choices = tuple(zip(refs, wheres, scans, figures, strict=True))
-        return Prepared(self._engine, cursor, sql, params, choices)
+        return Prepared(self._engine, cursor, sql, params, choices, self.tally)
 
     @contextlib.contextmanager
     def whole(self, ref: TableRef, doing: str) -> Iterator[Connection]:
