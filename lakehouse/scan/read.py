@@ -27,6 +27,7 @@ from lakehouse.scan.predicate import no_predicate
 from lakehouse.scan.probe import PLAIN_PLANS, Probe, Query, may_join
 from lakehouse.scan.reasons import not_pruned
 from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan, report
+from lakehouse.scan.tally import Tally
 from lakehouse.scan.tokens import tokens
 from lakehouse.scan.views import TableView, table_view
 
@@ -60,6 +61,7 @@ class Prepared:
     params: Params
     choices: tuple[tuple[TableRef, May, Sequence[Reach], Kept], ...]
     at_once: bool = False
+    tally: Tally | None = None
 
     def tables(self) -> tuple[TableScan, ...]:
         """Return what is read of each table, for people: it counts all files."""
@@ -77,6 +79,9 @@ class Prepared:
 
     def relation(self) -> Relation:
         """Return the result as a lazy DuckDB relation."""
+        if self.tally is not None:
+            for ref, _, scans, kept in self.choices:
+                self.tally.add(ref, scans, kept)
         self.engine.read_ahead(file for *_, kept in self.choices for file in kept.ahead)
         try:
             if self.params and VERSION < (2, 0) and self._is_remote:
@@ -109,6 +114,7 @@ class Scanner:
         self._columns: dict[tuple[int, str], tuple[str, ...]] = {}
         self._views: dict[tuple[object, ...], tuple[Layout, TableView]] = {}
         self._mays: dict[tuple[object, ...], tuple[Layout, May]] = {}
+        self.tally = Tally()
 
     def prepare(
         self,
@@ -210,7 +216,7 @@ class Scanner:
             raise
         wheres = [choice.may for choice in choices]
         reads = tuple(zip(refs, wheres, scans, figures, strict=True))
-        return Prepared(self._engine, cursor, sql, params, reads, at_once)
+        return Prepared(self._engine, cursor, sql, params, reads, at_once, self.tally)
 
     @contextlib.contextmanager
     def whole(self, ref: TableRef, doing: str) -> Iterator[Connection]:
