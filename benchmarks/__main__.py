@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import append, commits, million, remote
+from benchmarks import append, commits, million, remote, upkeep
 from benchmarks.measure import Figure, load
 
 # Each takes an empty folder and the options of the command line.
@@ -23,6 +23,7 @@ BENCHMARKS: Mapping[str, Callable[[Path, argparse.Namespace], Iterator[Figure]]]
     "commits": commits.run,
     "million": million.run,
     "remote": remote.run,
+    "upkeep": upkeep.run,
 }
 
 
