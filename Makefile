@@ -121,9 +121,17 @@ bench: setup ## measure against delta-rs and raw DuckDB
 bench-commits: setup ## measure commits: latency, and many writers, against delta-rs
 	$(BIN)/python -m benchmarks commits $(ARGS)
 
+.PHONY: bench-merge
+bench-merge: setup ## measure merges, updates and deletes against delta-rs (ARGS=--rows=1000000)
+	$(BIN)/python -m benchmarks merge $(ARGS)
+
 .PHONY: bench-million
 bench-million: setup ## measure a table of a million files against delta-rs and Polars
 	$(BIN)/python -m benchmarks million $(ARGS)
+
+.PHONY: bench-queries
+bench-queries: $(DUCKDB15)/.project ## measure queries against all peers, and TPC-H (ARGS="--query-files 500 --query-rows 200000 --scale 0.01": a small one)
+	$(DUCKDB15)/bin/python -m benchmarks queries $(ARGS)
 
 .PHONY: bench-upkeep
 bench-upkeep: setup ## measure upkeep against delta-rs: 20,000 small files, z-order, what queries gain

@@ -27,7 +27,8 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     )
     from lakehouse.delta.leftovers import Leftover
     from lakehouse.dml.clauses import lit
-    from lakehouse.lake.explain import Explain
+    from lakehouse.lake.advice import Advice
+    from lakehouse.lake.explain import Analysis, Explain
     from lakehouse.lake.lake import Lake, connect
     from lakehouse.lake.snapshot import LakeSnapshot
     from lakehouse.lake.tables import DropReport, TableInfo
@@ -48,7 +49,9 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     )
 
 __all__ = [
+    "Advice",
     "AlreadyExistsError",
+    "Analysis",
     "Batch",
     "ChangeReport",
     "CollectReport",
@@ -99,7 +102,8 @@ __getattr__ = lazy.names(
         ),
         "lakehouse.delta.leftovers": ("Leftover",),
         "lakehouse.dml.clauses": ("lit",),
-        "lakehouse.lake.explain": ("Explain",),
+        "lakehouse.lake.advice": ("Advice",),
+        "lakehouse.lake.explain": ("Analysis", "Explain"),
         "lakehouse.lake.lake": ("Lake", "connect"),
         "lakehouse.lake.snapshot": ("LakeSnapshot",),
         "lakehouse.lake.tables": ("DropReport", "TableInfo"),

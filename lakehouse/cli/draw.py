@@ -11,8 +11,8 @@ from rich.text import Text
 from catalog.errors import InputError
 from lakehouse.cli import chart
 from lakehouse.cli.output import is_number, number, say, stdout, visible
-from lakehouse.cli.stream import lines
 from lakehouse.duck.engine import Relation
+from lakehouse.duck.stream import lines
 
 _TIMES = re.compile(r"DATE|TIMESTAMP.*")
 _BARS = 50

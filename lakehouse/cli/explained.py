@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
-from rich.console import Group
+from collections.abc import Iterable
+
+from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 import lakehouse
 from lakehouse.cli.output import number, say, size, stdout, visible
+from lakehouse.lake.reasons import in_words, reasons
 
 _BAR = 24
+# What people look for first, in what decided.
+_STYLES = {"no help": "yellow", "reads": "green", "skipped": "dim"}
 
 
 def show(explained: lakehouse.Explain, *, plan: bool = False) -> None:
-    """Print what a query reads of each table."""
+    """Print what a query reads of each table, advice, and what a run took."""
     out = stdout()
     for table in explained.tables:
         out.print(_tree(table))
     if not explained.tables:
         say("The query reads no table of the lake.")
+    for advice in explained.advice:
+        out.print(_line("advice", Text(in_words(advice), style="cyan")))
+    if explained.analysis is not None:
+        out.print(_line("ran", Text(explained.analysis.in_words)))
     if plan:
         out.print(explained.plan)
 
 
 def _tree(table: lakehouse.TableScan) -> Tree:
     tree = Tree(Text.assemble((table.name, "bold"), f"  version {table.version}"))
-    files = f"{number(table.files_kept)} of {number(table.files_total)} files"
-    sizes = f"{size(table.bytes_kept)} of {size(table.bytes_total)}"
-    skipped = number(table.files_total - table.files_kept)
-    tree.add(Text.assemble("files    ", _bar(table.files_kept, table.files_total), f"  {files}"))
-    tree.add(Text.assemble("bytes    ", _bar(table.bytes_kept, table.bytes_total), f"  {sizes}"))
-    if table.rows_total is not None and table.rows_kept is not None:
-        counts = f"{number(table.rows_kept)} of {number(table.rows_total)} rows"
-        tree.add(Text.assemble("rows     ", _bar(table.rows_kept, table.rows_total), f"  {counts}"))
-    if table.columns:
-        tree.add(Text(f"columns  {visible(', '.join(table.columns))}"))
-    if table.filters:
-        tree.add(Text(f"filters  {visible(' AND '.join(table.filters))}"))
-    if table.answered_from_log:
-        tree.add(Text("answered from the log: no file is read"))
-    elif table.predicate:
-        why = Group(
-            Text(f"skipped  {skipped} files, where this cannot hold:"),
-            Text(f"         {visible(table.predicate)}", style="dim"),
-        )
-        tree.add(why)
-    elif table.files_total:
-        tree.add(Text("skipped  none: no filter that the files' statistics can answer"))
+    for word, content in _rows(table):
+        tree.add(_line(word, content))
     return tree
+
+
+def _rows(table: lakehouse.TableScan) -> Iterable[tuple[str, Text]]:
+    files = f"  {number(table.files_kept)} of {number(table.files_total)} files"
+    yield "files", _bar(table.files_kept, table.files_total).append(files)
+    sizes = f"  {size(table.bytes_kept)} of {size(table.bytes_total)}"
+    yield "bytes", _bar(table.bytes_kept, table.bytes_total).append(sizes)
+    if table.rows_total is not None and table.rows_kept is not None:
+        counts = f"  {number(table.rows_kept)} of {number(table.rows_total)} rows"
+        yield "rows", _bar(table.rows_kept, table.rows_total).append(counts)
+    if table.columns:
+        yield "columns", Text(visible(", ".join(table.columns)))
+    for word, text in reasons(table):
+        yield word, Text(visible(text), style=_STYLES.get(word, ""))
+
+
+def _line(word: str, content: Text) -> Table:
+    """Return a word and a text beside it, which stays there when it needs several lines."""
+    line = Table.grid(padding=(0, 2, 0, 0))
+    line.add_column(width=7, no_wrap=True)
+    line.add_column(overflow="fold")
+    line.add_row(word, content)
+    return line
 
 
 def _bar(kept: int, total: int) -> Text:

@@ -98,14 +98,20 @@ def sql(
 def explain(
     query: QueryArgument,
     *,
+    analyze: Annotated[
+        bool, typer.Option("--analyze", help="Run it as well, for its rows and its time.")
+    ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Show DuckDB's plan as well.")] = False,
     lake: LakeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show which files a query reads of each table and which it skips, and why."""
+    """Show which files a query reads of each table and which it skips, and why.
+
+    Where another layout of a table would save much, it says so.
+    """
     text = read_query(query)
     with open_lake(lake) as opened:
-        found = opened.explain(text)
+        found = opened.explain(text, analyze=analyze)
     if json:
         emit(found.to_dict())
         return

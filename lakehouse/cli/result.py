@@ -20,8 +20,8 @@ from rich.text import Text
 
 from catalog.errors import InputError, LakehouseError, StorageError
 from lakehouse.cli.output import is_number, number, say, stdout, visible
-from lakehouse.cli.stream import batches, lines
 from lakehouse.duck.engine import Relation
+from lakehouse.duck.stream import batches, lines
 
 Format = Literal["table", "csv", "json", "parquet", "chart"]
 SHOWN_ONLY = ("table", "chart")

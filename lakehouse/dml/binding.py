@@ -7,24 +7,23 @@ its file and its place there, and the kept source under its own.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from catalog.errors import DataError, InputError
-from catalog.names import near_misses
 from lakehouse.delta.change_data import CHANGE_TYPE
 from lakehouse.delta.features import GENERATED
-from lakehouse.delta.schema.fields import Field, Struct
-from lakehouse.delta.schema.types import to_duckdb
+from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.dml.clauses import Clause, Merge, Repeated, Value, Verb
+from lakehouse.dml.clauses import Clause, Merge, Verb
 from lakehouse.dml.joining import Join, Scope, join_of, scope_of
 from lakehouse.dml.parts import Opened
+from lakehouse.dml.repeated import repeated_rows
+from lakehouse.dml.values import Values
 from lakehouse.dml.workspace import ROW, Given, Workspace
 from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.errors import DuckError, translate
-from lakehouse.duck.rows import Source, register
+from lakehouse.duck.rows import Source
 from lakehouse.duck.sql import identifier, literal
 from lakehouse.scan.expression import parse_expression
 from lakehouse.scan.predicate import no_predicate
@@ -93,6 +92,7 @@ class _Binding:
         self._engine: Engine = space.engine
         names = () if given is None else tuple(c.name for c in given.columns)
         self._scope = scope_of(merge, self._schema, names)
+        self._values = Values(merge, self._scope, self._schema, given, space)
         number, row = (name(self._schema) for name in (file_column, row_column))
         columns = ", ".join(identifier(field.name) for field in self._schema)
         target = identifier(merge.target)
@@ -129,7 +129,7 @@ class _Binding:
         merge = self._merge
         file, row = self._at
         if merge.repeated is not None:
-            return self._repeated(merge.repeated)
+            return repeated_rows(merge.repeated, self._values, self._target, self._at, FILES)
         matched, orphans = merge.of("matched"), merge.of("not matched by source")
         if join is None:
             number, source = self._choice(matched, self._target), "CAST(NULL AS BIGINT)"
@@ -149,29 +149,6 @@ class _Binding:
             f"JOIN {FILES} AS m ON m.local = found.local WHERE clause <> 0 OR {met}"
         )
 
-    def _repeated(self, repeated: Repeated) -> str:
-        """Return SQL of the hits in rows that repeat a key, all files being open."""
-        target = identifier(self._merge.target)
-        names = [f"{target}.{identifier(self._field(name).name)}" for name in repeated.key]
-        keys, (file, row) = ", ".join(names), self._at
-        order = ""
-        if repeated.order is not None:
-            way = "DESC" if repeated.descending else "ASC"
-            column = identifier(self._field(repeated.order).name)
-            order = f"{target}.{column} {way} NULLS LAST, "
-        known = "true" if repeated.null_safe else " AND ".join(f"{n} IS NOT NULL" for n in names)
-        # The few keys that stand there twice are found first: to number all rows takes long.
-        twice = ", ".join(f"{name} AS k{i}" for i, name in enumerate(names))
-        same = " AND ".join(f"{n} IS NOT DISTINCT FROM twice.k{i}" for i, n in enumerate(names))
-        return (
-            f"SELECT m.file, found.row, CAST(NULL AS BIGINT) AS source, 1 AS clause FROM (SELECT "
-            f"{file} AS local, {row} AS row, row_number() OVER "
-            f"(PARTITION BY {keys} ORDER BY {order}{file}, {row}) AS number FROM {self._target} "
-            f"SEMI JOIN (SELECT {twice} FROM {self._target} WHERE {known} "
-            f"GROUP BY {keys} HAVING count(*) > 1) AS twice ON {same}) AS found "
-            f"JOIN {FILES} AS m ON m.local = found.local WHERE number > 1"
-        )
-
     def _choice(self, clauses: Iterable[tuple[int, Clause]], rows: str) -> str:
         """Return SQL of the number of the first clause whose condition is true, else 0."""
         cases: list[str] = []
@@ -183,19 +160,16 @@ class _Binding:
 
     def _condition(self, text: str, rows: str) -> str:
         found = parse_expression(
-            text, columns=self._names(), engine=self._engine, what="a condition"
+            text, columns=self._scope.names(), engine=self._engine, what="a condition"
         )
         relation = self._try(f"SELECT ({found.sql}\n) FROM {rows}", "read the condition")
         if str(relation.types[0]) != "BOOLEAN" and not found.is_null:
             raise no_predicate(text, str(relation.types[0]))
         return found.sql
 
-    def _names(self) -> tuple[str, ...]:
-        return (*self._scope.columns, *self._scope.given)
-
     def _making(self, number: int, clause: Clause) -> Making:
         """Return how the rows of a clause are made and checked."""
-        values = self._values(clause)
+        values = self._values.of(clause)
         if clause.verb == "insert":
             rows = self._unmatched()
             number_ = self._choice(self._merge.of("not matched"), self._source)
@@ -228,80 +202,18 @@ class _Binding:
             missing=missing,
             partition_columns=snapshot.partition_columns,
         )
-        query = Query(source.name, plan, rules)
+        made = {name: self._made(name, sql) for name, sql in rules.made.items()}
+        query = Query(source.name, plan, dataclasses.replace(rules, made=made))
         check_rules(self._cursor, query)
         return Making(source, query)
 
-    def _values(self, clause: Clause) -> list[tuple[str, str]]:
-        """Return the columns that a clause gives, and SQL of each."""
-        given = self._given_values(clause)
-        if clause.verb == "insert":
-            return list(given.items())
-        target = identifier(self._merge.target)
-        values = []
-        for field in self._schema:
-            if field.name in given:
-                values.append((field.name, given[field.name]))
-            elif GENERATED not in field.metadata:
-                values.append((field.name, f"{target}.{identifier(field.name)}"))
-        return values
-
-    def _given_values(self, clause: Clause) -> dict[str, str]:
-        if isinstance(clause.values, Mapping):
-            found: dict[str, str] = {}
-            for name, value in clause.values.items():
-                field = self._field(name)
-                if field.name in found:
-                    raise InputError(f"column {field.name!r} is set twice")
-                found[field.name] = self._value(field, value)
-            return found
-        assert self._given is not None
-        names = clause.values
-        if names is None:
-            names = [column.name for column in self._given.columns]
-        return {self._field(name).name: self._from_source(name) for name in names}
-
-    def _from_source(self, name: str) -> str:
-        assert self._given is not None
-        column = next((c for c in self._given.columns if c.name.lower() == name.lower()), None)
-        if column is None:
-            near = near_misses(name, [c.name for c in self._given.columns])
-            raise InputError(
-                f"the source has no column {name!r}",
-                next_step=f"Did you mean {near[0]!r}?" if near else "",
-            )
-        if column.type.name in ("null", '"null"'):
-            return _null(self._field(name))
-        return f"{identifier(self._merge.source)}.{identifier(column.name)}"
-
-    def _field(self, name: str) -> Field:
-        field = self._schema.field(self._scope.columns.get(name.lower(), name))
-        if field is None:
-            near = near_misses(name, self._schema.names())
-            raise DataError(
-                f"the table has no column {name!r}",
-                next_step=(f"Did you mean {near[0]!r}? " if near else "")
-                + "Pass schema_mode='add' to add new columns",
-                column=name,
-                near=near,
-            )
-        return field
-
-    def _value(self, field: Field, value: Any) -> str:
-        if isinstance(value, str):
-            found = parse_expression(
-                value, columns=self._names(), engine=self._engine, what="a value"
-            )
-            return _null(field) if found.is_null else f"({found.sql}\n)"
-        value = value.value if isinstance(value, Value) else value
-        return _null(field) if value is None else self._constant(value)
-
-    def _constant(self, value: Any) -> str:
-        """Keep a Python value as the only one of a table: DuckDB types it as it types rows."""
-        place = self._space.new_place("value")
-        with self._engine.work("keep a value") as cursor:
-            source = register(cursor, [{"v": value}])
-            cursor.execute(f"CREATE TABLE {place} AS SELECT v FROM {source.name}")
+    def _made(self, name: str, sql: str) -> str:
+        """Return SQL of a column that is not given; a default is the same in all that is written."""
+        field = self._schema.field(name)
+        if field is None or GENERATED in field.metadata:
+            return sql
+        place = self._space.new_place("default")
+        self._cursor.execute(f"CREATE TABLE {place} AS SELECT {sql} AS v")
         return f"(SELECT v FROM {place})"
 
     def _unmatched(self) -> str:
@@ -344,7 +256,3 @@ class _Binding:
             return self._cursor.sql(f"SELECT * FROM ({sql}) LIMIT 0")
         except DuckError as error:
             raise translate(error, doing) from error
-
-
-def _null(field: Field) -> str:
-    return f"CAST(NULL AS {to_duckdb(field.type)})"

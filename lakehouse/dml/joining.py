@@ -44,6 +44,10 @@ class Scope:
     columns: Mapping[str, str]
     given: Collection[str]
 
+    def names(self) -> tuple[str, ...]:
+        """Return all columns' names."""
+        return (*self.columns, *self.given)
+
     def side(self, reference: tuple[str, ...] | list[str]) -> str:
         """Return whose a reference is: ``target``, ``source``, or nothing where that is open."""
         first = reference[0]
@@ -114,16 +118,14 @@ def own_conditions(text: str | None, scope: Scope, engine: Engine) -> tuple[str,
     """Return what a condition says of the table's columns alone, as SQL without an alias."""
     if text is None:
         return ()
-    names = (*scope.columns, *scope.given)
-    found = parse_expression(text, columns=names, engine=engine, what="a condition")
+    found = parse_expression(text, columns=scope.names(), engine=engine, what="a condition")
     with engine.work("read the condition") as cursor:
         own = (_own(cursor, node, scope) for node in conjuncts(found.tree))
         return tuple(condition for condition in own if condition is not None)
 
 
 def _condition(text: str, scope: Scope, engine: Engine) -> Join:
-    names = (*scope.columns, *scope.given)
-    found = parse_expression(text, columns=names, engine=engine, what="a condition")
+    found = parse_expression(text, columns=scope.names(), engine=engine, what="a condition")
     pairs, own = [], []
     with engine.work("read the condition") as cursor:
         for node in conjuncts(found.tree):

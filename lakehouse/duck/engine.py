@@ -61,7 +61,7 @@ class Engine:
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._once: set[str] = set()
         self._chose_threads = "threads" in settings
-        self._has_temporary = False
+        self.has_temporary = False
         self._reach = Reach(self._root, self._lock)
         self.empty_parquet = str(self._folder / "empty.parquet")
         self._root.execute(
@@ -130,11 +130,11 @@ class Engine:
     def keep_temporary(self) -> None:
         """Make room for temporary tables, which all later queries see."""
         self.once(TEMPORARY, f"ATTACH ':memory:' AS {TEMPORARY}")
-        self._has_temporary = True
+        self.has_temporary = True
 
     def search(self, database: str) -> str:
         """Return SQL that lets names be looked up in a database, and among temporary tables."""
-        if not self._has_temporary:
+        if not self.has_temporary:
             return f"USE {database}"
         return f"SET search_path = '{database}.main,{TEMPORARY}.main'"
 

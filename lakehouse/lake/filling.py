@@ -18,7 +18,7 @@ from catalog.state import find
 from lakehouse.delta.commit import Retries
 from lakehouse.delta.features import GENERATED
 from lakehouse.delta.schema.fields import Field, Struct
-from lakehouse.delta.schema.types import to_duckdb
+from lakehouse.delta.schema.types import schema_from_duckdb, to_duckdb
 from lakehouse.duck.describe import Column, columns_of
 from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, translate
@@ -51,13 +51,13 @@ class Filling:
 
         def write() -> WriteReport:
             prepared = self._queries.prepare(statement.query, None)
-            seen = _version_read(prepared, table)
-            rows = _fitted(prepared, statement, table.snapshot().schema)
+            seen = version_read(prepared, table)
+            rows = fitted(prepared, statement, table.snapshot().schema)
             if statement.overwrite:
                 return table.overwrite(rows, if_version=seen)
             return table.append(rows, if_version=seen)
 
-        return _redone(write)
+        return redone(write)
 
     def create_as(self, statement: CreateTable, query: str) -> Created:
         """Create a table of a query's rows, or put them in the place of a table's."""
@@ -68,11 +68,12 @@ class Filling:
                 return self._replaced(self._tables.handle(known), statement, query)
             if known is not None and statement.if_not_exists:
                 return Created(self._tables.handle(known), existed=True)
-            rows = self._queries.prepare(query, None).relation()
+            prepared = self._queries.prepare(query, None)
+            rows = prepared.relation()
             try:
                 return self._tables.create(
                     statement.name,
-                    rows,
+                    schema_from_duckdb(_typed(prepared, columns_of(rows))),
                     partition_by=statement.partition_by,
                     description=statement.comment,
                     properties=statement.properties,
@@ -85,11 +86,13 @@ class Filling:
                     and find(self._catalog.state.tables, statement.name) is not None
                 ):
                     raise ConflictError(
-                        f"{statement.name} was created meanwhile", next_step="Try again"
+                        f"{statement.name} was created meanwhile",
+                        next_step="Try again",
+                        stale=True,
                     ) from error
                 raise
 
-        return _redone(write)
+        return redone(write)
 
     def _replaced(self, table: Table, statement: CreateTable, query: str) -> Created:
         snapshot = table.snapshot()
@@ -105,24 +108,26 @@ class Filling:
                 next_step="Use ALTER TABLE ... SET TBLPROPERTIES, and COMMENT ON TABLE",
             )
         prepared = self._queries.prepare(query, None)
-        seen = _version_read(prepared, table)
-        report = table.overwrite(prepared.relation(), schema_mode="overwrite", if_version=seen)
+        seen = version_read(prepared, table)
+        rows = prepared.relation()
+        schema_from_duckdb(_typed(prepared, columns_of(rows)))  # raises where one has no type
+        report = table.overwrite(rows, schema_mode="overwrite", if_version=seen)
         return Created(table, report)
 
 
-def _redone(write: Callable[[], Result]) -> Result:
+def redone(write: Callable[[], Result]) -> Result:
     """Return what a write gives that is run anew, from its query on, where others came first."""
     for attempt in itertools.count():
         try:
             return write()
-        except ConflictError:
-            if attempt == _RETRIES.redos:
+        except ConflictError as error:
+            if not getattr(error, "stale", False) or attempt == _RETRIES.redos:
                 raise
         _RETRIES.wait(attempt)
     raise AssertionError
 
 
-def _version_read(prepared: Prepared, table: Table) -> int | None:
+def version_read(prepared: Prepared, table: Table) -> int | None:
     """Return the version of a table that a query reads as the newest; None where it does not."""
     for ref, *_ in prepared.choices:
         if ref.shown == table.name and ref.shown == f"{ref.schema}.{ref.name}":
@@ -130,7 +135,7 @@ def _version_read(prepared: Prepared, table: Table) -> int | None:
     return None
 
 
-def _fitted(prepared: Prepared, statement: Insert, schema: Struct) -> Relation:
+def fitted(prepared: Prepared, statement: Insert, schema: Struct) -> Relation:
     """Return a query's rows under the names of the columns that they are for."""
     try:
         relation = prepared.cursor.sql(prepared.sql)
@@ -170,7 +175,7 @@ def _targets(statement: Insert, columns: tuple[Column, ...], schema: Struct) -> 
                 near=near,
             )
     if not wanted:
-        wanted = [field.name for field in schema if GENERATED not in field.metadata]
+        wanted = given_columns(schema)
     if len(wanted) != len(columns):
         raise DataError(
             f"{len(columns)} values are given for {len(wanted)} columns of {statement.table} "
@@ -178,6 +183,11 @@ def _targets(statement: Insert, columns: tuple[Column, ...], schema: Struct) -> 
             next_step="List the columns, INSERT INTO t (a, b), or write INSERT INTO t BY NAME",
         )
     return wanted
+
+
+def given_columns(schema: Struct) -> list[str]:
+    """Return the columns that rows bring, in order: all but those that are computed."""
+    return [field.name for field in schema if GENERATED not in field.metadata]
 
 
 def _field(schema: Struct, name: str) -> Field | None:
@@ -224,4 +234,6 @@ def _from_text(cursor: Connection, source: str, mark: str, field: Field) -> str:
             count=row[0],
             samples=tuple(row[1]),
         )
-    return f"CAST({mark} AS {type_})"
+    # Again for each row: an expression may give another text each time that it is asked.
+    exact = f"{mark} IS NULL OR regexp_full_match({mark}, {literal(form)})"
+    return f"CASE WHEN {exact} THEN CAST({mark} AS {type_}) ELSE error({mark}) END"

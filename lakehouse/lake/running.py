@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from catalog import lazy
 from catalog.catalog import Catalog
-from catalog.errors import AlreadyExistsError, NotFoundError
+from catalog.errors import AlreadyExistsError, LakehouseError, NotFoundError
 from catalog.names import near_misses
 from catalog.state import find
 from lakehouse import table as verbs
@@ -16,12 +17,12 @@ from lakehouse.delta.features import DEFAULT, GENERATED
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.duck.sql import identifier
+from lakehouse.lake.changing import Changing
 from lakehouse.lake.filling import Filling
 from lakehouse.lake.queries import Queries
 from lakehouse.lake.statements import kinds
 from lakehouse.lake.statements.parameters import inlined
 from lakehouse.lake.statements.parse import parse
-from lakehouse.lake.statements.qualified import unqualified
 from lakehouse.lake.tables import Created, Tables
 from lakehouse.lake.temporary import Temporary
 from lakehouse.lake.views import Views
@@ -54,6 +55,7 @@ class Statements:
         self._views = views
         self._queries = queries
         self._temporary = Temporary(engine, queries)
+        self._changing = Changing(tables, queries)
         self._filling = Filling(catalog, engine, tables, queries)
 
     def run(self, sql: str, params: Params) -> Relation:
@@ -82,6 +84,8 @@ class Statements:
                 return {"operation": "append", "rows": self._temporary.insert(statement)}
             case kinds.Delete() if "." not in statement.table:
                 return {"operation": "delete", "rows_deleted": self._temporary.delete(statement)}
+            case kinds.Update() if "." not in statement.table:
+                return {"operation": "update", "rows_updated": self._temporary.update(statement)}
             case kinds.Drop() if "." not in statement.name and statement.kind == "table":
                 existed = self._temporary.drop(statement)
                 return {"operation": "drop table", "name": statement.name, "existed": existed}
@@ -94,9 +98,16 @@ class Statements:
             case kinds.CreateView():
                 return dataclasses.asdict(self._create_view(statement))
             case kinds.Insert():
+                conflict = statement.conflict
+                if conflict is not None:
+                    return dataclasses.asdict(self._changing.insert(statement, conflict))
                 return dataclasses.asdict(self._filling.insert(statement))
             case kinds.Delete():
-                return dataclasses.asdict(self._delete(statement))
+                return dataclasses.asdict(self._changing.delete(statement))
+            case kinds.Update():
+                return dataclasses.asdict(self._changing.update(statement))
+            case kinds.Merge():
+                return dataclasses.asdict(self._changing.merge(statement))
             case kinds.Alter():
                 return self._alter(statement)
             case kinds.Drop():
@@ -149,15 +160,6 @@ class Statements:
                 raise
             return CreateReport("create view", name, None, None, 0, existed=True)
         return CreateReport("create view", view.name, None, None, 0, existed=False)
-
-    def _delete(self, statement: kinds.Delete) -> verbs.WriteReport:
-        table = self._tables.table(statement.table)
-        layer, _, short = table.name.partition(".")
-        # A column of this name, a struct, is meant before the table is.
-        columns = {name.lower() for name in table.snapshot().schema.names()}
-        named = [(name,) for name in (statement.alias or short,) if name.lower() not in columns]
-        paths = named if statement.alias else [*named, (layer, short)]
-        return table.delete(unqualified(statement.where, paths))
 
     def _alter(self, statement: kinds.Alter) -> Mapping[str, Any]:
         if statement.verb == "rename_table":
@@ -239,9 +241,11 @@ class Statements:
                 "owner": entry.owner,
             }
             if statement.columns:
-                columns = self._columns(name)
-                row["column_names"] = [column for column, _ in columns]
-                row["column_types"] = [type_ for _, type_ in columns]
+                # One that cannot be read is listed all the same, without its columns.
+                with contextlib.suppress(LakehouseError):
+                    columns = self._columns(name)
+                    row["column_names"] = [column for column, _ in columns]
+                    row["column_types"] = [type_ for _, type_ in columns]
             rows.append(row)
         if layer is None and not statement.columns:
             rows += [{"name": name, "kind": "temporary"} for name in self._temporary.names()]

@@ -6,13 +6,13 @@ tables of one database that all queries of a `Lake` see, and that nothing is sto
 
 from __future__ import annotations
 
-from catalog.errors import NotFoundError
+from catalog.errors import InputError, NotFoundError
 from catalog.names import near_misses
 from lakehouse.duck.engine import TEMPORARY, Engine
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.sql import identifier, literal
 from lakehouse.lake.queries import Queries
-from lakehouse.lake.statements.kinds import CreateTemporary, Delete, Drop, Insert
+from lakehouse.lake.statements.kinds import CreateTemporary, Delete, Drop, Insert, Source, Update
 
 _TABLES = f"SELECT table_name FROM duckdb_tables() WHERE database_name = {literal(TEMPORARY)}"
 
@@ -45,16 +45,27 @@ class Temporary:
     def insert(self, statement: Insert) -> int:
         """Add rows to a table, or replace its rows; return their number."""
         place = _place(self._known(statement.table))
+        if statement.conflict is not None:
+            raise InputError(
+                "a temporary table has no key to conflict with", next_step="Leave ON CONFLICT out"
+            )
         columns = f" ({', '.join(map(identifier, statement.columns))})" * bool(statement.columns)
         by_name = " BY NAME" * statement.by_name
         before = f"DELETE FROM {place}" if statement.overwrite else None
         return self._run(f"INSERT INTO {place}{columns}{by_name}", statement.query, before)
 
+    def update(self, statement: Update) -> int:
+        """Set columns of a table's rows; return their number."""
+        name = self._known(statement.table)
+        values = ", ".join(f"{identifier(n)} = {sql}" for n, sql in statement.values.items())
+        head = f"UPDATE {_place(name)} AS {identifier(statement.alias or name)} SET {values}"
+        return self._changed(head, "FROM", statement.source, statement.where or "true")
+
     def delete(self, statement: Delete) -> int:
         """Delete rows of a table; return their number."""
         name = self._known(statement.table)
-        alias = identifier(statement.alias or name)
-        return self._run(f"DELETE FROM {_place(name)} AS {alias} WHERE {statement.where}")
+        head = f"DELETE FROM {_place(name)} AS {identifier(statement.alias or name)}"
+        return self._changed(head, "USING", statement.source, statement.where)
 
     def drop(self, statement: Drop) -> bool:
         """Drop a table; tell whether it was there."""
@@ -63,17 +74,26 @@ class Temporary:
         self._run(f"DROP TABLE {_place(self._known(statement.name))}")
         return True
 
-    def _run(self, sql: str, query: str | None = None, before: str | None = None) -> int:
-        """Run a statement that a query may follow, and another before it, as one transaction."""
+    def _changed(self, head: str, word: str, source: Source | None, where: str) -> int:
+        if source is None:
+            return self._run(f"{head} WHERE {where}")
+        return self._run(
+            f"{head} {word} (", source.query, after=f") AS {identifier(source.alias)} WHERE {where}"
+        )
+
+    def _run(
+        self, sql: str, query: str | None = None, before: str | None = None, *, after: str = ""
+    ) -> int:
+        """Run a statement around a query, if it has one, and another before it, or none of them."""
         prepared = self._queries.prepare(query or "SELECT 1", None)
         cursor = prepared.cursor
         try:
-            if before is not None:
+            if not prepared.at_once:
                 cursor.execute("BEGIN")
-                cursor.execute(before)
-            row = cursor.execute(f"{sql}\n{prepared.sql if query else ''}").fetchone()
             if before is not None:
-                cursor.execute("COMMIT")
+                cursor.execute(before)
+            row = cursor.execute(f"{sql}\n{prepared.sql if query else ''}\n{after}").fetchone()
+            cursor.execute("COMMIT")
         except DuckError as error:
             raise translate(error, "change a temporary table") from error
         finally:

@@ -7,6 +7,7 @@ import dataclasses
 from lakehouse.delta.files.layout import Layout
 from lakehouse.scan.join_keys import Keys, may_match
 from lakehouse.scan.may import EVERY, May, all_of, any_of
+from lakehouse.scan.quick import Test
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -14,14 +15,20 @@ class Choice:
     """Hold which files may matter: those for which all of this holds.
 
     ``where`` is what the query's filters say of a file, ``joined`` what keys of joins do. A
-    matching row has one of all the ``keys``. ``ordered`` is what a LIMIT leaves, of the ``order``.
+    matching row has one of all the ``keys``. ``tests`` say the same as ``where``, if not None. ``ordered`` is what a LIMIT leaves, of the ``order``.
     """
 
     where: May = EVERY
+    tests: tuple[Test, ...] | None = None
     joined: May = EVERY
     keys: tuple[Keys, ...] = ()
     ordered: May = EVERY
     order: str | None = None
+
+    @property
+    def quick(self) -> tuple[Test, ...] | None:
+        """Return what a file's columns must pass, where nothing else decides."""
+        return self.tests if self.joined == self.ordered == EVERY else None
 
     @property
     def may(self) -> May:

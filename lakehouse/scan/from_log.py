@@ -167,11 +167,9 @@ def rewritten(
     return Rewritten("".join(out), leaves, frozenset(extra), bool(changes))
 
 
-def renamed(cursor: Connection, sql: str, original: str, params: Any) -> str:
-    """Return a query with the names of another one's columns."""
-    rows = cursor.execute(f"DESCRIBE {original}", params).fetchall()
-    names = ", ".join(identifier(row[0]) for row in rows)
-    return f"SELECT * FROM ({sql}\n) AS answers({names})"
+def renamed(sql: str, names: Sequence[str]) -> str:
+    """Return a query whose columns have other names."""
+    return f"SELECT * FROM ({sql}\n) AS answers({', '.join(map(identifier, names))})"
 
 
 def is_same(plan: str, query: Rewritten, layout: Layout) -> bool:

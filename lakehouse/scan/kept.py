@@ -16,7 +16,8 @@ from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.soundness import check_files, check_once
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.sql import escaped, literal
+from lakehouse.duck.sql import escaped, literal, literals
+from lakehouse.scan import quick
 from lakehouse.scan.choice import Choice
 from lakehouse.scan.may import KEEP
 from lakehouse.scan.report import Kept, TableRef, join_keys
@@ -42,6 +43,10 @@ def bind(
     if snapshot.files.is_empty:
         bind_nothing(cursor, ref, view, empty)
         return Kept(0, 0, 0)
+    if choice.quick is not None:
+        found = _bind_quickly(cursor, snapshot, view, choice.quick, engine)
+        if found is not None:
+            return found
     root = literal(escaped(snapshot.storage.url().rstrip("/") + "/"))
     kept = {
         "files": f"coalesce(list({root} || {_PATTERN} ORDER BY position), [{literal(empty)}])",
@@ -81,6 +86,32 @@ def bind(
         join_keys=join_keys(choice.keys, ref),
         order=choice.order,
     )
+
+
+def _bind_quickly(
+    cursor: Connection,
+    snapshot: Snapshot,
+    view: TableView,
+    tests: Sequence[quick.Test],
+    engine: Engine,
+) -> Kept | None:
+    """Set the variable to a few files of the index in memory; None where they are many."""
+    index = snapshot.files.in_memory(engine)
+    if index is None:
+        return None
+    found = quick.kept(index, tests, ["file", "size", "rows"])
+    if found.num_rows > _FEW:
+        return None
+    files, sizes, counts = (found[name].to_pylist() for name in ("file", "size", "rows"))
+    if _ALL not in snapshot.contained:
+        snapshot.storage.require_inside(files)
+    urls = [snapshot.storage.url(file) for file in files]
+    listed = literals([escaped(url) for url in urls] or [engine.empty_parquet])
+    rows = sum(count for count in counts if count is not None)
+    cursor.execute(f"SET VARIABLE kept_{view.key} = {{'files': {listed}, 'rows': {rows}}}")
+    known = None not in counts
+    ahead = () if snapshot.storage.is_local else tuple(zip(urls, sizes, strict=True))
+    return Kept(len(files), sum(sizes), rows if known else None, ahead)
 
 
 def _ahead(cursor: Connection, snapshot: Snapshot, chosen: str) -> tuple[tuple[str, int], ...]:
@@ -130,7 +161,7 @@ def _check_links(cursor: Connection, snapshot: Snapshot, chosen: str) -> None:
 def bind_nothing(cursor: Connection, ref: TableRef, view: TableView, empty: str) -> None:
     """Set what a view reads to no file: enough to define it."""
     files = ref.snapshot.files
-    fields = f"'files': [{literal(empty)}]"
+    fields = f"'files': [{literal(empty)}], 'rows': 0"
     if files.layout.partitions:
         types = (f"p{i} {to_duckdb(f.type)}" for i, f in enumerate(files.layout.partitions))
         fields += f", 'parts': []::STRUCT({', '.join(types)})[]"

@@ -8,9 +8,10 @@ arrive folded, and CTEs, views and subqueries dissolved.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _COLUMN = re.compile(r"\bc(\d+)_[0-9a-f]{20}\b")
@@ -49,12 +50,25 @@ class Reach:
     order: Order | None = None
 
 
-def reaches(plan: str) -> dict[str, list[Reach]]:
+@functools.lru_cache(maxsize=256)
+def reaches(plan: str) -> Mapping[str, Sequence[Reach]]:
     """Return the scans of each stand-in, by its name, from ``EXPLAIN (FORMAT json)``."""
     found: dict[str, list[Reach]] = {}
     for root in json.loads(plan):
         _walk(root, (), found)
     return found
+
+
+def only_reads(plan: str, database: str) -> bool:
+    """Tell whether a plan reads tables of one database, and nothing else."""
+    waiting = list(json.loads(plan))
+    while waiting:
+        node = waiting.pop()
+        info = node.get("extra_info", {})
+        if "Function" in info or not str(info.get("Table", database)).startswith(database):
+            return False
+        waiting += node.get("children", ())
+    return True
 
 
 def split_filters(value: str | list[str]) -> tuple[str, ...]:

@@ -11,18 +11,21 @@ from typing import Any
 
 from catalog.errors import InputError
 from lakehouse import scan as on_demand
+from lakehouse.delta.files.layout import Layout
+from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier
-from lakehouse.scan import from_log, plain, top
+from lakehouse.scan import from_log, plain, quick, top
 from lakehouse.scan.choice import Choice
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, KEEP, May, any_of
-from lakehouse.scan.plan import Reach, reaches
+from lakehouse.scan.plan import Reach, only_reads, reaches
 from lakehouse.scan.predicate import no_predicate
 from lakehouse.scan.probe import PLAIN_PLANS, Probe, Query, may_join
 from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan, report
+from lakehouse.scan.tokens import tokens
 from lakehouse.scan.views import TableView, table_view
 
 Params = Sequence[Any] | Mapping[str, Any] | None
@@ -31,6 +34,7 @@ _CLOCK = re.compile(
 )
 
 
+_REMEMBERED = 256  # plans, views and predicates, each
 _PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
 _VERBS = "Use the lake's and the tables' methods: create_table, append, overwrite, drop_table"
 _NOT_QUERIES = {
@@ -43,13 +47,17 @@ _NOT_QUERIES = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prepared:
-    """Hold a planned query: its connection, its text, and what it will read."""
+    """Hold a planned query: its connection, its text, and what it will read.
+
+    ``at_once`` says that the connection is in a transaction, for the sake of the current time.
+    """
 
     engine: Engine
     cursor: Connection
     sql: str
     params: Params
     choices: tuple[tuple[TableRef, May, Sequence[Reach], Kept], ...]
+    at_once: bool = False
 
     def tables(self) -> tuple[TableScan, ...]:
         """Return what is read of each table, for people: it counts all files."""
@@ -85,6 +93,10 @@ class Scanner:
         self._definitions = Definitions(engine)
         self._probe = Probe(engine)
         self._volatile_names: frozenset[str] | None = None
+        self._plans: dict[tuple[int, str], str] = {}
+        self._columns: dict[tuple[int, str], tuple[str, ...]] = {}
+        self._views: dict[tuple[object, ...], tuple[Layout, TableView]] = {}
+        self._mays: dict[tuple[object, ...], tuple[Layout, May]] = {}
 
     def prepare(
         self,
@@ -138,12 +150,12 @@ class Scanner:
             at_once = any(_CLOCK.search(text) for text in (sql, *(query.sql for query in queries)))
             if at_once:
                 cursor.execute("BEGIN")
-            cursor.execute(self._engine.search(f"plan{generation}"))
-            plan = self._query_plan(cursor, sql, params)
+            plan = self._query_plan(cursor, sql, params, generation, queries)
             reached = reaches(plan)
             scans = [reached.get(f"t{view.key}", []) for view in views]
             choices = [
-                Choice(self._where(ref, scan)) for ref, scan in zip(refs, scans, strict=True)
+                Choice(self._where(ref, scan), tests=_tests(ref, scan))
+                for ref, scan in zip(refs, scans, strict=True)
             ]
             try:
                 choices = [
@@ -184,7 +196,7 @@ class Scanner:
             raise
         wheres = [choice.may for choice in choices]
         reads = tuple(zip(refs, wheres, scans, figures, strict=True))
-        return Prepared(self._engine, cursor, sql, params, reads)
+        return Prepared(self._engine, cursor, sql, params, reads, at_once)
 
     @contextlib.contextmanager
     def whole(self, ref: TableRef, doing: str) -> Iterator[Connection]:
@@ -213,7 +225,7 @@ class Scanner:
             (type_,) = cursor.sql(f"SELECT ({predicate}\n) FROM {place}").types
             if str(type_) != "BOOLEAN":
                 raise no_predicate(predicate, str(type_))
-            reached = reaches(self._query_plan(cursor, sql, None))
+            reached = reaches(self._query_plan(cursor, sql, None, generation))
         return self._where(ref, reached.get(f"t{view.key}", []))
 
     def _from_log(
@@ -223,7 +235,7 @@ class Scanner:
         if from_log.ASKED.search(sql) is None:
             return None
         layout = ref.snapshot.files.layout
-        view = from_log.log_view(layout, (ref.schema, ref.name))
+        view = self._log_view(ref)
         query = from_log.rewritten(sql, ref, view.key, self._volatile)
         if query is None:
             return None
@@ -234,12 +246,14 @@ class Scanner:
             at_once = _CLOCK.search(sql) is not None
             if at_once:
                 cursor.execute("BEGIN")
-            cursor.execute(f"USE plan{generation}")
-            plan = self._plan(cursor, query.sql, params)
+            plan = self._plan(cursor, query.sql, params, generation)
             if from_log.is_same(plan, query, layout):
                 text = query.sql
                 if query.renames:
-                    text = from_log.renamed(cursor, text, sql, params)
+                    names = self._names(cursor, sql, params, generation)
+                    if (generation, query.sql) in self._plans:
+                        self._columns[generation, sql] = names
+                    text = from_log.renamed(text, names)
                 scans = reaches(plan).get(f"t{view.key}", [])
                 # Answers are remembered, so that they must not depend on the time.
                 where = EVERY if at_once else self._where(ref, scans)
@@ -249,7 +263,7 @@ class Scanner:
                 if kept is not None:
                     cursor.execute(f"USE scan{generation}")
                     choices = ((ref, where, scans, kept),)
-                    return Prepared(self._engine, cursor, text, params, choices)
+                    return Prepared(self._engine, cursor, text, params, choices, at_once)
         except DuckError:
             pass  # the query itself is run, or refused
         except BaseException:
@@ -263,12 +277,20 @@ class Scanner:
         if not scans:
             return EVERY
         layout = ref.snapshot.files.layout
-        found = [plain.may_match(scan.filters, layout) for scan in scans]
-        known = [may for may in found if may is not None]
-        if len(known) < len(found):
-            pruner = on_demand.Pruner(layout, self._volatile)
-            known = [pruner.may_match(scan.filters) for scan in scans]
-        return any_of(known)
+        return any_of([self._may(scan.filters, layout) for scan in scans])
+
+    def _may(self, filters: tuple[str, ...], layout: Layout) -> May:
+        key = (id(layout), filters)
+        known = self._mays.get(key)
+        if known is not None:
+            return known[1]
+        may = plain.may_match(filters, layout)
+        if may is None:
+            may = on_demand.Pruner(layout, self._volatile).may_match(filters)
+        if len(self._mays) >= _REMEMBERED:
+            self._mays.clear()
+        self._mays[key] = layout, may
+        return may
 
     def _ordered(
         self, cursor: Connection, sql: str, ref: TableRef, scans: Sequence[Reach], choice: Choice
@@ -304,17 +326,37 @@ class Scanner:
         return frozenset(row[0] for row in rows)
 
     def _view(self, ref: TableRef) -> TableView:
-        files = ref.snapshot.files
-        return table_view(
-            files.layout,
+        files, layout = ref.snapshot.files, ref.snapshot.files.layout
+        vectors, mode = files.has_deletion_vectors, mode_of(ref.snapshot.properties)
+        # Who remembers a layout's number keeps the layout, so that no other one gets it.
+        key = (id(layout), ref.schema, ref.name, vectors, mode, ref.numbered)
+        known = self._views.get(key)
+        if known is not None:
+            return known[1]
+        view = table_view(
+            layout,
             ref.snapshot.properties,
             place=(ref.schema, ref.name),
-            has_vectors=files.has_deletion_vectors,
+            has_vectors=vectors,
             numbered=ref.numbered,
         )
+        if len(self._views) >= _REMEMBERED:
+            self._views.clear()
+        self._views[key] = layout, view
+        return view
 
-    def _query_plan(self, cursor: Connection, sql: str, params: Params) -> str:
+    def _query_plan(
+        self,
+        cursor: Connection,
+        sql: str,
+        params: Params,
+        generation: int,
+        queries: Sequence[QueryRef] = (),
+    ) -> str:
         """Return the plan of a query as JSON: an empty list where DuckDB shows none."""
+        known = self._plans.get((generation, sql))
+        if known is not None and params is None:
+            return known
         statements = cursor.extract_statements(sql)
         if len(statements) > 1 and _PIVOT.search(sql):
             # DuckDB 1.5 makes several statements of one PIVOT that has to look for its columns.
@@ -331,18 +373,80 @@ class Scanner:
                 next_step=_NOT_QUERIES[kind],
             )
         try:
-            return self._plan(cursor, sql, params)
+            return self._plan(cursor, sql, params, generation, queries)
         except ParserError:
             # Not a query, such as EXPLAIN itself: DuckDB runs it as it stands, unpruned.
             return "[]"
 
-    def _plan(self, cursor: Connection, sql: str, params: Params) -> str:
+    def _plan(
+        self,
+        cursor: Connection,
+        sql: str,
+        params: Params,
+        generation: int,
+        queries: Sequence[QueryRef] = (),
+    ) -> str:
+        """Return the plan of a query over the stand-ins of a generation, in which each name is one.
+
+        It is remembered where nothing else decides it.
+        """
+        known = self._plans.get((generation, sql)) if params is None else None
+        if known is not None:
+            return known
+        cursor.execute(self._engine.search(f"plan{generation}"))
         cursor.execute(PLAIN_PLANS)
         try:
             rows = cursor.execute(f"EXPLAIN (FORMAT json) {sql}", params).fetchall()
         finally:
             cursor.execute("RESET disabled_optimizers")
-        return str(rows[0][1])
+        plan = str(rows[0][1])
+        texts = (sql, *(query.sql for query in queries))
+        if (
+            params is None
+            and not self._engine.has_temporary  # a temporary view may be another one tomorrow
+            and all(map(self._is_lasting, texts))
+            and only_reads(plan, "stand_in")
+        ):
+            if len(self._plans) >= _REMEMBERED:
+                self._plans.clear()
+                self._columns.clear()
+            self._plans[generation, sql] = plan
+        return plan
+
+    def _names(
+        self, cursor: Connection, sql: str, params: Params, generation: int
+    ) -> tuple[str, ...]:
+        """Return the names of a query's columns."""
+        known = self._columns.get((generation, sql)) if params is None else None
+        if known is not None:
+            return known
+        cursor.execute(self._engine.search(f"plan{generation}"))
+        rows = cursor.execute(f"DESCRIBE {sql}", params).fetchall()
+        return tuple(row[0] for row in rows)
+
+    def _log_view(self, ref: TableRef) -> TableView:
+        layout = ref.snapshot.files.layout
+        key = (id(layout), ref.schema, ref.name)
+        known = self._views.get(key)
+        if known is not None:
+            return known[1]
+        view = from_log.log_view(layout, (ref.schema, ref.name))
+        if len(self._views) >= _REMEMBERED:
+            self._views.clear()
+        self._views[key] = layout, view
+        return view
+
+    def _is_lasting(self, sql: str) -> bool:
+        """Tell whether a query means the same as long as its tables have the same columns."""
+        found = tokens(sql)
+        words = {token.text.lower() for token in found if token.kind in ("word", "quoted")}
+        if _CLOCK.search(sql) or words & self._volatile():
+            return False
+        for one, two, three in zip(found, found[1:], found[2:], strict=False):
+            # A function of somebody's own stands in a schema of theirs.
+            if one.text == "." and two.kind in ("word", "quoted") and three.text == "(":
+                return False
+        return True
 
     def _bind_all(
         self,
@@ -355,3 +459,8 @@ class Scanner:
             bind(cursor, ref, view, choice, self._engine)
             for ref, view, choice in zip(refs, views, choices, strict=True)
         ]
+
+
+def _tests(ref: TableRef, scans: Sequence[Reach]) -> tuple[quick.Test, ...] | None:
+    layout = ref.snapshot.files.layout
+    return quick.tests(scans[0].filters, layout) if len(scans) == 1 else None

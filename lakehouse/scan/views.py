@@ -73,7 +73,8 @@ def table_view(
     or two versions of one table, each have variables of their own in a query. ``numbered`` adds
     `file_column`, a row's file as its position in ``files``, and `row_column`, its place there.
 
-    The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files`` and,
+    The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files``, about
+    how many ``rows`` are in them (DuckDB 1.5 orders joins by that, 2.0 takes no notice) and,
     where the table is partitioned, structs ``{p0, ...}`` in the same order in ``parts``; and from the table ``temp.main.dv_<key>`` of ``(i, n)``, where it has
     deletion vectors.
     """
@@ -114,7 +115,7 @@ def _view(layout: Layout, *, by_id: bool, has_vectors: bool, numbered: bool) -> 
         selected.append(f"r.file_row_number AS {identifier(row_column(layout.schema))}")
     source = (
         f"read_parquet(getvariable('kept_<key>').files, schema = MAP {{{', '.join(entries)}}}, "
-        f"hive_partitioning = false) AS r"
+        f"hive_partitioning = false, explicit_cardinality = getvariable('kept_<key>').rows) AS r"
     )
     if layout.partitions:
         parts = (

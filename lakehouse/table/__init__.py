@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.dml.clauses import Merge as Merge
     from lakehouse.dml.clauses import Repeated as Repeated
     from lakehouse.duck.rows import Rows as Rows
+    from lakehouse.table import applying as applying
     from lakehouse.table import cleaning as cleaning
     from lakehouse.table import clustering as clustering
     from lakehouse.table import consuming as consuming
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.table import deleting as deleting
     from lakehouse.table import expressing as expressing
     from lakehouse.table import feed as feed
+    from lakehouse.table import histories as histories
     from lakehouse.table import idempotency as idempotency
     from lakehouse.table import listing as listing
     from lakehouse.table import merging as merging
@@ -55,6 +57,7 @@ __getattr__ = lazy.names(
         "lakehouse.duck.rows": ("Rows",),
         "lakehouse.table.alter": ("Alter",),
         "lakehouse.table.alteration": ("Target",),
+        "lakehouse.table.applying": (),
         "lakehouse.table.cleaning": (),
         "lakehouse.table.consuming": ("Batch", "Start"),
         "lakehouse.table.clustering": (),
@@ -62,6 +65,7 @@ __getattr__ = lazy.names(
         "lakehouse.table.deleting": (),
         "lakehouse.table.feed": (),
         "lakehouse.table.expressing": (),
+        "lakehouse.table.histories": (),
         "lakehouse.table.idempotency": ("parse_key",),
         "lakehouse.table.listing": (),
         "lakehouse.table.positions": ("Consumer",),

@@ -107,11 +107,12 @@ def _batches(
     while True:
         at, newest = place.read(), source.newest()
         begun = at or Position()
-        if at is None and start == "now":
+        is_new = not begun.done
+        if is_new and start == "now":
             place.move(Position(begun.reset, newest.version + 1), at)
             return
-        is_snapshot = at is None and start == "snapshot"
-        first = start if at is None and isinstance(start, int) else begun.done
+        is_snapshot = is_new and start == "snapshot"
+        first = start if is_new and isinstance(start, int) else begun.done
         last = newest.version
         if first > last and not is_snapshot:
             return

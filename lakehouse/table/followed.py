@@ -105,12 +105,12 @@ class Followed(abc.ABC):
         return verbs.positions.consumers(self.snapshot().storage)
 
     def reset_consumer(self, name: str, *, version: int | None = None) -> verbs.Consumer:
-        """Forget a consumer, or let it go on with the changes after ``version``.
+        """Let a consumer begin again, or go on with the changes after ``version``.
 
         A consumer ``into`` a table stands where that table says; give it another name instead.
         """
         positions = verbs.positions.Positions(self.snapshot().storage, name)
-        return positions.reset(None if version is None else version + 1)
+        return positions.reset(0 if version is None else version + 1)
 
     def mark(self, key: tuple[str, int]) -> verbs.WriteReport:
         """Write an idempotency key alone: what comes with it, or a smaller number, is done."""

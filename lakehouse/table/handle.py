@@ -16,16 +16,16 @@ from lakehouse.delta.snapshot import Snapshot, latest_version, load, load_latest
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.scan.read import Scanner
 from lakehouse.table.background import Background
-from lakehouse.table.changing import Changing
 from lakehouse.table.followed import Followed
 from lakehouse.table.pinned import PinnedTable, read
+from lakehouse.table.tracking import Tracking
 
 pa: Any = lazy.module("pyarrow")
 
 WEEK = timedelta(days=7)
 
 
-class Table(Changing, Followed):
+class Table(Tracking, Followed):
     """Read, write and inspect one Delta table.
 
     Get it from `Lake.table` or `Lake.create_table`. Every call sees the newest version, unless

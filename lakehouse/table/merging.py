@@ -26,7 +26,7 @@ from lakehouse.table.redefining import Definition, redefine
 from lakehouse.table.reports import ChangeReport, files_in
 from lakehouse.table.sources import AS_GIVEN, Sourcing, prepared
 from lakehouse.table.tombstones import check_removable, removes_of
-from lakehouse.table.writing import AppendMode, mode_of
+from lakehouse.table.writing import AppendMode, check_version, mode_of
 from lakehouse.write.evolution import evolved
 from lakehouse.write.gate import gate
 from lakehouse.write.misfits import find_misfits
@@ -34,13 +34,17 @@ from lakehouse.write.misfits import find_misfits
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Terms:
-    """Hold what every verb here takes beside its clauses."""
+    """Hold what every verb here takes beside its clauses.
+
+    ``if_version`` is the table's version that the source was computed from, if it was.
+    """
 
     operation: str
     metadata: Mapping[str, Any] | None = None
     key: Key | None = None
     schema_mode: AppendMode | None = None
     dry_run: bool = False
+    if_version: int | None = None
 
 
 def merge(
@@ -60,37 +64,54 @@ def merge(
     """
     started = time.perf_counter()
     if terms.key is not None and is_done(snapshot, terms.key):
-        return snapshot, _earlier(snapshot, terms.key, terms.operation)
+        return snapshot, earlier_change(snapshot, terms.key, terms.operation)
     check_writable(snapshot.protocol, snapshot.properties, snapshot.schema)
     with workspace(engine) as space:
-        given = None if rows is None else prepared(space, rows, spec, sourcing, snapshot)
-        merging = Merging(spec, given, space=space, scanner=scanner)
-        seed = uuid.uuid4()
+        given = (
+            None if rows is None else prepared(space, space.keep(rows), spec, sourcing, snapshot)
+        )
+        return merge_given(space, snapshot, given, spec, terms, scanner=scanner, started=started)
 
-        def plan(current: Snapshot) -> Change | None:
-            if any(clause.verb != "insert" for clause in spec.clauses):
-                check_removable(current)
-            new = _definition(current, spec, given, terms, space, seed)
-            merged = merging.plan(_defined(current, new))
-            if merged.is_idle and not new.actions:
-                return None
-            return Change(
-                _operation(spec),
-                (*new.actions, *removes_of(merged.gone), *merged.actions),
-                reads=merged.reads,
-                parameters=_parameters(spec),
-                metrics=merged.metrics(),
-            )
 
-        if terms.dry_run:
-            new = _definition(snapshot, spec, given, terms, space, seed)
-            merged = merging.foresee(_defined(snapshot, new))
-            return snapshot, _dry(snapshot, merged, terms.operation, started)
-        with otherwise(merging.discard):
-            done = commit(snapshot, once(plan, terms.key), engine=engine, metadata=terms.metadata)
-        if not done.names_files:
-            merging.discard()
-    return done.snapshot, _report(done, terms, started)
+def merge_given(
+    space: Workspace,
+    snapshot: Snapshot,
+    given: Given | None,
+    spec: Merge,
+    terms: Terms,
+    *,
+    scanner: Scanner,
+    started: float,
+) -> tuple[Snapshot | None, ChangeReport]:
+    """Change rows by a source that was kept already, as `merge`."""
+    merging = Merging(spec, given, space=space, scanner=scanner)
+    seed = uuid.uuid4()
+
+    def plan(current: Snapshot) -> Change | None:
+        check_version(current, terms.if_version)
+        if any(clause.verb != "insert" for clause in spec.clauses):
+            check_removable(current)
+        new = _definition(current, spec, given, terms, space, seed)
+        merged = merging.plan(_defined(current, new))
+        if merged.is_idle and not new.actions:
+            return None
+        return Change(
+            _operation(spec),
+            (*new.actions, *removes_of(merged.gone), *merged.actions),
+            reads=dataclasses.replace(merged.reads, unchanged=terms.if_version is not None),
+            parameters=_parameters(spec),
+            metrics=merged.metrics(),
+        )
+
+    if terms.dry_run:
+        new = _definition(snapshot, spec, given, terms, space, seed)
+        merged = merging.foresee(_defined(snapshot, new))
+        return snapshot, _dry(snapshot, merged, terms.operation, started)
+    with otherwise(merging.discard):
+        done = commit(snapshot, once(plan, terms.key), engine=space.engine, metadata=terms.metadata)
+    if not done.names_files:
+        merging.discard()
+    return done.snapshot, change_report(done, terms, started)
 
 
 def _definition(
@@ -186,10 +207,11 @@ def _parameters(spec: Merge) -> dict[str, Any]:
     }
 
 
-def _report(done: Committed, terms: Terms, started: float) -> ChangeReport:
+def change_report(done: Committed, terms: Terms, started: float) -> ChangeReport:
+    """Return the report of a commit that began at ``started``, or of the earlier one of its key."""
     after, key = done.snapshot, terms.key
     if done.change is None and key is not None and after is not None and is_done(after, key):
-        return _earlier(after, key, terms.operation)
+        return earlier_change(after, key, terms.operation)
     actions = done.change.actions if done.change else ()
     metrics = done.change.metrics if done.change else {}
     return _of_commit(
@@ -202,7 +224,8 @@ def _report(done: Committed, terms: Terms, started: float) -> ChangeReport:
     )
 
 
-def _earlier(snapshot: Snapshot, key: Key, operation: str) -> ChangeReport:
+def earlier_change(snapshot: Snapshot, key: Key, operation: str) -> ChangeReport:
+    """Return the report of the commit that wrote a key."""
     version, actions = written_by(snapshot, key)
     return _of_commit(operation, version, tuple(actions), metrics_in(actions), replayed=True)
 

@@ -78,11 +78,8 @@ class Positions:
             raise _not_alone(self._name)
         self._forget(lambda at: (at.reset, at.done) < (to.reset, to.done))
 
-    def reset(self, done: int | None) -> Consumer:
-        """Put the consumer somewhere else, or (None) back before its beginning."""
-        if done is None:
-            self._forget(lambda _: True)
-            return Consumer(self._name, None, None)
+    def reset(self, done: int) -> Consumer:
+        """Put the consumer somewhere else; to 0 versions for its beginning."""
         if done < 0:
             raise InputError(f"there is no version {done - 1}")
         at = self.newest() or Position()

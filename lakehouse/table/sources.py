@@ -11,7 +11,6 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.clauses import Merge
 from lakehouse.dml.joining import Join, join_of, scope_of
 from lakehouse.dml.workspace import ROW, Given, Workspace
-from lakehouse.duck.rows import Rows
 from lakehouse.duck.sql import identifier
 from lakehouse.write.samples import SAMPLES, many
 
@@ -57,11 +56,10 @@ def parse_keep(text: str) -> Keep:
 
 
 def prepared(
-    space: Workspace, rows: Rows, merge: Merge, sourcing: Sourcing, snapshot: Snapshot
+    space: Workspace, given: Given, merge: Merge, sourcing: Sourcing, snapshot: Snapshot
 ) -> Given:
-    """Return the rows to merge, kept; DataError, with samples, where keys forbid it."""
+    """Return the rows to merge, of those that are kept; DataError where keys forbid it."""
     keep = None if sourcing.deduplicate is None else parse_keep(sourcing.deduplicate)
-    given = space.keep(rows)
     if keep is None and not sourcing.is_keyed:
         return given
     scope = scope_of(merge, snapshot.schema, [column.name for column in given.columns])

@@ -54,7 +54,7 @@ def append(
     """Add rows. Never fails because of somebody else's rows, unless the version is to be known."""
 
     def plan(current: Snapshot, pending: Incoming) -> Change | None:
-        _check_version(current, if_version)
+        check_version(current, if_version)
         columns = current.partition_columns
         mode = mode_of(schema_mode, current)
         if mode == "overwrite":
@@ -134,7 +134,7 @@ def overwrite(
         raise _only_whole()
 
     def plan(current: Snapshot, pending: Incoming) -> Change | None:
-        _check_version(current, if_version)
+        check_version(current, if_version)
         check_removable(current)
         columns = current.partition_columns
         mode = mode_of(schema_mode, current)
@@ -218,11 +218,13 @@ def _write(
     return done.snapshot, answer(done, key, operation, started)
 
 
-def _check_version(snapshot: Snapshot, wanted: int | None) -> None:
+def check_version(snapshot: Snapshot, wanted: int | None) -> None:
+    """Raise ConflictError where a table is not at the version that rows were computed from."""
     if wanted is not None and snapshot.version != wanted:
         raise ConflictError(
             f"the table has version {snapshot.version}, and the rows were computed from {wanted}",
             next_step="Compute the rows again",
+            stale=True,
         )
 
 

@@ -25,7 +25,8 @@ _WIDER = {
 _SETTINGS = (
     ("team", "red"), ("team", "blue"), ("delta.checkpointInterval", "3"),
     ("delta.checkpointInterval", "100"), ("delta.columnMapping.mode", "name"),
-    ("delta.enableInCommitTimestamps", "true"),
+    ("delta.enableInCommitTimestamps", "true"), ("delta.enableDeletionVectors", "true"),
+    ("delta.enableChangeDataFeed", "true"),
 )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ class StopError(Exception):
     """End a consumer in the middle of a batch."""
 
 
-@effort(0.2)
+@effort(0.08)
 @given(
     steps=st.lists(st.sampled_from(["append", "delete", "run", "crash", "late crash"]), max_size=8),
     inside=st.booleans(),
@@ -175,8 +175,12 @@ def test_resets(lake):
         target.append(batch.rows().select(ROWS), idempotency_key=batch.key)
     assert sorted(target.read().select("k").fetchall()) == [(1,), (1,), (2,), (2,)]
     assert table.reset_consumer("a").version is None
-    assert table.consumers() == ()
-    assert seen(table.consume("a")) == [(3, 3, True)]
+    assert [(consumer.name, consumer.version) for consumer in table.consumers()] == [("a", None)]
+    for batch in table.consume("a"):
+        assert batch.is_snapshot
+        report = target.append(batch.rows().select(ROWS), idempotency_key=batch.key)
+        assert (report.rows, report.replayed) == (3, False)  # no key that was used before
+    assert [(consumer.name, consumer.version) for consumer in table.consumers()] == [("a", 3)]
     assert table.leftovers() == ()
 
 

@@ -29,7 +29,7 @@ VECTORS = {"delta.enableDeletionVectors": True}
 BOTH = {**VECTORS, "delta.enableChangeDataFeed": True}
 
 
-@effort(0.12)
+@effort(0.08)
 @given(data=st.data(), layout=layouts(), mapped=st.booleans(), in_files=st.booleans())
 def test_rows_after_deletes_and_partial_overwrites(lake, data, layout, mapped, in_files):
     schema, partition_by, appends = layout
@@ -109,6 +109,11 @@ def test_vectors_are_read_as_they_were_written(sets, inline, largest):
     assert all(v.size_in_bytes <= inline for v in made.vectors if v.storage_type == "i")
 
 
+def vectors_of(table) -> list[DeletionVector]:
+    found = [add.deletion_vector for add in table.snapshot().files.adds()]
+    return [vector for vector in found if vector is not None]
+
+
 def test_vectors_stand_side_by_side_in_one_file(lake, monkeypatch):
     monkeypatch.setattr(vector_files, "_INLINE", 0)
     table = new_table(lake, {"n": "BIGINT"}, properties=VECTORS)
@@ -118,12 +123,12 @@ def test_vectors_stand_side_by_side_in_one_file(lake, monkeypatch):
     assert (report.files_marked, report.files_added, report.files_removed) == (3, 0, 0)
     assert report.rows_deleted == 334 + 333 + 333
     (file,) = Path(table.uri).glob("deletion_vector_*.bin")
-    vectors = [add.deletion_vector for add in table.snapshot().files.adds()]
-    assert min(vector.offset for vector in vectors) == 1
+    vectors = vectors_of(table)
+    assert min(vector.offset or 0 for vector in vectors) == 1
     assert len({vector.path_or_inline for vector in vectors}) == 1
     assert file.read_bytes()[0] == 1
-    last = max(vectors, key=lambda vector: vector.offset)
-    assert file.stat().st_size == last.offset + 4 + last.size_in_bytes + 4
+    end = max((vector.offset or 0) + vector.size_in_bytes for vector in vectors)
+    assert file.stat().st_size == 4 + end + 4
     expected = [(n,) for n in range(3000) if n % 3]
     assert sorted(table.read().fetchall()) == expected
     for read in PEERS.values():
@@ -141,11 +146,12 @@ def test_what_a_commit_says_of_a_marked_file(lake):
     table.delete("n = 4")
     (add,) = table.snapshot().files.adds()
     assert add.path == before.path
-    assert add.deletion_vector.cardinality == 2
-    stats = json.loads(add.stats)
+    assert [vector.cardinality for vector in vectors_of(table)] == [2]
+    text = add.stats or ""
+    stats = json.loads(text)
     assert (stats["numRecords"], stats["tightBounds"]) == (10, False)
-    assert add.stats.count("tightBounds") == 1
-    assert "12345678901234567890123.456" in add.stats
+    assert text.count("tightBounds") == 1
+    assert "12345678901234567890123.456" in text
     metrics = table.history()[0].metrics
     assert (metrics["numDeletedRows"], metrics["numDeletionVectorsAdded"]) == ("1", "1")
     assert table.bounds("n") == (0, 9)
@@ -219,8 +225,7 @@ def test_two_deletes_of_one_file_end_as_both(tmp_path):
         assert {report.files_marked for report in reports} == {1}
         rest = [(n,) for n in range(100) if n % 10 >= 8]
         assert sorted(table.read().fetchall()) == rest
-        (add,) = table.snapshot().files.adds()
-        assert add.deletion_vector.cardinality == 80
+        assert [vector.cardinality for vector in vectors_of(table)] == [80]
         gone = table.changes(since=2).filter("_change_type = 'delete'")
         assert sorted(gone.select("n").fetchall()) == sorted({(n,) for n in range(100)} - set(rest))
         assert table.leftovers(older_than=timedelta(0)) == ()

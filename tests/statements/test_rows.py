@@ -171,10 +171,11 @@ def test_delete_and_truncate(do, rows):
         "INSERT silver.t SELECT 1",
         "INSERT INTO silver.t INSERT INTO silver.t SELECT 1",
         "DELETE silver.t",
-        "DELETE FROM silver.t USING silver.t AS u WHERE t.n = u.n",
+        "DELETE FROM silver.t USING (SELECT 1) WHERE n = 1",
         "DELETE FROM silver.t WHERE n = 1) OR (1 = 1",
         "TRUNCATE silver.t RESTART",
         "WITH a AS (SELECT 1) DELETE FROM silver.t",
+        "WITH a AS (SELECT 1) TRUNCATE silver.t",
         "INSERT INTO silver.t VALUES ('unclosed",
     ],
 )

@@ -164,3 +164,15 @@ def test_a_view_and_the_drop_of_its_table_never_both_happen(lake, days):
         if lake.views():
             lake.drop_view("gold.v")
     other.close()
+
+
+def test_a_view_of_the_current_time_is_planned_and_run_at_the_same_moment(lake, rows):
+    lake.sql("CREATE TABLE silver.t AS SELECT now() - INTERVAL 1 HOUR * range AS ts FROM range(4)")
+    lake.create_view(
+        "gold.recent", "FROM silver.t WHERE ts BETWEEN now() - INTERVAL 2 HOUR AND now()"
+    )
+    lake.create_view("gold.outer", "FROM gold.recent")
+    assert rows("SELECT count(*) FROM gold.outer") == [(2,)]
+    prepared = lake._queries.prepare("FROM gold.outer", None)
+    assert prepared.at_once
+    prepared.cursor.close()

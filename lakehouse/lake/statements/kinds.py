@@ -79,6 +79,23 @@ class Alter:
     arguments: Mapping[str, Any]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """Name a query's rows, for a change that reads them."""
+
+    query: str
+    alias: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OnConflict:
+    """Say what happens to a row whose key is there: nothing, or columns are set."""
+
+    keys: tuple[str, ...]
+    values: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    where: str | None = None
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Insert:
     """Add a query's rows, or replace all rows by them.
@@ -92,14 +109,55 @@ class Insert:
     by_name: bool = False
     overwrite: bool = False
     is_values: bool = False
+    conflict: OnConflict | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Delete:
-    """Delete the rows for which ``where`` is true; ``alias`` may stand before columns in it."""
+    """Delete the rows for which ``where`` is true; ``alias`` may stand before columns in it.
+
+    With a ``source``, these are rows for which it is true with a row of that.
+    """
 
     table: str
     where: str = "true"
+    alias: str | None = None
+    source: Source | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """Set columns, by SQL, of the rows that `Delete` would delete."""
+
+    table: str
+    values: Mapping[str, str]
+    where: str | None = None
+    alias: str | None = None
+    source: Source | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """Say what happens to rows of a kind for which a condition is true.
+
+    ``values`` are SQL by column, or for an insert in the table's order; None takes them from the
+    source by name.
+    """
+
+    kind: Literal["matched", "not matched", "not matched by source"]
+    verb: Literal["update", "delete", "insert"]
+    condition: str | None = None
+    values: Mapping[str, str] | tuple[str, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """Merge a source into a table; ``on`` is a condition, or columns that both have."""
+
+    table: str
+    source: Source
+    on: str | tuple[str, ...]
+    clauses: tuple[When, ...]
     alias: str | None = None
 
 
@@ -136,6 +194,8 @@ Statement = (
     | Alter
     | Insert
     | Delete
+    | Update
+    | Merge
     | Describe
     | Show
     | Comment

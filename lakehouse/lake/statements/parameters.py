@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
@@ -13,6 +12,8 @@ from catalog.errors import InputError
 from lakehouse.duck.sql import literal
 from lakehouse.scan.read import Params
 from lakehouse.scan.tokens import Token, tokens
+
+_LARGEST = 2**127 - 1  # beyond it, DuckDB reads a number as floating point
 
 
 def inlined(sql: str, params: Params) -> str:
@@ -57,17 +58,22 @@ def value_sql(value: Any) -> str:
             return "NULL"
         case bool():
             return "true" if value else "false"
-        case int():
-            return str(value) if value >= 0 else f"({value})"
+        case int() if abs(value) <= _LARGEST:
+            return f"{int(value)}" if value >= 0 else f"({int(value)})"
         case float():
-            text = repr(value) if math.isfinite(value) else f"{value}".replace("inf", "infinity")
-            return f"CAST('{text}' AS DOUBLE)"
+            return f"CAST('{float(value)!r}' AS DOUBLE)"
         case str():
             return _text(value)
         case bytes() | bytearray() | memoryview():
             return f"from_hex('{bytes(value).hex()}')"
-        case Decimal():
-            return _decimal(value)
+        case Decimal() if (decimal := _decimal(value)) is not None:
+            return decimal
+        case datetime() | timedelta() if getattr(value, "nanosecond", 0) or getattr(
+            value, "nanoseconds", 0
+        ):
+            raise InputError(
+                f"parameter {value} has nanoseconds", next_step="Round it to microseconds"
+            )
         case datetime():
             type_ = "TIMESTAMP" if value.tzinfo is None else "TIMESTAMPTZ"
             return f"CAST('{value.isoformat(' ')}' AS {type_})"
@@ -87,21 +93,26 @@ def value_sql(value: Any) -> str:
         case Mapping() if value and all(isinstance(key, str) for key in value):
             pairs = (f"{_text(key)}: {value_sql(item)}" for key, item in value.items())
             return "{" + ", ".join(pairs) + "}"
-    if hasattr(value, "item"):  # NumPy's scalars
-        return value_sql(value.item())
+    if getattr(getattr(value, "dtype", None), "kind", "") in ("b", "i", "u", "f"):
+        return value_sql(value.item())  # a scalar of NumPy's
     raise InputError(
-        f"a parameter cannot be a {type(value).__name__}",
-        next_step="Pass numbers, texts, bytes, dates and times, or lists and dicts of them",
+        f"a parameter cannot be a {type(value).__name__} such as {value!r:.100}",
+        next_step="Pass numbers of up to 38 digits, texts, bytes, dates and times, or lists and "
+        "dicts of them",
     )
 
 
 def _text(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{value!r} is not Unicode text", next_step="Correct it") from error
     # DuckDB's parser ends at this character.
     parts = [literal(part) for part in value.split("\0")]
     return parts[0] if len(parts) == 1 else f"({' || chr(0) || '.join(parts)})"
 
 
-def _decimal(value: Decimal) -> str:
+def _decimal(value: Decimal) -> str | None:
     if not value.is_finite():
         return f"CAST('{value}' AS DOUBLE)"
     _, digits, exponent = value.as_tuple()
@@ -109,7 +120,7 @@ def _decimal(value: Decimal) -> str:
     scale = max(0, -exponent)
     precision = max(len(digits) + max(0, exponent), scale, 1)
     if precision > 38:
-        return f"CAST('{value}' AS DOUBLE)"
+        return None
     return f"CAST('{value:f}' AS DECIMAL({precision},{scale}))"
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from lakehouse.lake.statements.altering import alter
-from lakehouse.lake.statements.changing import delete, insert, truncate
+from lakehouse.lake.statements.changing import delete, insert, truncate, update
 from lakehouse.lake.statements.creating import create
 from lakehouse.lake.statements.kinds import Comment, Describe, Drop, Kind, Show, Statement
+from lakehouse.lake.statements.merging import merge
 from lakehouse.lake.statements.reader import Reader
 
 
@@ -28,6 +29,10 @@ def parse(sql: str) -> Statement | None:
         return insert(reader)
     if reader.take("delete"):
         return delete(reader)
+    if reader.take("update"):
+        return update(reader)
+    if reader.take("merge"):
+        return merge(reader)
     if reader.take("truncate"):
         return truncate(reader)
     if reader.take("alter"):
@@ -47,9 +52,12 @@ def _after_with(reader: Reader) -> Statement | None:
     before = reader.common_tables()
     if reader.take("insert"):
         return insert(reader, before)
-    for verb in ("update", "delete", "merge"):
-        if reader.sees(verb):
-            raise reader.wrong(f"{verb.upper()} takes no WITH before it")
+    if reader.take("update"):
+        return update(reader, before)
+    if reader.take("delete"):
+        return delete(reader, before)
+    if reader.take("merge"):
+        return merge(reader, before)
     return None
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from catalog.errors import InputError
+from lakehouse.lake.statements.kinds import Source
 from lakehouse.scan.tokens import Token, tokens
 
+_AFTER_SOURCE = ("on", "using", "where", "when", "set", "returning", ",", ")", "join")
+_JOINS = ("join", "left", "right", "full", "inner", "cross", "natural", "asof", "positional")
 _VERBS = ("insert", "update", "delete", "merge", "select", "from", "values")
-_DEPTHS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+_MARKS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+_WORDS = {"case": 1, "end": -1}
 
 
 class Reader:
@@ -115,8 +119,7 @@ class Reader:
         """
         start, depth = self._at, 0
         while not self.is_at_end():
-            token = self._tokens[self._at]
-            step = _DEPTHS.get(token.text, 0) if token.kind == "mark" else 0
+            step = _depth(self._tokens[self._at])
             if depth == 0 and (step < 0 or (self._at > start and self._is_end(ends))):
                 break
             depth += step
@@ -135,6 +138,27 @@ class Reader:
                 break
         return self._between(start, self._at)
 
+    def source(self) -> Source:
+        """Read a table, a query in parentheses or a function, with its alias."""
+        start, alias = self._at, None
+        if self.sees("("):
+            self.parenthesis()
+        else:
+            alias = self.path()[-1]
+            if self.sees("("):
+                self.parenthesis()
+        if self.take("at"):
+            self.parenthesis()
+        if self.take("as") or not (self.is_at_end() or any(map(self.sees, _AFTER_SOURCE))):
+            alias = self.name()
+            if self.sees("("):
+                self.parenthesis()
+        if alias is None:
+            raise self.wrong(f"{self.kind} needs a name for its source: (SELECT ...) AS s")
+        if self.sees(",") or any(map(self.sees, _JOINS)):
+            raise self.wrong(f"{self.kind} takes one source: join in a query, (SELECT ...) AS s")
+        return Source(f"SELECT * FROM {self._between(start, self._at)}", alias)
+
     def rest(self) -> str:
         """Return the SQL to the end."""
         start, self._at = self._at, len(self._tokens)
@@ -146,7 +170,7 @@ class Reader:
         start, depth = self._at, 1
         while depth:
             token = self._next()
-            depth += _DEPTHS.get(token.text, 0) if token.kind == "mark" else 0
+            depth += _MARKS.get(token.text, 0) if token.kind == "mark" else 0
         return self._between(start, self._at - 1)
 
     def properties(self) -> dict[str, str]:
@@ -182,6 +206,8 @@ class Reader:
         return ".".join(self.path())
 
     def _is_end(self, ends: Collection[str | tuple[str, ...]]) -> bool:
+        if self.sees("from") and _is(self._tokens[self._at - 1], "distinct"):
+            return False  # of IS DISTINCT FROM
         return any(self.sees(*((end,) if isinstance(end, str) else end)) for end in ends)
 
     def _next(self) -> Token:
@@ -199,6 +225,12 @@ class Reader:
         if self.is_at_end():
             return "its end"
         return repr(self.sql[self._tokens[self._at].start :][:30])
+
+
+def _depth(token: Token) -> int:
+    if token.kind == "mark":
+        return _MARKS.get(token.text, 0)
+    return _WORDS.get(token.text.lower(), 0) if token.kind == "word" else 0
 
 
 def _is(token: Token, word: str) -> bool:
