@@ -94,7 +94,7 @@ class Keeper:
             return report
 
     def _is_there(self, table_id: str) -> bool:
-        return any(info.id == table_id for info in self.lake.tables())
+        return any(table_id.startswith(info.id) for info in self.lake.tables())
 
 
 def _lease_of(task: Task) -> str:

@@ -61,7 +61,9 @@ class Worker:
                 "default": ThreadPoolExecutor(side_by_side),
                 "look": ThreadPoolExecutor(1),
             },
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+            # A late job runs all the same; and one whose successor is planned while it ends must
+            # not keep that from running: that a table is not visited twice, is seen to below.
+            job_defaults={"misfire_grace_time": None, "max_instances": 1 << 20},
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -147,7 +149,7 @@ class Worker:
     def _attend(self, task: Task) -> None:
         with self._lock:
             self._planned.pop(task.table_id, None)
-            if self._stop.is_set():
+            if self._stop.is_set() or task.table_id in self._running:
                 return
             self._running.add(task.table_id)
         try:

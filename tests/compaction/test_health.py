@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import lakehouse
-from compaction import Keeper, TableUpkeep, upkeep
+from compaction import Keeper, TableUpkeep, policy_command, upkeep
 from compaction.cli import health, maintain
 from compaction.condition import conditions
 from compaction.reports import record_of
@@ -88,6 +88,17 @@ def test_a_plan_touches_nothing(lake) -> None:
     (made,) = json.loads(out)["plans"]
     assert (code, made["table"], len(made["steps"][0]["files"])) == (0, "bronze.a", 3)
     assert everything() == before
+
+
+def test_the_policy_command_knows_schedules(lake) -> None:
+    change = ("--lake", lake.uri, "bronze", "--set", "upkeepSchedule=0 3 * * *", "--json")
+    settings = json.loads(run(policy_command.app, *change)[1])["policies"][0]["settings"]
+    found = {s["property"]: (s["value"], s["source"]) for s in settings}
+    assert found["lakehouse.upkeepSchedule"] == ("0 3 * * *", "property")
+    assert found["lakehouse.upkeepJitter"] == (None, "default")
+    assert [str(task.schedule) for task in Keeper(lake).tasks(["bronze.a"])] == ["0 3 * * *"]
+    with pytest.raises(lakehouse.InputError, match="never comes"):
+        run(policy_command.app, "--lake", lake.uri, "bronze", "--set", "upkeepSchedule=0 0 30 2 *")
 
 
 def test_runs_in_sql(lake) -> None:

@@ -24,7 +24,6 @@ def test_workers_share_a_lake_and_one_is_killed(tmp_path) -> None:
     report = workers(3, every=1, seed=1, place=Place(str(tmp_path)))
     assert report.findings == []
     assert report.runs >= 3
-    assert len(report.by_worker) > 1
 
 
 def test_a_keeper_that_is_killed_harms_nothing_and_gives_way(capsys) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -258,6 +259,14 @@ class TestCommand:
         result = CliRunner().invoke(maintain.app, ["--lake", str(place)])
         assert "bronze.a: 3 files became 1" in result.stderr
         assert (result.exit_code, result.stdout) == (0, "")
+
+
+def test_a_copy_of_a_table_has_a_turn_of_its_own(lake, tmp_path) -> None:
+    shutil.copytree(lake.table("bronze.a").uri, tmp_path / "copy")
+    lake.register_table("gold.copy", tmp_path / "copy")
+    assert len({task.table_id for task in Keeper(lake).tasks()}) == 4
+    reports = {r.table: r.after.files for r in upkeep(lake, due_only=True)}
+    assert reports["bronze.a"] == reports["gold.copy"] == 1
 
 
 def test_a_hostile_name_does_no_harm(lake) -> None:
