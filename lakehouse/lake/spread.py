@@ -13,6 +13,7 @@ from lakehouse.delta.schema.fields import Decimal, Primitive
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.duck.engine import Engine
 from lakehouse.lake.advice import Spread
+from lakehouse.lake.conditions import parts
 from lakehouse.scan.may import EVERY, May
 from lakehouse.scan.plan import Reach
 from lakehouse.scan.report import Kept, TableRef
@@ -33,7 +34,7 @@ def spreads(
         return []
     pruner = on_demand.Pruner(ref.snapshot.files.layout)
     filters: dict[int, list[str]] = {}
-    for text in scans[0].filters:
+    for text in (part for joined in scans[0].filters for part in parts(joined)):
         numbers = {int(match[1]) for match in _COLUMN.finditer(text)}
         # No layout helps a filter that does not come down to bounds.
         if len(numbers) == 1 and pruner.may_match((text,)) != EVERY:
@@ -83,7 +84,7 @@ def _spread(ref: TableRef, leaf: Leaf, filters: Sequence[str], engine: Engine) -
                     f"AND coalesce({low} <= value AND value <= {high}, true)), "
                     f"(SELECT count(*) FROM points WHERE share = {_MIDDLE}), "
                     f"(SELECT count(*) FROM points), "
-                    f"(SELECT count(*) FROM points WHERE {' AND '.join(filters)}), "
+                    f"(SELECT count(*) FROM points WHERE {' AND '.join(f'({text})' for text in filters)}), "
                     f"(SELECT {_values(leaf)} FROM {index})"
                 ).fetchall()
     except LakehouseError:
