@@ -73,7 +73,7 @@ PROVE := $(BIN)/python -m lakehouse.testing
 prove: stress kills lost-answers matrix machine ## prove it: all of the proofs, with their figures
 
 .PHONY: stress
-stress: setup ## 6 processes on one table for a minute, then the same on a store that fails (ARGS=--seed=7)
+stress: setup ## 8 processes on one table for a minute, then the same on a store that fails (ARGS=--seed=7)
 	$(PROVE) stress $(ARGS)
 	$(PROVE) stress --faulty $(ARGS)
 

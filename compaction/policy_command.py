@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from compaction.policy import PROPERTIES, Policy, explained
+from compaction.run import proposals
 from compaction.schedule import PROPERTIES as WHEN
 from compaction.schedule import Schedule
 from lakehouse import InputError, Lake, NotFoundError, Table
@@ -61,11 +62,18 @@ def policy(
         for table in tables:
             _change(table, changes, gone)
         found = [_shown(table) for table in tables]
+        advice = proposals(opened, tables=[table.name for table in tables])
     if json:
-        emit({"policies": found})
+        emit({"policies": found, "proposals": advice})
         return
     for shown in found:
         _print(shown)
+    for proposal in advice:
+        columns = ",".join(proposal.cluster_by)
+        say(
+            f"{proposal.table}: clusterBy={columns} would save about {proposal.saving:.0%} of the "
+            f"{size(proposal.bytes_read)} that {number(proposal.queries)} queries read"
+        )
 
 
 def _property(name: str) -> str:

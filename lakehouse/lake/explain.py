@@ -10,10 +10,9 @@ from typing import Any
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.stream import batches
 from lakehouse.lake import explain_html
-from lakehouse.lake.advice import Advice, advise
-from lakehouse.lake.hints import not_pruned
-from lakehouse.lake.reasons import in_words, reasons, told
+from lakehouse.lake.advice import Advice, advise, is_worth_a_look
 from lakehouse.lake.spread import spreads
+from lakehouse.lake.words import in_words, reasons, told
 from lakehouse.scan.read import Prepared
 from lakehouse.scan.report import TableScan
 
@@ -92,13 +91,11 @@ def explain(
         raise translate(error, "explain the query") from error
     finally:
         prepared.cursor.close()
-    tables = tuple(
-        dataclasses.replace(scan, not_pruned=scan.not_pruned or not_pruned(ref, reached))
-        for scan, (ref, _, reached, _) in zip(prepared.tables(), prepared.choices, strict=True)
-    )
+    tables = prepared.tables()
     advised = (
         advise(scan, spreads(*choice, prepared.engine))
         for scan, choice in zip(tables, prepared.choices, strict=True)
+        if is_worth_a_look(scan)
     )
     advice = tuple(found for found in advised if found is not None)
     return Explain(tables, rows[-1][1], advice, analysis)

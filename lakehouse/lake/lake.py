@@ -19,6 +19,7 @@ from lakehouse.lake.queries import Queries
 from lakehouse.lake.statements.first import is_statement
 from lakehouse.lake.tables import DropReport, TableInfo, Tables
 from lakehouse.scan.read import Params, Scanner
+from lakehouse.scan.tally import Reads, merged
 from lakehouse.table.background import Background
 from lakehouse.table.handle import Table
 
@@ -31,6 +32,7 @@ def connect(
     duckdb_config: Mapping[str, str | int | float | bool] | None = None,
     durable: bool = True,
     probe: Probing = "once",
+    record_reads: bool = False,
     **storage_options: Any,
 ) -> Lake:
     """Open the lake at ``uri``, and create it if it is not there.
@@ -39,7 +41,9 @@ def connect(
     (``s3://bucket/lake``, ``az://container/lake``, ``gs://bucket/lake``). ``create=False`` raises
     NotFoundError where there is no lake. ``layers`` are those of a new lake. ``duckdb_config`` are settings of
     the embedded DuckDB, such as ``{"memory_limit": "4GB", "threads": 4}``. ``durable=False``
-    skips fsync: faster, and a power cut may lose what was acknowledged.
+    skips fsync: faster, and a power cut may lose what was acknowledged. ``record_reads`` keeps,
+    when the lake is closed, a document that says by which columns its queries filtered and how many
+    files they read, so that upkeep knows what sorting a table would be worth.
 
     ``storage_options`` say how object storage is reached: ``endpoint_url``, ``region``, keys
     (``access_key_id`` and ``secret_access_key``, ``account_name`` and ``account_key``, ...),
@@ -62,19 +66,22 @@ def connect(
     """
     storage = open_storage(uri, durable=durable, **storage_options)
     catalog = Catalog.open(storage, create=create, layers=tuple(layers), probe=probe)
-    return Lake(storage, catalog, Engine(duckdb_config))
+    return Lake(storage, catalog, Engine(duckdb_config), record_reads=record_reads)
 
 
 class Lake:
     """Hold tables in layers, and run SQL over them. Made by `connect`; safe between threads."""
 
-    def __init__(self, storage: Storage, catalog: Catalog, engine: Engine) -> None:
+    def __init__(
+        self, storage: Storage, catalog: Catalog, engine: Engine, *, record_reads: bool = False
+    ) -> None:
         self._storage = storage
         self._catalog = catalog
         self._engine = engine
         self._reader = engine.mount(storage)
         self._scanner = Scanner(engine)
         self._background = Background(engine)
+        self._record_reads = record_reads
         self._tables = Tables(storage, catalog, engine, self._scanner, self._background)
         self._queries = Queries(catalog, engine, self._scanner, self._tables.handle)
 
@@ -124,6 +131,9 @@ class Lake:
         """
         try:
             self.settle()
+            if self._record_reads:
+                self._record_reads = False
+                room.reads.save(self._storage, self._scanner.tally.counted())
         finally:
             self._queries.close()
             self._engine.close()
@@ -131,6 +141,13 @@ class Lake:
     def settle(self) -> None:
         """Wait for checkpoints and cleaning in the background, which begin after commits."""
         self._background.settle()
+
+    def reads(self) -> tuple[Reads, ...]:
+        """Return how often tables were read with filters on which columns, and how much of them.
+
+        By this session, and by those that were opened with ``record_reads`` and are closed.
+        """
+        return merged((*room.reads.load(self._storage), *self._scanner.tally.counted()))
 
     def interrupt(self) -> None:
         """Stop the queries and writes that run now; call it from another thread.
