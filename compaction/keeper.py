@@ -85,7 +85,8 @@ class Keeper:
                 now
             ):
                 return dataclasses.replace(idle, outcome="not due")
-            report = _Visit(self.lake, idle, lease, stop).report()
+            begun = dataclasses.replace(idle, started=now)
+            report = _Visit(self.lake, begun, lease, stop).report()
             if report.problems and not self._is_there(task.table_id):
                 return dataclasses.replace(report, outcome="gone")
             if report.outcome != "lost":

@@ -50,7 +50,14 @@ def beside_writers(
     """
     with contextlib.nullcontext(place) if place is not None else at() as place:
         done = stress(
-            seconds, seed=seed, turns=turns, rewriters=0, beside=[keep] * KEEPERS, place=place
+            seconds,
+            seed=seed,
+            turns=turns,
+            appenders=3,
+            rewriters=0,
+            mergers=1,
+            beside=[keep] * KEEPERS,
+            place=place,
         )
         compactions, checked, wrong = _compare(place)
     return UpkeepReport(done, compactions, checked, [*done.findings, *wrong])
