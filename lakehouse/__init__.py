@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.lake.explain import Explain
     from lakehouse.lake.lake import DropReport, Lake, TableInfo, connect
     from lakehouse.lake.snapshot import LakeSnapshot
+    from lakehouse.lake.untrusted.limits import Limits
     from lakehouse.scan.report import TableScan
     from lakehouse.table.handle import Table
     from lakehouse.table.pinned import PinnedTable
@@ -55,6 +56,7 @@ __all__ = [
     "LakeSnapshot",
     "LakehouseError",
     "Leftover",
+    "Limits",
     "NotFoundError",
     "OutcomeUnknownError",
     "PinnedTable",
@@ -92,6 +94,7 @@ __getattr__ = lazy.names(
             "connect",
         ),
         "lakehouse.lake.snapshot": ("LakeSnapshot",),
+        "lakehouse.lake.untrusted.limits": ("Limits",),
         "lakehouse.scan.report": ("TableScan",),
         "lakehouse.table.handle": ("Table",),
         "lakehouse.table.pinned": ("PinnedTable",),

@@ -24,6 +24,23 @@ from lakehouse.duck.sql import literal
 
 pa: Any = lazy.module("pyarrow")
 
+# Settings that say what a query means. All others stay out of processes for untrusted SQL: they
+# may hold keys, or open what is closed there.
+MEANING = frozenset(
+    {
+        "calendar",
+        "default_collation",
+        "default_null_order",
+        "default_order",
+        "ieee_floating_point_ops",
+        "integer_division",
+        "null_order",
+        "old_implicit_casting",
+        "order_by_non_integer_literal",
+        "preserve_identifier_case",
+        "scalar_subquery_error_on_multiple_rows",
+    }
+)
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation
 _THREADS_A_CORE, _MOST_THREADS = 4, 32
@@ -45,6 +62,8 @@ class Engine:
         self._folder = Path(tempfile.mkdtemp(prefix="lakehouse-"))
         settings.setdefault("temp_directory", str(self._folder / "spill"))
         time_zone = str(settings.pop("TimeZone", settings.pop("timezone", "UTC")))
+        chosen = {name.lower(): str(value) for name, value in settings.items()}
+        self.meaning = {n: v for n, v in chosen.items() if n in MEANING} | {"timezone": time_zone}
         try:
             with translated("open the embedded DuckDB"):
                 self._root = duckdb.connect(":memory:", config=settings)

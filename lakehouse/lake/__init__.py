@@ -7,5 +7,13 @@ from catalog import lazy
 if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.lake import explain as explain
     from lakehouse.lake import snapshot as snapshot
+    from lakehouse.lake import untrusted as untrusted
 
-__getattr__ = lazy.names(__name__, {"lakehouse.lake.explain": (), "lakehouse.lake.snapshot": ()})
+__getattr__ = lazy.names(
+    __name__,
+    {
+        "lakehouse.lake.explain": (),
+        "lakehouse.lake.snapshot": (),
+        "lakehouse.lake.untrusted": (),
+    },
+)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from typing import Any
+from typing import Any, Protocol
 
-from lakehouse.duck.errors import DuckError, translate
-from lakehouse.scan.read import Prepared
 from lakehouse.scan.report import TableScan
+
+
+class Planned(Protocol):
+    """Be a query that was planned, and tell how."""
+
+    def plan(self) -> str:
+        """Return DuckDB's plan as text."""
+
+    def tables(self) -> tuple[TableScan, ...]:
+        """Return what is read of each table."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,15 +45,10 @@ class Explain:
         return f"<table>{head}{rows}</table><pre>{html.escape(self.plan)}</pre>"
 
 
-def explain(prepared: Prepared) -> Explain:
+def explain(prepared: Planned) -> Explain:
     """Return the explanation of a planned query."""
-    try:
-        rows = prepared.cursor.execute(f"EXPLAIN {prepared.sql}", prepared.params).fetchall()
-    except DuckError as error:
-        raise translate(error, "explain the query") from error
-    finally:
-        prepared.cursor.close()
-    return Explain(prepared.tables(), rows[-1][1])
+    plan = prepared.plan()
+    return Explain(prepared.tables(), plan)
 
 
 def size(count: int) -> str:

@@ -25,6 +25,7 @@ from lakehouse.delta.snapshot import load_latest
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.lake.alter_statement import AlterStatement, parse_alter
 from lakehouse.lake.queries import Queries
+from lakehouse.lake.untrusted.limits import Limits
 from lakehouse.scan.read import Params, Scanner
 from lakehouse.table.background import Background
 from lakehouse.table.handle import Table
@@ -62,6 +63,7 @@ def connect(
     duckdb_config: Mapping[str, str | int | float | bool] | None = None,
     durable: bool = True,
     probe: Probing = "once",
+    untrusted_sql: bool | Limits = False,
     **storage_options: Any,
 ) -> Lake:
     """Open the lake at ``uri``, and create it if it is not there.
@@ -71,6 +73,10 @@ def connect(
     NotFoundError where there is no lake. ``layers`` are those of a new lake. ``duckdb_config`` are settings of
     the embedded DuckDB, such as ``{"memory_limit": "4GB", "threads": 4}``. ``durable=False``
     skips fsync: faster, and a power cut may lose what was acknowledged.
+
+    ``untrusted_sql`` locks `Lake.sql`, `Lake.explain` and those of snapshots down, for SQL that
+    anybody may have written: it can read the lake's tables and compute, nothing else, each query
+    in a process of its own with `Limits`. docs/untrusted.md has what it keeps and what not.
 
     ``storage_options`` say how object storage is reached: ``endpoint_url``, ``region``, keys
     (``access_key_id`` and ``secret_access_key``, ``account_name`` and ``account_key``, ...),
@@ -93,22 +99,28 @@ def connect(
     """
     storage = open_storage(uri, durable=durable, **storage_options)
     catalog = Catalog.open(storage, create=create, layers=tuple(layers), probe=probe)
-    return Lake(storage, catalog, Engine(duckdb_config))
+    limits = (
+        (Limits() if untrusted_sql else None) if isinstance(untrusted_sql, bool) else untrusted_sql
+    )
+    return Lake(storage, catalog, Engine(duckdb_config), limits=limits)
 
 
 class Lake:
     """Hold tables in layers, and run SQL over them. Made by `connect`; safe between threads."""
 
-    def __init__(self, storage: Storage, catalog: Catalog, engine: Engine) -> None:
+    def __init__(
+        self, storage: Storage, catalog: Catalog, engine: Engine, *, limits: Limits | None = None
+    ) -> None:
         self._storage = storage
         self._catalog = catalog
         self._engine = engine
         self._reader = engine.mount(storage)
-        self._scanner = Scanner(engine)
+        self._scanner = Scanner(engine, trusted=limits is None)
+        self._door = None if limits is None else room.untrusted.Door(engine, self._scanner, limits)
         self._background = Background(engine)
         self._handles: dict[tuple[str, str], Table] = {}
         self._lock = threading.Lock()
-        self._queries = Queries(catalog, engine, self._scanner, self._handle)
+        self._queries = Queries(catalog, engine, self._door or self._scanner, self._handle)
 
     def __repr__(self) -> str:
         return f"Lake({self.uri!r})"
@@ -148,6 +160,8 @@ class Lake:
             self.settle()
         finally:
             self._queries.close()
+            if self._door is not None:
+                self._door.close()
             self._engine.close()
 
     def settle(self) -> None:
@@ -160,6 +174,8 @@ class Lake:
         What is stopped raises; a write that is stopped leaves its table as it was.
         """
         self._engine.interrupt()
+        if self._door is not None:
+            self._door.interrupt()
 
     def layers(self) -> list[str]:
         """Return the layers' names, in order of declaration."""
@@ -301,7 +317,8 @@ class Lake:
 
         ``ALTER TABLE`` changes a table at once, and returns the report of `Table.alter` as a row.
         """
-        statement = parse_alter(query)
+        # Untrusted SQL only ever queries: no statement of ours is looked for in it.
+        statement = None if self._door is not None else parse_alter(query)
         if statement is not None:
             return self._engine.rows([self._alter(statement)])
         return self._queries.prepare(query, params).relation()

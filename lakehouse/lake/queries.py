@@ -8,18 +8,18 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from catalog.catalog import Catalog
 from catalog.errors import InputError, LakehouseError, NotFoundError
 from catalog.names import near_misses
 from catalog.state import CatalogState, TableEntry
-from lakehouse.duck.engine import Engine
+from lakehouse.duck.engine import Engine, Relation
 from lakehouse.duck.errors import NameErrors
 from lakehouse.lake.pins import Pins
 from lakehouse.scan.names import At, Reference, references
-from lakehouse.scan.read import Params, Prepared, Scanner
-from lakehouse.scan.report import TableRef
+from lakehouse.scan.read import Params
+from lakehouse.scan.report import TableRef, TableScan
 from lakehouse.table.handle import Table
 
 _LOOKS = 16  # at once
@@ -36,6 +36,38 @@ class _Named:
     refs: tuple[TableRef, ...]
 
 
+class Planned(Protocol):
+    """Be a query that was planned: it can be run, or explained, once."""
+
+    def relation(self) -> Relation:
+        """Return the result."""
+
+    def plan(self) -> str:
+        """Return DuckDB's plan as text."""
+
+    def tables(self) -> tuple[TableScan, ...]:
+        """Return what is read of each table."""
+
+
+class Planner(Protocol):
+    """Plan queries: `Scanner`, or what stands in its place for untrusted SQL.
+
+    ``constants_only`` says that no expression of a query may be evaluated here.
+    """
+
+    constants_only: bool
+
+    def prepare(
+        self,
+        sql: str,
+        refs: Sequence[TableRef],
+        params: Params = None,
+        *,
+        others: Sequence[str] = (),
+    ) -> Planned:
+        """Plan a query that names ``refs``."""
+
+
 class Queries:
     """Plan queries over a catalog's tables; ``handle`` opens one of them."""
 
@@ -43,17 +75,17 @@ class Queries:
         self,
         catalog: Catalog,
         engine: Engine,
-        scanner: Scanner,
+        planner: Planner,
         handle: Callable[[TableEntry], Table],
     ) -> None:
         self._catalog = catalog
         self._engine = engine
-        self._scanner = scanner
+        self._planner = planner
         self.handle = handle
         self._folded: tuple[CatalogState | None, Mapping[str, TableEntry]] = (None, {})
         self._pool = None if catalog.storage.is_local else ThreadPoolExecutor(_LOOKS)
 
-    def prepare(self, query: str, params: Params, pins: Pins | None = None) -> Prepared:
+    def prepare(self, query: str, params: Params, pins: Pins | None = None) -> Planned:
         """Plan a query: find its tables, their versions (or ``pins``), and the files to read."""
         if pins is None:
             named = self._looked_up(query, params)
@@ -61,7 +93,7 @@ class Queries:
             named = self._named(query, params, pins.state, pins)
         text, found, others = named.text, named.found, named.others
         try:
-            return self._scanner.prepare(
+            return self._planner.prepare(
                 text, named.refs, _remaining(text, found, params), others=others
             )
         except InputError as error:
@@ -152,6 +184,11 @@ class Queries:
             values = used or None
         elif params is not None and at.parameters:
             values = [params[position] for position in at.parameters]
+        if self._planner.constants_only and not _CONSTANT.fullmatch(at.expression):
+            raise InputError(
+                f"AT ({at.kind.upper()} => {at.expression}) is not allowed in untrusted SQL",
+                next_step="Name a number, a text or a parameter",
+            )
         with self._engine.work(f"evaluate AT ({at.kind.upper()} => {at.expression})") as cursor:
             row = cursor.execute(f"SELECT CAST({at.expression} AS {type_})", values).fetchone()
         if row is None or row[0] is None:
@@ -203,4 +240,7 @@ def _unknown_table(
     return None
 
 
+_CONSTANT = re.compile(
+    r"((DATE|TIMESTAMP|TIMESTAMPTZ)\s*)?'[^']*'|-?\d{1,18}|\?\d*|\$\w+", re.IGNORECASE
+)
 _NO_TABLE = re.compile(r'Table with name "?([^"\s]+?)"? does not exist')

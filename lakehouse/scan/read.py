@@ -23,7 +23,7 @@ from lakehouse.scan.report import Kept, TableRef, TableScan, report
 from lakehouse.scan.views import TableView, table_view
 
 Params = Sequence[Any] | Mapping[str, Any] | None
-_CLOCK = re.compile(
+CLOCK = re.compile(
     r"\b(now|today|current_\w+|local\w+|get_current_\w+|transaction_timestamp)\b", re.IGNORECASE
 )
 
@@ -69,16 +69,32 @@ class Prepared:
             self.engine.keep_with(relation, self.cursor, "" if self.params else self.sql)
         return relation
 
+    def plan(self) -> str:
+        """Return DuckDB's plan as text; the query cannot be run afterwards."""
+        try:
+            rows = self.cursor.execute(f"EXPLAIN {self.sql}", self.params).fetchall()
+        except DuckError as error:
+            raise translate(error, "explain the query") from error
+        finally:
+            self.cursor.close()
+        return str(rows[-1][1])
+
     @property
     def _is_remote(self) -> bool:
         return any(not ref.snapshot.storage.is_local for ref, *_ in self.choices)
 
 
 class Scanner:
-    """Plan queries over snapshots in one engine; safe between threads."""
+    """Plan queries over snapshots in one engine; safe between threads.
 
-    def __init__(self, engine: Engine) -> None:
+    ``trusted`` is False where texts of predicates may come from anybody.
+    """
+
+    constants_only = False
+
+    def __init__(self, engine: Engine, *, trusted: bool = True) -> None:
         self._engine = engine
+        self._trusted = trusted
         self._definitions = Definitions(engine)
         self._volatile_names: frozenset[str] | None = None
 
@@ -98,18 +114,18 @@ class Scanner:
         answered = self._from_log(sql, refs[0], params, others) if len(refs) == 1 else None
         if answered is not None:
             return answered
-        views = [self._view(ref) for ref in refs]
+        views = [self.view(ref) for ref in refs]
         cursor = self._engine.cursor()
         try:
             generation = self._definitions.generation(refs, views, others)
             # Plan and run in one transaction, so that now() is the same in both.
-            at_once = _CLOCK.search(sql) is not None
+            at_once = CLOCK.search(sql) is not None
             if at_once:
                 cursor.execute("BEGIN")
             cursor.execute(f"USE plan{generation}")
             reached = self._reached(cursor, sql, params)
             scans = [reached.get(f"t{view.key}", []) for view in views]
-            wheres = [self._where(ref, scan) for ref, scan in zip(refs, scans, strict=True)]
+            wheres = [self.where(ref, scan) for ref, scan in zip(refs, scans, strict=True)]
             try:
                 figures = self._bind_all(cursor, refs, views, wheres)
             except (*NameErrors, ParserError):
@@ -129,13 +145,21 @@ class Scanner:
         choices = tuple(zip(refs, wheres, scans, figures, strict=True))
         return Prepared(self._engine, cursor, sql, params, choices)
 
+    def require_trust(self, argument: str) -> None:
+        """Raise InputError where SQL in an argument cannot be trusted."""
+        if not self._trusted:
+            raise InputError(
+                f"{argument} is SQL, which this lake runs in sql() only: untrusted_sql is on",
+                next_step="Use sql(), or open the lake without untrusted_sql",
+            )
+
     @contextlib.contextmanager
     def whole(self, ref: TableRef, doing: str) -> Iterator[Connection]:
         """Give a connection that reads all files of ``ref``: no query is planned.
 
         ``doing`` completes "cannot ..." in errors.
         """
-        view = self._view(ref)
+        view = self.view(ref)
         with self._engine.work(doing) as cursor:
             generation = self._definitions.generation([ref], [view], ())
             bind(cursor, ref, view, EVERY, self._engine)
@@ -147,7 +171,7 @@ class Scanner:
 
         ``predicate`` is a single expression in SQL. Raises InputError where DuckDB refuses it.
         """
-        view = self._view(ref)
+        view = self.view(ref)
         with self._engine.work("plan the predicate") as cursor:
             generation = self._definitions.generation([ref], [view], ())
             cursor.execute(f"USE plan{generation}")
@@ -157,7 +181,7 @@ class Scanner:
             if str(type_) != "BOOLEAN":
                 raise no_predicate(predicate, str(type_))
             reached = self._reached(cursor, sql, None)
-        return self._where(ref, reached.get(f"t{view.key}", []))
+        return self.where(ref, reached.get(f"t{view.key}", []))
 
     def _from_log(
         self, sql: str, ref: TableRef, params: Params, others: Sequence[str]
@@ -174,7 +198,7 @@ class Scanner:
         try:
             generation = self._definitions.generation([ref], [view], others)
             # Plan and run in one transaction, so that now() is the same in both.
-            at_once = _CLOCK.search(sql) is not None
+            at_once = CLOCK.search(sql) is not None
             if at_once:
                 cursor.execute("BEGIN")
             cursor.execute(f"USE plan{generation}")
@@ -185,7 +209,7 @@ class Scanner:
                     text = from_log.renamed(cursor, text, sql, params)
                 scans = reaches(plan).get(f"t{view.key}", [])
                 # Answers are remembered, so that they must not depend on the time.
-                where = EVERY if at_once else self._where(ref, scans)
+                where = EVERY if at_once else self.where(ref, scans)
                 kept = from_log.bind_answers(
                     cursor, ref.snapshot, view, where, query.leaves, self._engine
                 )
@@ -201,7 +225,7 @@ class Scanner:
         cursor.close()
         return None
 
-    def _where(self, ref: TableRef, scans: Sequence[Reach]) -> May:
+    def where(self, ref: TableRef, scans: Sequence[Reach]) -> May:
         """Return the predicate of a table that is scanned several times: any scan may match."""
         if not scans:
             return EVERY
@@ -227,7 +251,8 @@ class Scanner:
             ).fetchall()
         return frozenset(row[0] for row in rows)
 
-    def _view(self, ref: TableRef) -> TableView:
+    def view(self, ref: TableRef) -> TableView:
+        """Return the definitions of a table's view and stand-in."""
         files = ref.snapshot.files
         return table_view(
             files.layout,
