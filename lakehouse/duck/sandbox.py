@@ -16,10 +16,16 @@ from lakehouse.duck.sql import literal, literals
 
 
 def isolated(
-    meaning: Mapping[str, Any], *, memory_limit: int, threads: int, allowed: Iterable[str] = ()
+    meaning: Mapping[str, Any],
+    *,
+    memory_limit: int,
+    threads: int,
+    allowed: Iterable[str] = (),
+    file_system: Any = None,
 ) -> Connection:
     """Open an instance that can read the files ``allowed`` and nothing else.
 
+    ``file_system`` (fsspec) opens those that are not on local disk.
     ``meaning`` are settings that queries depend on. Nothing spills: what does not fit into
     ``memory_limit`` (bytes) fails.
     """
@@ -38,7 +44,11 @@ def isolated(
     )
     for name, value in meaning.items():
         connection.execute(f"SET GLOBAL {name} = {literal(str(value))}")
+    if file_system is not None:
+        # First: DuckDB 1.5 takes a URL of a scheme that it does not know for a local path.
+        connection.register_filesystem(file_system)
     connection.execute(f"SET allowed_paths = {literals(allowed)}")
+    connection.execute("SET allowed_directories = []")
     connection.execute("SET enable_external_access = false")
     return connection
 

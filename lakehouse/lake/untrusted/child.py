@@ -159,9 +159,8 @@ def _run(job: Job, planned: Planned, line: wire.Line, requests: Requests) -> Non
         memory_limit=job.limits.memory,
         threads=job.limits.threads,
         allowed=planned.allowed,
+        file_system=file_system(planned.remote, requests) if planned.remote else None,
     )
-    if planned.remote:
-        connection.register_filesystem(file_system(planned.remote, requests))
     sandbox.lock(connection)
     for key, stream in planned.kept.items():
         with _registered(connection, stream) as name:
