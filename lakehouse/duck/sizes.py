@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from catalog.errors import InputError
 
@@ -23,7 +24,7 @@ def size_of(value: str | int, *, name: str) -> int:
         match = _SIZE.fullmatch(value.strip())
         if match:
             base = 1024 if match[3] else 1000
-            size = int(float(match[1]) * base ** _POWERS[match[2].upper()])
+            size = int(Decimal(match[1]) * base ** _POWERS[match[2].upper()])
     elif not isinstance(value, bool):
         size = int(value)
     if size <= 0:

@@ -23,6 +23,7 @@ from lakehouse import table as verbs
 from lakehouse.delta.log import LOG
 from lakehouse.delta.snapshot import load_latest
 from lakehouse.duck.engine import Engine, Relation
+from lakehouse.duck.settings import chosen_settings
 from lakehouse.lake.alter_statement import AlterStatement, parse_alter
 from lakehouse.lake.queries import Queries
 from lakehouse.lake.untrusted.limits import Limits
@@ -60,6 +61,10 @@ def connect(
     *,
     create: bool = True,
     layers: Sequence[str] = ("bronze", "silver", "gold"),
+    memory_limit: str | int | None = None,
+    threads: int | None = None,
+    spill_folder: str | os.PathLike[str] | None = None,
+    spill_limit: str | int | None = None,
     duckdb_config: Mapping[str, str | int | float | bool] | None = None,
     durable: bool = True,
     probe: Probing = "once",
@@ -70,9 +75,14 @@ def connect(
 
     ``uri`` is a folder (``./lake``, ``file:///data/lake``) or a place in object storage
     (``s3://bucket/lake``, ``az://container/lake``, ``gs://bucket/lake``). ``create=False`` raises
-    NotFoundError where there is no lake. ``layers`` are those of a new lake. ``duckdb_config`` are settings of
-    the embedded DuckDB, such as ``{"memory_limit": "4GB", "threads": 4}``. ``durable=False``
+    NotFoundError where there is no lake. ``layers`` are those of a new lake. ``durable=False``
     skips fsync: faster, and a power cut may lose what was acknowledged.
+
+    ``memory_limit`` (bytes, or ``"4GB"``; half of the machine's or container's) bounds the embedded
+    DuckDB, which then spills to files: below ``spill_folder`` (the system's for temporary files),
+    of up to ``spill_limit`` (half of what is free there). They go when the lake is closed, and
+    those of processes that were killed when the next lake is opened. ``threads`` are as many as
+    processors. ``duckdb_config`` has other settings of DuckDB, such as ``{"TimeZone": "Asia/Tokyo"}``.
 
     ``untrusted_sql`` locks `Lake.sql`, `Lake.explain` and those of snapshots down, for SQL that
     anybody may have written: it can read the lake's tables and compute, nothing else, each query
@@ -97,12 +107,15 @@ def connect(
     ...     lake.sql("select sum(n) from bronze.numbers").fetchall()
     [(3,)]
     """
+    settings = chosen_settings(
+        duckdb_config, memory_limit=memory_limit, threads=threads, spill_limit=spill_limit
+    )
     storage = open_storage(uri, durable=durable, **storage_options)
     catalog = Catalog.open(storage, create=create, layers=tuple(layers), probe=probe)
     limits = (
         (Limits() if untrusted_sql else None) if isinstance(untrusted_sql, bool) else untrusted_sql
     )
-    return Lake(storage, catalog, Engine(duckdb_config), limits=limits)
+    return Lake(storage, catalog, Engine(settings, spill_folder=spill_folder), limits=limits)
 
 
 class Lake:

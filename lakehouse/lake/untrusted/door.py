@@ -31,7 +31,9 @@ from lakehouse.scan.views import TableView
 
 _LONGEST = 1_000_000  # characters of a query
 # Filters without a call of a function: what they take is bounded by their length.
-_CALL = re.compile(r"(?<!\bin)(?<!\band)(?<!\bor)(?<!\bnot)(?<!\bcast)(?<=[\w\"])\s*\(", re.IGNORECASE)
+_CALL = re.compile(
+    r"(?<!\bin)(?<!\band)(?<!\bor)(?<!\bnot)(?<!\bcast)(?<=[\w\"])\s*\(", re.IGNORECASE
+)
 _LONGEST_FILTER = 20_000
 
 
