@@ -63,6 +63,7 @@ class Engine:
         *,
         spill_folder: str | os.PathLike[str] | None = None,
     ) -> None:
+        self._given = (dict(config or {}), spill_folder)
         self._machine = machine()
         self._spill = SpillFolder(spill_folder)
         self._folder = self._spill.path
@@ -108,6 +109,17 @@ class Engine:
         with self._lock:
             self._cursors.add(cursor)
         return cursor
+
+    def sibling(self) -> Engine:
+        """Return another engine with the same settings."""
+        config, spill_folder = self._given
+        return Engine(config, spill_folder=spill_folder)
+
+    def hand_out(self) -> Connection:
+        """Return a connection for others to keep: this engine closes when it is gone."""
+        connection = self.cursor()
+        weakref.finalize(connection, self.close)
+        return connection
 
     def interrupt(self) -> None:
         """Stop whatever this instance runs; call it from another thread."""

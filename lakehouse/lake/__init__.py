@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from catalog import lazy
 
 if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
+    from lakehouse.lake import connections as connections
     from lakehouse.lake import explain as explain
     from lakehouse.lake import snapshot as snapshot
     from lakehouse.lake import untrusted as untrusted
@@ -12,6 +13,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
 __getattr__ = lazy.names(
     __name__,
     {
+        "lakehouse.lake.connections": (),
         "lakehouse.lake.explain": (),
         "lakehouse.lake.snapshot": (),
         "lakehouse.lake.untrusted": (),

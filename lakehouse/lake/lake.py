@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from lakehouse import lake as room
 from lakehouse import table as verbs
 from lakehouse.delta.log import LOG
 from lakehouse.delta.snapshot import load_latest
-from lakehouse.duck.engine import Engine, Relation
+from lakehouse.duck.engine import Connection, Engine, Relation
 from lakehouse.duck.settings import chosen_settings
 from lakehouse.lake.alter_statement import AlterStatement, parse_alter
 from lakehouse.lake.queries import Queries
@@ -134,6 +135,10 @@ class Lake:
         self._handles: dict[tuple[str, str], Table] = {}
         self._lock = threading.Lock()
         self._queries = Queries(catalog, engine, self._door or self._scanner, self._handle)
+
+    @cached_property
+    def _connections(self) -> room.connections.Connections:
+        return room.connections.Connections(self._engine, self._scanner, self._queries.pins)
 
     def __repr__(self) -> str:
         return f"Lake({self.uri!r})"
@@ -357,6 +362,35 @@ class Lake:
         [(0,)]
         """
         return room.snapshot.LakeSnapshot(self._queries.pins(), self._queries)
+
+    def duckdb(
+        self, refresh: Connection | None = None, *, tables: Sequence[str] | None = None
+    ) -> Connection:
+        """Return a connection to a DuckDB of its own, in which the lake's tables can be queried.
+
+        Nothing that is done there touches the lake. The tables are views of all files, or of
+        those in ``tables``, at the versions that they have now: pass a connection as ``refresh``
+        to have them at the newest ones. Of partitions only those are read that a filter asks
+        for; for the skipping of files by statistics, time travel and writing there is `sql`. It
+        has the lake's settings, so that together they may take twice the memory limit; close it,
+        or let it go.
+
+        >>> import tempfile, lakehouse
+        >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
+        ...     report = lake.create_table("bronze.numbers", {"n": "BIGINT"}).append([{"n": 1}])
+        ...     with lake.duckdb() as connection:
+        ...         connection.sql("FROM bronze.numbers").fetchall()
+        [(1,)]
+        """
+        self._scanner.require_trust("a connection")
+        if refresh is None:
+            return self._connections.open(tables)
+        if tables is not None:
+            raise InputError(
+                "tables are chosen when a connection is made", next_step="Leave it out"
+            )
+        self._connections.refresh(refresh)
+        return refresh
 
     def filesystem(self) -> storages.filesystem.StorageFileSystem:
         """Return an fsspec file system that reaches the lake's bucket with the lake's credentials.

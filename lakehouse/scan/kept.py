@@ -67,6 +67,23 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine:
     return Kept(row[0], row[1], row[3] if row[2] == row[0] else None, ahead)
 
 
+def held(cursor: Connection, ref: TableRef, view: TableView) -> tuple[Any, Any]:
+    """Return what `bind` set: the files and partition values, and the deleted rows, or None.
+
+    Both are Arrow tables: of one row with a struct ``kept``, and of ``(i, n)``.
+    """
+    fields = ["'files': kept.files"]
+    if ref.snapshot.files.layout.partitions:
+        fields.append("'parts': kept.parts")
+    kept = cursor.sql(
+        f"SELECT {{{', '.join(fields)}}} AS kept "
+        f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
+    ).to_arrow_table()
+    if not ref.snapshot.files.has_deletion_vectors:
+        return kept, None
+    return kept, cursor.sql(f"FROM dv_{view.key}").to_arrow_table()
+
+
 def _ahead(cursor: Connection, snapshot: Snapshot, chosen: str) -> tuple[tuple[str, int], ...]:
     """Return the URLs and sizes of the first files, where each request takes its time."""
     if snapshot.storage.is_local:

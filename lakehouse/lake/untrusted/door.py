@@ -22,7 +22,7 @@ from lakehouse.lake.untrusted.children import Children
 from lakehouse.lake.untrusted.job import Job, Place
 from lakehouse.lake.untrusted.limits import Limits
 from lakehouse.lake.untrusted.run import Bound, Guarded, Run
-from lakehouse.scan.kept import bind
+from lakehouse.scan.kept import bind, held
 from lakehouse.scan.may import EVERY, May
 from lakehouse.scan.plan import Reach
 from lakehouse.scan.read import CLOCK, Params, Scanner
@@ -128,14 +128,5 @@ class Door:
                     raise
                 where = EVERY
                 kept = bind(cursor, ref, view, where, self._engine)
-            fields = ["'files': kept.files"]
-            if ref.snapshot.files.layout.partitions:
-                fields.append("'parts': kept.parts")
-            variable = cursor.sql(
-                f"SELECT {{{', '.join(fields)}}} AS kept "
-                f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
-            ).to_arrow_table()
-            vectors = None
-            if ref.snapshot.files.has_deletion_vectors:
-                vectors = cursor.sql(f"FROM dv_{view.key}").to_arrow_table()
+            variable, vectors = held(cursor, ref, view)
         return Bound(where, kept, variable, vectors)
