@@ -103,9 +103,17 @@ bench: setup ## measure against delta-rs and raw DuckDB
 bench-commits: setup ## measure commits: latency, and many writers, against delta-rs
 	$(BIN)/python -m benchmarks commits $(ARGS)
 
+.PHONY: bench-merge
+bench-merge: setup ## measure merges, updates and deletes against delta-rs (ARGS=--rows=1000000)
+	$(BIN)/python -m benchmarks merge $(ARGS)
+
 .PHONY: bench-million
 bench-million: setup ## measure a table of a million files against delta-rs and Polars
 	$(BIN)/python -m benchmarks million $(ARGS)
+
+.PHONY: bench-queries
+bench-queries: $(DUCKDB15)/.project ## measure queries against all peers, and TPC-H (ARGS="--query-files 500 --query-rows 200000 --scale 0.01": a small one)
+	$(DUCKDB15)/bin/python -m benchmarks queries $(ARGS)
 
 .PHONY: bench-remote
 bench-remote: $(DUCKDB15)/.project servers ## measure object storage at 30 ms a request, against all peers (ARGS=--gigabytes=5)
@@ -164,7 +172,7 @@ lock: setup ## write locks/ from pyproject.toml (ARGS=--upgrade: choose the newe
 	$(COMPILE) --all-extras --group dev pyproject.toml -o locks/dev.txt $(ARGS)
 	$(COMPILE) --all-extras --group duckdb15 pyproject.toml -o locks/duckdb15.txt $(ARGS)
 	$(COMPILE) --all-extras --group spark --constraints locks/dev.txt pyproject.toml -o locks/spark.txt $(ARGS)
-	$(COMPILE) --extra s3 --constraints locks/dev.txt pyproject.toml -o locks/image.txt $(ARGS)
+	$(COMPILE) --extra s3 --extra worker --constraints locks/dev.txt pyproject.toml -o locks/image.txt $(ARGS)
 	echo uv | $(COMPILE) - -o locks/installer.txt $(ARGS)
 	for name in azurite s3rver; do \
 		(cd locks/$$name && npm install --package-lock-only --omit-lockfile-registry-resolved); done

@@ -1,18 +1,24 @@
 """Upkeep: keep tables in a shape that is quick to read."""
 
-from compaction.plan import Bin, FileSize, plan_bins
+from compaction.keeper import Keeper
+from compaction.plan import Plan, Step
 from compaction.policy import Policy
+from compaction.reports import TableUpkeep
 from compaction.run import CompactionReport, plan, run
-from compaction.upkeep import TableUpkeep, upkeep
+from compaction.schedule import Schedule
+from compaction.tasks import Defaults
+from compaction.upkeep import upkeep
 
 __all__ = [
-    "Bin",
     "CompactionReport",
-    "FileSize",
+    "Defaults",
+    "Keeper",
+    "Plan",
     "Policy",
+    "Schedule",
+    "Step",
     "TableUpkeep",
     "plan",
-    "plan_bins",
     "run",
     "upkeep",
 ]

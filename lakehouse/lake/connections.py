@@ -20,8 +20,8 @@ from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.errors import translated
 from lakehouse.duck.sql import identifier, literal, literals
 from lakehouse.lake.pins import Pins
+from lakehouse.scan.choice import Choice
 from lakehouse.scan.kept import bind, held
-from lakehouse.scan.may import EVERY
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
 from lakehouse.scan.views import Source, frozen_view
@@ -96,7 +96,7 @@ class Connections:
         ref = TableRef(entry.layer, _short(entry), entry.name, snapshot)
         view = self._scanner.view(ref)
         with self._engine.work(f"read the log of {entry.name}") as cursor:
-            bind(cursor, ref, view, EVERY, self._engine)
+            bind(cursor, ref, view, Choice(), self._engine)
             kept, vectors = held(cursor, ref, view)
             count = len(snapshot.files.layout.partitions)
             columns = ", ".join(f"parts.p{i}::VARCHAR" for i in range(count)) or "NULL"
@@ -111,14 +111,18 @@ class Connections:
             # That file goes with the lake; this one with the connection.
             files = (engine.empty_parquet,)
         values = tuple(tuple(row[1 : count + 1]) for row in rows)
-        return _Content(snapshot, files, values, vectors)
+        return _Content(snapshot, kept["kept"][0]["rows"].as_py() or 0, files, values, vectors)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Content:
-    """Hold a table's files, their partition values as text, and its deleted rows (i, n)."""
+    """Hold a table's files, their partition values as text, and its deleted rows (i, n).
+
+    ``rows`` is about how many there are.
+    """
 
     snapshot: Snapshot
+    rows: int
     files: tuple[str, ...]
     values: tuple[tuple[str | None, ...], ...]
     vectors: Any
@@ -157,6 +161,7 @@ def _scan_a_partition(content: _Content, number: int) -> Iterator[Source]:
             )
         yield Source(
             files=literals(content.files[position] for position in positions),
+            rows=str(content.rows * len(positions) // len(content.files)),
             values=tuple(
                 f"CAST({'NULL' if value is None else literal(value)} AS {type_})"
                 for value, type_ in zip(values, types, strict=True)
@@ -184,6 +189,7 @@ def _one_scan(cursor: Connection, content: _Content, number: int) -> Source:
         )
     return Source(
         files=literals(content.files),
+        rows=str(content.rows),
         values=tuple(f"p.p{i}" for i in range(len(partitions))),
         joins=joins,
     )

@@ -24,7 +24,7 @@ from lakehouse.delta.files.layout import Layout, Leaf
 from lakehouse.delta.schema.fields import Decimal, Primitive
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.scan.bounds import Bounds, Operator, at_least, at_most, bounds_of, compare, is_null
-from lakehouse.scan.may import EVERY, NONE, May, all_of, any_of
+from lakehouse.scan.may import DROP, EVERY, KEEP, NONE, May, all_of, any_of
 from lakehouse.scan.plain import COLUMN, awkward_names
 
 _LONGEST = 200_000
@@ -67,6 +67,35 @@ class Pruner:
         if any("\n" in name for name in self._awkward):
             return EVERY  # filters cannot be told apart
         return all_of([self._filter(text) for text in filters])
+
+    def all_match(self, filters: tuple[str, ...]) -> str:
+        """Return SQL over the index that is true only for files in which every row matches."""
+        if any("\n" in name for name in self._awkward):
+            return DROP
+        return " AND ".join(map(self._every, filters)) or KEEP
+
+    def _every(self, text: str) -> str:
+        if len(text) > _LONGEST or any(name in text for name in self._awkward):
+            return DROP
+        try:
+            parsed = sqlglot.parse_one(text, dialect="duckdb")
+            may_fail = self._may(parsed, want=False).exact
+        except (SqlglotError, RecursionError):
+            return DROP
+        if any(not isinstance(null.parent, exp.Is) for null in parsed.find_all(exp.Null)):
+            return DROP  # NULL is not true, and not false either
+        known = [f"NOT ({may_fail})"]
+        for column in parsed.find_all(exp.Column):
+            match, leaf = COLUMN.fullmatch(column.name), self._leaf(column)
+            ordinal = self._partition(int(match[1])) if match and not column.table else None
+            if ordinal is None and leaf is None:
+                return DROP
+            known.append(
+                f"p{ordinal} IS NOT NULL"
+                if leaf is None
+                else f"coalesce(nulls{leaf.ordinal} = 0, false)"
+            )
+        return DROP if parsed.find(exp.TryCast) else f"({' AND '.join(known)})"
 
     def _filter(self, text: str) -> May:
         if len(text) > _LONGEST or any(name in text for name in self._awkward):

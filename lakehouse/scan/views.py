@@ -23,11 +23,12 @@ from lakehouse.duck.sql import KEY, VALUE, identifier, literal
 class TableView:
     """Hold the definitions for one table; ``key`` is their hash and names their variables.
 
-    ``nothing`` is SQL that makes what the view reads, empty, where that is no variable.
+    ``columns`` are the stand-in's, with their types. ``nothing`` is SQL that makes what the view
+    reads, empty, where that is no variable.
     """
 
     key: str
-    stand_in: str
+    columns: tuple[str, ...]
     stand_in_view: str
     view: str
     nothing: str = ""
@@ -39,7 +40,20 @@ def file_column(schema: Struct) -> str:
     >>> file_column(Struct(()))
     'file_index'
     """
-    name, taken = "file_index", {field.name.lower() for field in schema}
+    return _free("file_index", schema)
+
+
+def row_column(schema: Struct) -> str:
+    """Return the name of the column that numbers a file's rows in a view, deleted ones too.
+
+    >>> row_column(Struct(()))
+    'file_row_number'
+    """
+    return _free("file_row_number", schema)
+
+
+def _free(name: str, schema: Struct) -> str:
+    taken = {field.name.lower() for field in schema}
     while name in taken:
         name += "_"
     return name
@@ -57,9 +71,10 @@ def table_view(
 
     ``place`` is the view's schema and name: part of the key, so that two tables of one schema,
     or two versions of one table, each have variables of their own in a query. ``numbered`` adds
-    `file_column`, a row's file as its position in ``files``.
+    `file_column`, a row's file as its position in ``files``, and `row_column`, its place there.
 
-    The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files`` and,
+    The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files``, about
+    how many ``rows`` are in them (DuckDB 1.5 orders joins by that, 2.0 takes no notice) and,
     where the table is partitioned, structs ``{p0, ...}`` in the same order in ``parts``; and from the table ``temp.main.dv_<key>`` of ``(i, n)``, where it has
     deletion vectors.
     """
@@ -67,20 +82,22 @@ def table_view(
     by_id = mode_of(properties) == "id"
     source = Source(
         files="getvariable('kept_<key>').files",
+        rows="getvariable('kept_<key>').rows",
         values=tuple(f"p.p{i}" for i in range(len(layout.partitions))),
         joins=_joins(layout, has_vectors=has_vectors),
     )
     template = _view(layout, source, by_id=by_id, numbered=numbered)
     types = [to_duckdb(field.type) for field in fields]
     key = hashlib.sha256(f"{place}\0{template}\0{types}".encode()).hexdigest()[:20]
-    columns = ", ".join(f"c{i}_{key} {type_}" for i, type_ in enumerate(types))
+    columns = [f"c{i}_{key} {type_}" for i, type_ in enumerate(types)]
     names = ", ".join(f"c{i}_{key} AS {identifier(f.name)}" for i, f in enumerate(fields))
     if numbered:
-        columns += f", file_{key} UBIGINT"
+        columns += [f"file_{key} UBIGINT", f"row_{key} BIGINT"]
         names += f", file_{key} AS {identifier(file_column(layout.schema))}"
+        names += f", row_{key} AS {identifier(row_column(layout.schema))}"
     return TableView(
         key=key,
-        stand_in=f"({columns})",
+        columns=tuple(columns),
         stand_in_view=f"SELECT {names} FROM ",
         view=template.replace("<key>", key),
     )
@@ -88,9 +105,13 @@ def table_view(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """Hold, as SQL, the files of a view, their partition values, and what is joined to them."""
+    """Hold, as SQL, the files of a view, their partition values, and what is joined to them.
+
+    ``rows`` is about how many they have.
+    """
 
     files: str
+    rows: str
     values: tuple[str, ...]
     joins: str = ""
 
@@ -133,9 +154,11 @@ def _view(layout: Layout, source: Source, *, by_id: bool, numbered: bool) -> str
         selected.append(f"{column} AS {identifier(field.name)}")
     if numbered:
         selected.append(f"r.file_index AS {identifier(file_column(layout.schema))}")
+        selected.append(f"r.file_row_number AS {identifier(row_column(layout.schema))}")
     return (
         f"SELECT {', '.join(selected)} FROM read_parquet({source.files}, "
-        f"schema = MAP {{{', '.join(entries)}}}, hive_partitioning = false) AS r{source.joins}"
+        f"schema = MAP {{{', '.join(entries)}}}, hive_partitioning = false, "
+        f"explicit_cardinality = {source.rows}) AS r{source.joins}"
     )
 
 

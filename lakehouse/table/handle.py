@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from catalog import lazy
 from catalog.errors import InputError
@@ -16,14 +16,16 @@ from lakehouse.delta.snapshot import Snapshot, latest_version, load, load_latest
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.scan.read import Scanner
 from lakehouse.table.background import Background
+from lakehouse.table.followed import Followed
 from lakehouse.table.pinned import PinnedTable, read
+from lakehouse.table.tracking import Tracking
 
 pa: Any = lazy.module("pyarrow")
 
 WEEK = timedelta(days=7)
 
 
-class Table:
+class Table(Tracking, Followed):
     """Read, write and inspect one Delta table.
 
     Get it from `Lake.table` or `Lake.create_table`. Every call sees the newest version, unless
@@ -86,6 +88,7 @@ class Table:
         schema_mode: verbs.writing.AppendMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
+        if_version: int | None = None,
     ) -> verbs.WriteReport:
         """Add rows in one commit.
 
@@ -97,7 +100,8 @@ class Table:
         ``lakehouse.schemaMode``, or strict. ``metadata`` is kept in the table's history.
         ``idempotency_key`` is a job's name and a number that grows, such as ``("daily-load",
         17)``: a second call with it, or with a smaller number, writes nothing and reports the
-        first, so that a job may be tried again after any error.
+        first, so that a job may be tried again after any error. ``if_version`` is the version that
+        the rows were computed from: ConflictError where the table was changed since.
 
         Raises DataError, with column, count and samples, for rows whose values would change or
         that break a constraint; the table is then as it was.
@@ -111,6 +115,7 @@ class Table:
                 schema_mode=schema_mode,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
+                if_version=if_version,
             )
         )
 
@@ -119,15 +124,18 @@ class Table:
         rows: verbs.Rows,
         *,
         where: str | None = None,
+        partitions: Literal["all", "dynamic"] = "all",
         schema_mode: verbs.writing.OverwriteMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
+        if_version: int | None = None,
     ) -> verbs.WriteReport:
         """Replace all rows, or those for which ``where`` is true, in one commit.
 
         Takes what `append` takes; ``schema_mode="overwrite"`` replaces the columns as well.
         Earlier versions stay readable. With ``where``, a predicate as in `delete`, it must be
         true for every new row too: DataError, with count and samples, where it is not.
+        ``partitions="dynamic"`` replaces the partitions that the rows are of, and no others.
         """
         return self._done(
             verbs.writing.overwrite(
@@ -136,9 +144,11 @@ class Table:
                 engine=self._engine,
                 scanner=self._scanner,
                 where=where,
+                partitions=partitions,
                 schema_mode=schema_mode,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
+                if_version=if_version,
             )
         )
 
@@ -163,39 +173,6 @@ class Table:
         """
         target = verbs.Target(self.snapshot, self._remember, self._engine, self._scanner)
         return verbs.Alter(target, metadata=metadata, key=verbs.parse_key(idempotency_key))
-
-    def delete(
-        self,
-        where: str,
-        *,
-        metadata: Mapping[str, Any] | None = None,
-        idempotency_key: tuple[str, int] | None = None,
-    ) -> verbs.WriteReport:
-        """Delete the rows for which a SQL predicate is true, in one commit.
-
-        Rows for which it is NULL stay. Files in which no row matches are not touched; those of
-        which all rows match, whole partitions for example, are dropped unread. The current time
-        in a predicate is that of the call. Raises InputError for a predicate with a subquery or
-        with functions such as ``random()``, and for append-only tables.
-
-        >>> import lakehouse
-        >>> table = lakehouse.connect("lake").create_table("silver.orders", {"id": "BIGINT"})
-        >>> report = table.append([{"id": 1}, {"id": 2}, {"id": None}])
-        >>> table.delete("id < 2").rows_deleted
-        1
-        >>> table.read().fetchall()
-        [(2,), (None,)]
-        """
-        return self._done(
-            verbs.deleting.delete(
-                self.snapshot(),
-                where,
-                engine=self._engine,
-                scanner=self._scanner,
-                metadata=metadata,
-                key=verbs.parse_key(idempotency_key),
-            )
-        )
 
     def restore(
         self,
@@ -227,13 +204,19 @@ class Table:
         self,
         paths: Collection[str],
         *,
+        cluster_by: Sequence[str] = (),
+        curve: verbs.clustering.Curve = "zorder",
+        file_bytes: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
     ) -> verbs.WriteReport:
         """Write the rows of live files anew, as few files, without changing any row.
 
-        ``paths`` are those of `files`. Readers and writers go on meanwhile; where one of the
-        files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
+        ``paths`` are those of `files`; they become one file a partition, or files of about
+        ``file_bytes``. With ``cluster_by`` rows are sorted along a curve through these columns, so
+        that a query for few of their values finds them in few files: ``"zorder"``, ``"hilbert"``,
+        or ``"linear"``, by one after the other. Readers and writers go on meanwhile; where one of
+        the files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
         `append`.
         """
         return self._done(
@@ -242,10 +225,16 @@ class Table:
                 paths,
                 engine=self._engine,
                 scanner=self._scanner,
+                clustering=verbs.clustering.chosen(cluster_by, curve),
+                file_bytes=file_bytes,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
             )
         )
+
+    def rewriter(self) -> verbs.rewriting.Rewriter:
+        """Return what `rewrite` is made of, to write anew in steps of one's own."""
+        return verbs.rewriting.Rewriter(self.snapshot, self._remember, self._engine, self._scanner)
 
     def read(
         self,

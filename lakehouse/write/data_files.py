@@ -6,10 +6,10 @@ import contextlib
 import dataclasses
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from catalog.errors import CorruptionError, StorageError
+from catalog.errors import CorruptionError, LakehouseError, StorageError
 from catalog.storage import Storage
 from lakehouse.delta.actions import AddFile
 from lakehouse.delta.codec import encode_path
@@ -17,7 +17,7 @@ from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.mapping import field_ids
 from lakehouse.delta.schema.partition import to_log
 from lakehouse.duck.engine import Connection
-from lakehouse.duck.errors import DuckError
+from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.parquet import WrittenFile, write_parquet
 from lakehouse.duck.rows import Source
 from lakehouse.write.gate import GatePlan
@@ -48,28 +48,60 @@ def write_rows(
     properties: Mapping[str, str],
     within: str | None = None,
     enforce: bool = True,
+    folder: str = "",
 ) -> NewFiles:
     """Write all rows of a source as data files, and make them durable.
 
     ``within`` is a predicate over the table's columns that must be true for every row. The table's
     constraints, invariants and generated columns hold for the rows, too, unless ``enforce`` is
-    False: for rows of the table itself, unchanged. Raises DataError, with column or constraint,
+    False: for rows of the table itself, unchanged. ``folder`` is one below the table's own. Raises DataError, with column or constraint,
     count and samples, for rows that are rejected, and UnsupportedError, before any work, for a
     rule that cannot be evaluated. After any error no file of this call is left behind.
     """
     layout = Layout(plan.schema, partition_columns)
     query = _query(cursor, source, plan, layout, properties, enforce=enforce)
+    checked = query.checked()
+
+    def explain(error: DuckError) -> LakehouseError:
+        stray = outside(error, cursor, source, plan, within) if within else None
+        return stray or rejected(error, cursor, source, query)
+
+    return write_files(
+        cursor,
+        checked if within is None else inside(checked, plan, within),
+        layout,
+        storage=storage,
+        properties=properties,
+        explain=explain,
+        folder=folder,
+    )
+
+
+def write_files(
+    cursor: Connection,
+    sql: str,
+    layout: Layout,
+    *,
+    storage: Storage,
+    properties: Mapping[str, str],
+    explain: Callable[[DuckError], LakehouseError],
+    folder: str = "",
+) -> NewFiles:
+    """Write the rows of a query as data files, and make them durable.
+
+    The query gives the columns as data files hold them, and fails for a row that is no row of the
+    table; ``explain`` says then what is wrong. After any error no file of this call is left behind.
+    """
     if storage.local_path is not None:
-        storage.local_path.mkdir(parents=True, exist_ok=True)
+        (storage.local_path / folder).mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex[:16]
     try:
         return _write(
-            cursor, query, layout, storage, token=token, properties=properties, within=within
+            cursor, sql, layout, storage, token=token, properties=properties, folder=folder
         )
     except DuckError as error:
         discard(storage, token)
-        stray = outside(error, cursor, source, plan, within) if within else None
-        raise stray or rejected(error, cursor, source, query) from error
+        raise explain(error) from error
     except BaseException:
         discard(storage, token)
         raise
@@ -100,32 +132,46 @@ def _query(
 
 def _write(
     cursor: Connection,
-    query: Query,
+    sql: str,
     layout: Layout,
     storage: Storage,
     *,
     token: str,
     properties: Mapping[str, str],
-    within: str | None,
+    folder: str,
 ) -> NewFiles:
-    root = storage.url()
     folders = tuple(field.physical_name for field in layout.partitions)
     written = write_parquet(
         cursor,
-        query.checked() if within is None else inside(query.checked(), query.plan, within),
-        root,
+        sql,
+        storage.url(folder),
         token=token,
         partition_by=folders,
         file_bytes=_target(properties),
         field_ids=field_ids(layout.schema, without=folders),
     )
+    return _taken_in(written, layout, storage, properties, None)
+
+
+def _taken_in(
+    written: list[WrittenFile],
+    layout: Layout,
+    storage: Storage,
+    properties: Mapping[str, str],
+    values: Mapping[str, str | None] | None,
+) -> NewFiles:
+    """Check files that were written, make them durable, and return their actions.
+
+    ``values`` are those of the partition that all of them are in, where that is known.
+    """
+    root = storage.url()
     _check_inside(storage, written, root)
     for file in written:
         check_finite(file, layout)
     kept = [file for file in written if file.rows]
     storage.delete([_relative(file, root) for file in written if not file.rows])
     storage.sync(_relative(file, root) for file in kept)
-    adds = tuple(_add(file, layout, root, properties) for file in kept)
+    adds = tuple(_add(file, layout, root, properties, values) for file in kept)
     return NewFiles(adds, sum(file.rows for file in kept), sum(file.size for file in kept))
 
 
@@ -136,6 +182,50 @@ def _check_inside(storage: Storage, written: list[WrittenFile], root: str) -> No
     except CorruptionError:
         for file in written:
             Path(file.name).unlink(missing_ok=True)
+        raise
+
+
+def write_part(
+    cursor: Connection,
+    query: str,
+    layout: Layout,
+    storage: Storage,
+    *,
+    folder: str,
+    values: Mapping[str, str | None],
+    properties: Mapping[str, str],
+    file_bytes: int,
+    group_rows: int | None = None,
+) -> NewFiles:
+    """Write rows of the table itself, all of one partition, in their order; make them durable.
+
+    ``query`` selects what data files hold, by physical names. ``values`` are the partition's, as
+    the log has them, and ``folder`` is where its files stand, relative to the table. Files are cut
+    at about ``file_bytes``, at the end of row groups. After any error no file of this call is left
+    behind.
+    """
+    root = storage.url()
+    place = f"{root.rstrip('/')}/{folder}" if folder else root
+    if storage.local_path is not None:
+        storage.require_inside([folder] if folder else [])
+        (storage.local_path / folder).mkdir(parents=True, exist_ok=True)
+    token = uuid.uuid4().hex[:16]
+    try:
+        written = write_parquet(
+            cursor,
+            query,
+            place,
+            token=token,
+            file_bytes=file_bytes,
+            field_ids=field_ids(layout.schema, without=tuple(values)),
+            group_rows=group_rows,
+        )
+        return _taken_in(written, layout, storage, properties, values)
+    except DuckError as error:
+        discard(storage, token)
+        raise translate(error, "write the rows anew") from error
+    except BaseException:
+        discard(storage, token)
         raise
 
 
@@ -153,11 +243,18 @@ def discard_files(storage: Storage, files: NewFiles) -> None:
         storage.delete([add.key[0] for add in files.adds])
 
 
-def _add(file: WrittenFile, layout: Layout, root: str, properties: Mapping[str, str]) -> AddFile:
-    values = {
-        field.physical_name: to_log(file.partition.get(field.physical_name), field.type)
-        for field in layout.partitions
-    }
+def _add(
+    file: WrittenFile,
+    layout: Layout,
+    root: str,
+    properties: Mapping[str, str],
+    values: Mapping[str, str | None] | None,
+) -> AddFile:
+    if values is None:
+        values = {
+            field.physical_name: to_log(file.partition.get(field.physical_name), field.type)
+            for field in layout.partitions
+        }
     return AddFile(
         path=encode_path(_relative(file, root)),
         partition_values=values,

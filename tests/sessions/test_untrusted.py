@@ -126,7 +126,6 @@ QUERIES = {
     "WHERE d.n < ? ORDER BY 2": [1, 3],
     "SELECT count(*) FROM silver.days AT (TIMESTAMP => '2999-01-01')": None,
     "SELECT 1 WHERE false": None,
-    "DESCRIBE silver.days": None,
     "SELECT 1::TINYINT, 2::UTINYINT, 3::SMALLINT, 4::USMALLINT, 5::UINTEGER, 6::UBIGINT, "
     "7::HUGEINT, 8::UHUGEINT, 9::FLOAT, 10::DOUBLE, 11::DECIMAL(38, 10), true, 'x', "
     "'\\x00'::BLOB, DATE '2026-01-01', TIME '01:02:03.5', TIMESTAMP '2026-01-01 00:00:01', "
@@ -196,6 +195,18 @@ def test_a_snapshot_is_held_for_untrusted_queries_too(place, trusted):
             with pytest.raises(lakehouse.InputError, match="untrusted_sql is on"):
                 call()
         assert lake.table("gold.counts").read().fetchall() == [(1,)]
+
+
+def test_views_of_the_lakes_can_be_read(place, trusted):
+    trusted.sql("CREATE VIEW gold.late AS SELECT n + 1 AS m FROM silver.days WHERE n > 1")
+    trusted.sql("CREATE VIEW gold.later AS SELECT * FROM gold.late WHERE m > 3")
+    with lakehouse.connect(place / "lake", durable=False, untrusted_sql=LIMITS) as lake:
+        assert lake.sql("SELECT * FROM gold.late ORDER BY m").fetchall() == [(3,), (4,)]
+        assert lake.sql("SELECT * FROM gold.later").fetchall() == [(4,)]
+        analyzed = lake.explain("SELECT * FROM gold.late WHERE m > 3", analyze=True)
+        assert (analyzed.analysis.rows, analyzed.tables[0].files_kept) == (1, 1)
+    trusted.sql("DROP VIEW gold.later")
+    trusted.sql("DROP VIEW gold.late")
 
 
 def test_a_table_that_is_not_there_is_named_with_its_near_misses(lake):

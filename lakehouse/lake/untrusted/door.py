@@ -22,11 +22,12 @@ from lakehouse.lake.untrusted.children import Children
 from lakehouse.lake.untrusted.job import Job, Place
 from lakehouse.lake.untrusted.limits import Limits
 from lakehouse.lake.untrusted.run import Bound, Guarded, Run
+from lakehouse.scan.choice import Choice
 from lakehouse.scan.kept import bind, held
 from lakehouse.scan.may import EVERY, May
 from lakehouse.scan.plan import Reach
 from lakehouse.scan.read import CLOCK, Params, Scanner
-from lakehouse.scan.report import TableRef
+from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.scan.views import TableView
 
 _LONGEST = 1_000_000  # characters of a query
@@ -39,8 +40,6 @@ _LONGEST_FILTER = 20_000
 
 class Door:
     """Plan queries as `Scanner` does, in processes of their own; safe between threads."""
-
-    constants_only = True
 
     def __init__(self, engine: Engine, scanner: Scanner, limits: Limits) -> None:
         self._engine = engine
@@ -55,13 +54,12 @@ class Door:
         refs: Sequence[TableRef],
         params: Params = None,
         *,
-        others: Sequence[str] = (),
+        queries: Sequence[QueryRef] = (),
     ) -> Guarded:
         """Let a query be judged and planned, and choose the files that it has to read.
 
-        Raises InputError for what untrusted SQL may not say, and where it takes too much.
+        ``queries`` are views that it reads, each after those that it reads itself. Raises InputError for what untrusted SQL may not say, and where it takes too much.
         """
-        _ = others  # nothing lives on that could be mistaken for them
         if len(sql) > _LONGEST:
             raise InputError(
                 f"the query has {len(sql):,} characters",
@@ -71,7 +69,7 @@ class Door:
         places = tuple(
             Place(ref.schema, ref.name, view) for ref, view in zip(refs, views, strict=True)
         )
-        job = Job(sql, params, places, self._limits, self._engine.meaning)
+        job = Job(sql, params, places, tuple(queries), self._limits, self._engine.meaning)
         try:
             message = pickle.dumps(job)
         except (pickle.PicklingError, TypeError, AttributeError) as error:
@@ -85,14 +83,22 @@ class Door:
             run.line.send(wire.JOB, message)
             reached = run.reached({view.key for view in views})
             scans = [reached[view.key] for view in views]
-            at_once = CLOCK.search(sql) is not None
+            at_once = any(CLOCK.search(text) for text in (sql, *(query.sql for query in queries)))
+            cheap = [_cheap(scan) for scan in scans]
             wheres = [
-                EVERY if at_once else self._where(ref, scan)
-                for ref, scan in zip(refs, scans, strict=True)
+                EVERY if at_once else self._scanner.where(ref, scan)
+                for ref, scan in zip(refs, cheap, strict=True)
             ]
             bound = [self._bound(*each) for each in zip(refs, views, wheres, strict=True)]
             return Guarded(
-                self._engine, run, stack.pop_all(), tuple(refs), views, tuple(bound), tuple(scans)
+                self._engine,
+                run,
+                stack.pop_all(),
+                tuple(refs),
+                views,
+                tuple(bound),
+                tuple(scans),
+                tuple(cheap),
             )
 
     def interrupt(self) -> None:
@@ -103,30 +109,30 @@ class Door:
         """End all processes."""
         self._children.close()
 
-    def _where(self, ref: TableRef, scans: Sequence[Reach]) -> May:
-        """Return which files may match, by the filters that cost nothing to evaluate."""
-        cheap = [
-            dataclasses.replace(
-                scan,
-                filters=tuple(
-                    text
-                    for text in scan.filters
-                    if len(text) < _LONGEST_FILTER and not _CALL.search(text)
-                ),
-            )
-            for scan in scans
-        ]
-        return self._scanner.where(ref, cheap)
-
     def _bound(self, ref: TableRef, view: TableView, where: May) -> Bound:
         with self._engine.work("plan the query") as cursor:
             try:
-                kept = bind(cursor, ref, view, where, self._engine)
+                kept = bind(cursor, ref, view, Choice(where), self._engine)
             except DuckError:
                 # DuckDB shows some expressions in a form that it does not read.
                 if where == EVERY:
                     raise
                 where = EVERY
-                kept = bind(cursor, ref, view, where, self._engine)
+                kept = bind(cursor, ref, view, Choice(where), self._engine)
             variable, vectors = held(cursor, ref, view)
         return Bound(where, kept, variable, vectors)
+
+
+def _cheap(scans: Sequence[Reach]) -> tuple[Reach, ...]:
+    """Return scans with those filters only that cost nothing to evaluate here."""
+    return tuple(
+        dataclasses.replace(
+            scan,
+            filters=tuple(
+                text
+                for text in scan.filters
+                if len(text) < _LONGEST_FILTER and not _CALL.search(text)
+            ),
+        )
+        for scan in scans
+    )

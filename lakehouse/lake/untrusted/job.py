@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lakehouse.lake.untrusted.limits import Limits
+from lakehouse.scan.report import QueryRef
 from lakehouse.scan.views import TableView
 
 
@@ -21,11 +22,12 @@ class Place:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """Hold a query: its text, parameters and tables. ``meaning`` are settings it depends on."""
+    """Hold a query: its text, parameters, tables and views; settings that it depends on."""
 
     sql: str
     params: Any
     places: tuple[Place, ...]
+    queries: tuple[QueryRef, ...]
     limits: Limits
     meaning: Mapping[str, str]
 

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 from catalog import errors, lazy
 from catalog.errors import InputError, LakehouseError
@@ -114,7 +114,13 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Guarded:
-    """Hold a query that was planned in a process of its own, which waits to run it, once."""
+    """Hold a query that was planned in a process of its own, which waits to run it.
+
+    ``scans`` are what the process told of; its `choices` leave out filters that would take
+    something to evaluate here.
+    """
+
+    once: ClassVar[bool] = True
 
     engine: Engine
     run: Run
@@ -123,6 +129,19 @@ class Guarded:
     views: tuple[TableView, ...]
     bound: tuple[Bound, ...]
     scans: tuple[tuple[Reach, ...], ...]
+    cheap: tuple[tuple[Reach, ...], ...]
+
+    @property
+    def choices(self) -> tuple[tuple[TableRef, May, Sequence[Reach], Kept], ...]:
+        """Return what was chosen of each table, and the filters that it was chosen by."""
+        return tuple(
+            (ref, bound.where, scans, bound.kept)
+            for ref, bound, scans in zip(self.refs, self.bound, self.cheap, strict=True)
+        )
+
+    def close(self) -> None:
+        """End the process."""
+        self.stack.close()
 
     def tables(self) -> tuple[TableScan, ...]:
         """Return what is read of each table, for people: it counts all files."""
