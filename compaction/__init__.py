@@ -1,10 +1,11 @@
 """Upkeep: keep tables in a shape that is quick to read."""
 
+from compaction.advice import Proposal
 from compaction.keeper import Keeper
 from compaction.plan import Plan, Step
 from compaction.policy import Policy
 from compaction.reports import TableUpkeep
-from compaction.run import CompactionReport, plan, run
+from compaction.run import CompactionReport, plan, proposals, run
 from compaction.schedule import Schedule
 from compaction.tasks import Defaults
 from compaction.upkeep import upkeep
@@ -15,10 +16,12 @@ __all__ = [
     "Keeper",
     "Plan",
     "Policy",
+    "Proposal",
     "Schedule",
     "Step",
     "TableUpkeep",
     "plan",
+    "proposals",
     "run",
     "upkeep",
 ]

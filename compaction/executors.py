@@ -10,7 +10,7 @@ import concurrent.futures
 import dataclasses
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from lakehouse import LakehouseError
 from lakehouse.duck.engine import Engine
@@ -95,9 +95,14 @@ def in_pool(
     copies: Iterable[Copy],
     width: int,
     submit: Callable[[Copy], concurrent.futures.Future[Outcome]],
+    *,
+    deaths: tuple[type[Exception], ...] = (concurrent.futures.BrokenExecutor,),
 ) -> Iterator[tuple[int, Outcome]]:
-    """Yield what futures come to, with a few more begun than are worked on."""
-    waiting: dict[concurrent.futures.Future[Any], int] = {}
+    """Yield what futures come to, with a few more begun than are worked on.
+
+    ``deaths`` are the errors that say that a worker died, or cannot be reached.
+    """
+    waiting: dict[concurrent.futures.Future[Outcome], int] = {}
     coming = enumerate(copies)
     more = True
     while more or waiting:
@@ -107,7 +112,21 @@ def in_pool(
                 more = False
                 break
             number, copy = following
-            waiting[submit(copy)] = number
+            try:
+                waiting[submit(copy)] = number
+            except deaths as error:
+                yield number, _died(error)
         done, _ = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
         for future in done:
-            yield waiting.pop(future), future.result()
+            number = waiting.pop(future)
+            try:
+                yield number, future.result()
+            except deaths as error:
+                yield number, _died(error)
+
+
+def _died(error: Exception) -> LakehouseError:
+    return LakehouseError(
+        f"a worker died: {type(error).__name__}",
+        next_step="Look at the workers' memory and logs; nothing of it was committed",
+    )

@@ -94,7 +94,7 @@ class Keeper:
             return report
 
     def _is_there(self, table_id: str) -> bool:
-        return any(info.id == table_id for info in self.lake.tables())
+        return any(table_id.startswith(info.id) for info in self.lake.tables())
 
 
 def _lease_of(task: Task) -> str:
@@ -154,8 +154,8 @@ class _Visit:
                 bins=done.bins, bytes_rewritten=done.bytes_rewritten, log_entries=done.log_entries
             )
             if done.problems:
-                self._lease.check()
                 self._note(problems=(*self._report.problems, *done.problems), outcome="failed")
+                self._lease.renew()  # who slept does not know yet that it is lost
 
     def _collect(self) -> None:
         self._lease.check()

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from compaction.advice import Proposal, advise, weights
 from compaction.executors import Executor, Outcome, Threads
 from compaction.plan import REWRITES, Plan, Step, plan_table, worth
 from compaction.policy import Policy
 from compaction.survey import Surveyed, survey, tables_of
 from lakehouse import Lake, LakehouseError, Table, WriteReport
 from lakehouse.delta.protocol import check_writable
-from lakehouse.table.copying import Copy, cluster_tags, copies_of
+from lakehouse.table.copying import Copy, cluster_tags, copies_of, leaves_of
 from lakehouse.table.fencing import Fence
 
 T = TypeVar("T")
@@ -55,7 +56,8 @@ def plan(
 ) -> dict[str, Plan]:
     """Return what `run` would do, by table, in its order, without touching anything.
 
-    ``policy`` takes the place of each table's own. ``reads`` say how often tables were queried.
+    ``policy`` takes the place of each table's own. ``reads`` say how often tables were queried;
+    by default the lake is asked (`Lake.reads`).
     """
     return {done.facts.name: made for done, made in _planned(lake, tables, policy, reads)}
 
@@ -98,6 +100,19 @@ def run(
     return done
 
 
+def proposals(lake: Lake, *, tables: Sequence[str] | None = None) -> tuple[Proposal, ...]:
+    """Return columns that it would pay to cluster tables by, from what was queried so far.
+
+    Of tables that are not clustered; see `Lake.reads` for what is known of queries.
+    """
+    columns = {}
+    for table in tables_of(lake, tables):
+        snapshot = table.snapshot()
+        if not Policy.of(snapshot.properties).cluster_by:
+            columns[table.name] = tuple(leaf.path[0].name for leaf in leaves_of(snapshot))
+    return advise(lake.reads(), columns)
+
+
 def _planned(
     lake: Lake,
     tables: Sequence[str] | None,
@@ -106,9 +121,10 @@ def _planned(
 ) -> Iterator[tuple[Surveyed, Plan]]:
     """Yield tables with their plans; those first whose upkeep is worth most."""
     found = []
+    reads = weights(lake.reads()) if reads is None else reads
     for table in tables_of(lake, tables):
         surveyed = survey(table, policy=policy)
-        often = (reads or {}).get(table.name, 1.0)
+        often = reads.get(table.name, 1.0)
         made = plan_table(dataclasses.replace(surveyed.facts, reads=often), surveyed.policy)
         found.append((worth(made, surveyed.policy, often), surveyed, made))
     found.sort(key=lambda item: item[0], reverse=True)

@@ -19,12 +19,13 @@ HOUR = dt.timedelta(hours=1)
 NONE = dt.timedelta(0)
 _UTC = ZoneInfo("UTC")
 _LONGEST = 10 * 366 * 86_400_000  # milliseconds: ten years are as good as never
-_PROPERTIES = {
+PROPERTIES = (
     "lakehouse.upkeepSchedule",
     "lakehouse.upkeepTimezone",
     "lakehouse.upkeepJitter",
     "lakehouse.upkeepMisfire",
-}
+)
+"""The table properties that make a schedule, beside the policy's windows."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Schedule:
         'every 0:15:00'
         """
         changed = self
-        for name in sorted(_PROPERTIES & properties.keys()):
+        for name in (name for name in PROPERTIES if name in properties):
             try:
                 changed = changed._with(name, properties[name])
             except InputError as error:

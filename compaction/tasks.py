@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -41,8 +42,8 @@ def parse_layers(texts: Mapping[str, str], schedule: Schedule) -> dict[str, Sche
 class Task:
     """Hold a table whose upkeep is due at a time, or was; None: it is switched off.
 
-    ``last`` is the record of the run before. ``problem`` says why the table's own schedule could
-    not be had, and that of its layer stands in.
+    ``table_id`` tells it from others: the id in its log. ``last`` is the record of the run before.
+    ``problem`` says why the table's own schedule could not be had, and that of its layer stands in.
     """
 
     table: str
@@ -81,12 +82,15 @@ def tasks(
     ``last`` is the record of the last run, by the tables' ids. It takes a look at each table's log.
     """
     infos = lake.tables()
+    ids = Counter(info.id for info in infos)
     if tables is not None:
         wanted = {lake.catalog.table(name).name for name in tables}
         infos = [info for info in infos if info.name in wanted]
 
     def one(info: TableInfo) -> Task | None:
-        return _task(lake, info, last.get(info.id), now=now, defaults=defaults)
+        # Of a table and its copy, each has a turn of its own.
+        key = info.id if ids[info.id] == 1 else f"{info.id} {info.name}"
+        return _task(lake, info, key, last.get(key), now=now, defaults=defaults)
 
     if lake.catalog.storage.is_local:
         found = [one(info) for info in infos]
@@ -99,6 +103,7 @@ def tasks(
 def _task(
     lake: Lake,
     info: TableInfo,
+    key: str,
     last: Mapping[str, Any] | None,
     *,
     now: dt.datetime,
@@ -115,10 +120,8 @@ def _task(
         problem = str(error)
     except LakehouseError as error:
         problem = str(error)
-    due = _due(schedule, info.id, info.created, last, now) if policy.enabled else None
-    return Task(
-        info.name, info.id, info.created, schedule, due, policy.priority, last, problem
-    )  # fmt: skip
+    due = _due(schedule, key, info.created, last, now) if policy.enabled else None
+    return Task(info.name, key, info.created, schedule, due, policy.priority, last, problem)
 
 
 def _due(

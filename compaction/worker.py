@@ -24,6 +24,7 @@ from compaction.upkeep import attended
 from lakehouse import LakehouseError
 
 Tell = Callable[[str, Mapping[str, Any]], None]
+_NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 _STALE = 3  # looks that may fail, or not take place, before the worker is not healthy
 
 
@@ -51,6 +52,7 @@ class Worker:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._running: set[str] = set()
+        self._planned: dict[str, dt.datetime] = {}
         self._looked = keeper.now()
         self._problem: str | None = None
         self._scheduler = BackgroundScheduler(
@@ -59,7 +61,9 @@ class Worker:
                 "default": ThreadPoolExecutor(side_by_side),
                 "look": ThreadPoolExecutor(1),
             },
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+            # A late job runs all the same; and one whose successor is planned while it ends must
+            # not keep that from running: that a table is not visited twice, is seen to below.
+            job_defaults={"misfire_grace_time": None, "max_instances": 1 << 20},
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -110,9 +114,9 @@ class Worker:
             self._looked, self._problem = now, None
         self.metrics.looked(due=sum(task.is_due(now) for task in found), at=now)
         known = {task.table_id for task in found}
-        for job in self._scheduler.get_jobs():
-            if job.id not in known:
-                self._forget(job.id)
+        with self._lock:
+            for table_id in self._planned.keys() - known:
+                self._forget(table_id)
         for number, task in enumerate(found):
             # Those that are due now begin in this order.
             self._plan(task, not_before=now + dt.timedelta(microseconds=number))
@@ -121,24 +125,30 @@ class Worker:
         with self._lock:
             if self._stop.is_set() or task.table_id in self._running:
                 return
+            if self._planned.get(task.table_id, _NEVER) <= self._keeper.now():
+                return  # it waits for its turn
             if task.due is None:
                 self._forget(task.table_id)
                 return
+            when = max(task.due, not_before)
+            self._planned[task.table_id] = when
             self._scheduler.add_job(
                 self._attend,
                 "date",
-                run_date=max(task.due, not_before),
+                run_date=when,
                 args=[task],
                 id=task.table_id,
                 replace_existing=True,
             )
 
-    def _forget(self, job: str) -> None:
+    def _forget(self, table_id: str) -> None:
+        self._planned.pop(table_id, None)
         with contextlib.suppress(JobLookupError):  # there is none, or it begins right now
-            self._scheduler.remove_job(job)
+            self._scheduler.remove_job(table_id)
 
     def _attend(self, task: Task) -> None:
         with self._lock:
+            self._planned.pop(task.table_id, None)
             if self._stop.is_set() or task.table_id in self._running:
                 return
             self._running.add(task.table_id)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lakehouse import Advice, TableScan
 from lakehouse.lake.advice import Spread, advise
-from lakehouse.lake.reasons import in_words, plainly, reasons, told
+from lakehouse.lake.words import in_words, plainly, reasons, told
 from lakehouse.scan.report import JoinKeys, NotPruned
 
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import importlib
 import json as json_
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from compaction.cli import planned
-from compaction.endpoint import PORT, parse_address, serve
+from compaction.cli.daemon import stay
+from compaction.endpoint import PORT, parse_address
 from compaction.keeper import Keeper
 from compaction.reports import TableUpkeep
 from compaction.schedule import Schedule
 from compaction.tasks import Defaults, parse_layers
 from compaction.upkeep import upkeep
-from lakehouse import UnsupportedError
 from lakehouse.cli.options import JsonOption, LakeOption, complete_tables, open_lake, pairs
 from lakehouse.cli.output import number, plain, say, size
 
@@ -97,7 +96,14 @@ def maintain(
         ttl = dt.timedelta(seconds=wait)
         keeper = Keeper(opened, defaults=defaults, ttl=ttl, skew=ttl / 6)
         if daemon:
-            _stay(keeper, tables, address, stop=stop, look=look, jobs=jobs)
+            stay(
+                keeper,
+                tables,
+                address=address,
+                look_every=look,
+                side_by_side=jobs,
+                stop=stop,
+            )
         elif _round(keeper, tables, due_only=not now, stop=stop, json=json):
             raise typer.Exit(FAILED)
 
@@ -130,43 +136,6 @@ def _round(
         json=json,
     )
     return failed > 0
-
-
-def _stay(
-    keeper: Keeper,
-    tables: list[str] | None,
-    address: tuple[str, int],
-    *,
-    stop: threading.Event,
-    look: float,
-    jobs: int,
-) -> None:
-    """Work until SIGTERM; standard output has a JSON line for each event."""
-    try:
-        # They need the extra `worker`.
-        working = importlib.import_module("compaction.worker")
-        metrics = importlib.import_module("compaction.metrics")
-    except ImportError as error:
-        raise UnsupportedError(
-            f"a daemon needs a library that is missing: {error.name}",
-            next_step="pip install 'lakehouse-storage[worker]'",
-        ) from error
-
-    def log(event: str, more: Mapping[str, Any]) -> None:
-        report = more.get("report")
-        if isinstance(report, TableUpkeep):
-            more = {"level": more["level"], **plain(report)}
-        line = {"time": dt.datetime.now(dt.UTC).isoformat(), "level": "info", "event": event}
-        typer.echo(json_.dumps({**line, "worker": keeper.name, **more}, ensure_ascii=False))
-
-    worker = working.Worker(keeper, tables=tables, look_every=look, side_by_side=jobs, tell=log)
-
-    def scrape() -> tuple[str, bytes]:
-        return metrics.CONTENT_TYPE, worker.metrics.text()
-
-    with serve(address, health=worker.health, metrics=scrape) as (host, port):
-        log("listening", {"address": f"{host}:{port}"})
-        worker.run(stop)
 
 
 def _tell(document: Any, said: list[str], *, json: bool) -> None:

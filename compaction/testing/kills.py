@@ -121,7 +121,7 @@ def _work(place: Place, ahead: dt.timedelta, call: int | None, delay: float) -> 
     """Look after the table, and die at a storage call, or after a while."""
     calls = 0
 
-    def around(_name: str, _path: str, make: Callable[[], T]) -> T:
+    def around(_call: str, _path: str, make: Callable[[], T]) -> T:
         nonlocal calls
         calls += 1
         if calls == call:

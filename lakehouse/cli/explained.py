@@ -10,7 +10,7 @@ from rich.tree import Tree
 
 import lakehouse
 from lakehouse.cli.output import number, say, size, stdout, visible
-from lakehouse.lake.reasons import in_words, reasons
+from lakehouse.lake.words import in_words, reasons
 
 _BAR = 24
 # What people look for first, in what decided.

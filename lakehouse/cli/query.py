@@ -26,7 +26,7 @@ def sql(
     query: Annotated[
         str | None,
         typer.Argument(
-            metavar="[QUERY]",
+            metavar="QUERY",
             help="SQL; - reads it from standard input, @FILE from a file. Without: the shell.",
             show_default=False,
         ),
@@ -37,7 +37,9 @@ def sql(
         typer.Option(
             "--format",
             "-f",
-            help="json is one object a line. Default: by the suffix of --output, else table.",
+            metavar="FORMAT",
+            help="table, csv, json (one object a line), parquet or chart. Default: by the suffix "
+            "of --output, else table.",
             show_default=False,
         ),
     ] = None,
@@ -73,20 +75,14 @@ def sql(
         raise InputError("--all and --limit exclude each other", next_step="Pass one of them")
     form = result.chosen_format(format_, output, as_json=json)
     is_shell = query is None and is_interactive()
-    is_bound = form == "table" or is_shell
     shown = None if every else result.SHOWN if limit is None else limit
-    look = Look(
-        form=form,
-        output=output,
-        limit=None if is_bound else limit,
-        shown=shown if is_bound else None,
-    )
+    look = Look(form=form, output=output, shown=shown, limit=None if form == "table" else limit)
     if is_shell:
         if not sys.stdout.isatty():
             raise InputError(
                 "the shell needs a terminal for its output", next_step="Pass SQL, - or @FILE"
             )
-        look = dataclasses.replace(look, timer=True, hint="use .limit")
+        look = dataclasses.replace(look, texts=shown, timer=True, hint="use .limit")
         with open_lake(lake) as opened:
             shell.prompt.interact(Session(opened, look))
         return

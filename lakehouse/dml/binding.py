@@ -33,6 +33,7 @@ from lakehouse.write.gate import gate
 from lakehouse.write.query import Query, check_rules
 from lakehouse.write.rules import NO_RULES, rules_of
 
+NUMBER = "getvariable('lakehouse_numbers')[(local + 1)::BIGINT]"  # of an open file, in hits
 FILES = "temp.main.lakehouse_files"  # (local, file): the open files' numbers in hits
 _FILE, _AT = identifier("lakehouse file"), identifier("lakehouse row")
 # What stands beside both in a scope has names that no column is likely to have.
@@ -55,9 +56,11 @@ class Bound:
     """Hold a merge that fits a schema.
 
     ``match`` is SQL of hits: file, row, source row (NULL: none) and the clause (0: none).
-    ``updates`` and ``inserts`` are the clauses that make rows, ``kept`` is SQL of the open files'
-    other rows, and ``inserting`` of the source rows that are inserted. ``changes`` is SQL of the
-    open files' rows as they were and as they are, and of new ones, with ``_change_type``.
+    ``updates`` and ``inserts`` are the clauses that make rows. ``kept`` is SQL of the open files'
+    other rows, told by the bits of `Hits.mask`, and ``joined`` the same without bits; ``together``
+    is ``kept`` with the updated rows in one pass, where that can be. ``inserting`` is SQL of the
+    source rows that are inserted, ``changes`` of the open files' rows as they were and as they
+    are, and of new ones, with ``_change_type``.
     """
 
     join: Join | None
@@ -66,6 +69,8 @@ class Bound:
     updates: tuple[Making, ...]
     inserts: tuple[Making, ...]
     kept: str
+    joined: str
+    together: str | None
     inserting: str | None
     changes: str
 
@@ -102,6 +107,13 @@ class _Binding:
             f"FROM {there.place}) AS {target}"
         )
         self._at = f"{target}.{_FILE}", f"{target}.{_AT}"
+        self._is_changed = (
+            "coalesce(get_bit(getvariable('lakehouse_changed'), (getvariable('lakehouse_starts')"
+            f"[({target}.{_FILE} + 1)::BIGINT] + {target}.{_AT})::INTEGER), 1) = 1"
+        )
+        # DuckDB takes a scan for one row and makes it the side that a join holds in memory: it
+        # is to hold no more than must be joined.
+        self._changing = f"(SELECT * FROM {self._target} WHERE {self._is_changed}) AS {target}"
         source = identifier(merge.source)
         self._source = "" if given is None else f"{given.place} AS {source}"
         self._source_row = f"{source}.{identifier(ROW)}"
@@ -121,15 +133,25 @@ class _Binding:
         updates = tuple(self._making(i, c) for i, c in every if c.verb == "update")
         made = tuple(self._making(i, c) for i, c in every if c.verb == "insert")
         changes = self._changes(updates, made)
-        kept = self._stored("ANTI", "h.clause <> 0")
-        return Bound(join, self._scope, match, updates, made, kept, inserting, changes)
+        return Bound(
+            join=join,
+            scope=self._scope,
+            match=match,
+            updates=updates,
+            inserts=made,
+            kept=self._as_stored(f"{self._target} WHERE NOT ({self._is_changed})"),
+            joined=self._stored(self._target, "ANTI", "h.clause <> 0"),
+            together=self._together(updates),
+            inserting=inserting,
+            changes=changes,
+        )
 
     def _match(self, join: Join | None) -> str:
         """Return SQL of the hits in the open files."""
         merge = self._merge
         file, row = self._at
         if merge.repeated is not None:
-            return repeated_rows(merge.repeated, self._values, self._target, self._at, FILES)
+            return repeated_rows(merge.repeated, self._values, self._target, self._at, NUMBER)
         matched, orphans = merge.of("matched"), merge.of("not matched by source")
         if join is None:
             number, source = self._choice(matched, self._target), "CAST(NULL AS BIGINT)"
@@ -144,9 +166,8 @@ class _Binding:
         # Who inserts has to know which source rows were met, though nothing becomes of the rows.
         met = "source IS NOT NULL" if merge.of("not matched") else "false"
         return (
-            f"SELECT m.file, row, source, clause FROM (SELECT {file} AS local, {row} AS row, "
-            f"{source} AS source, {number} AS clause FROM {rows}) AS found "
-            f"JOIN {FILES} AS m ON m.local = found.local WHERE clause <> 0 OR {met}"
+            f"SELECT {NUMBER} AS file, row, source, clause FROM (SELECT {file} AS local, {row} AS row, "
+            f"{source} AS source, {number} AS clause FROM {rows}) AS found WHERE clause <> 0 OR {met}"
         )
 
     def _choice(self, clauses: Iterable[tuple[int, Clause]], rows: str) -> str:
@@ -170,23 +191,25 @@ class _Binding:
     def _making(self, number: int, clause: Clause) -> Making:
         """Return how the rows of a clause are made and checked."""
         values = self._values.of(clause)
+        where = ""
         if clause.verb == "insert":
             rows = self._unmatched()
-            number_ = self._choice(self._merge.of("not matched"), self._source)
-            where = f" WHERE ({number_}) = {number}"
+            where = (
+                f" WHERE ({self._choice(self._merge.of('not matched'), self._source)}) = {number}"
+            )
         else:
-            file, row = self._at
-            hits = (
+            rows = (
                 f"(SELECT {', '.join(_HIT)} FROM {self._hits} AS h JOIN {FILES} AS m "
                 f"ON m.file = h.file WHERE h.clause = {number}) AS {_HITS}"
             )
-            rows = (
-                f"{hits} JOIN {self._target} "
-                f"ON {file} = {_HITS}.{_LOCAL} AND {row} = {_HITS}.{_PLACE}"
-            )
+            if self._values.needs_target(clause):
+                file, row = self._at
+                rows = (
+                    f"{self._changing} JOIN {rows} "
+                    f"ON {file} = {_HITS}.{_LOCAL} AND {row} = {_HITS}.{_PLACE}"
+                )
             if self._source and clause.kind == "matched":
                 rows += f" JOIN {self._source} ON {self._source_row} = {_HITS}.{_MET}"
-            where = ""
         # By names of their own first, so that no value can name the column of another.
         inner = ", ".join(f"{sql} AS c{i}" for i, (_, sql) in enumerate(values))
         outer = ", ".join(f"c{i} AS {identifier(name)}" for i, (name, _) in enumerate(values))
@@ -206,6 +229,31 @@ class _Binding:
         query = Query(source.name, plan, dataclasses.replace(rules, made=made))
         check_rules(self._cursor, query)
         return Making(source, query)
+
+    def _together(self, updates: tuple[Making, ...]) -> str | None:
+        """Return SQL of the open files' rows, those updated that a single clause updates alone."""
+        if self._given is not None or len(updates) != 1:
+            return None
+        (clause,), (making,) = self._merge.clauses, updates
+        target, flag = identifier(self._merge.target), identifier("lakehouse is changed")
+        stored = gate(
+            columns_of(self._try(f"SELECT {self._columns} FROM {self._target}", "copy rows")),
+            self._schema,
+        )
+        kept = [identifier(f"lakehouse kept {i}") for i in range(len(stored.columns))]
+        stays = ", ".join(f"{c.sql} AS {k}" for c, k in zip(stored.columns, kept, strict=True))
+        rows = f"(SELECT *, {stays}, {self._is_changed} AS {flag} FROM {self._target}) AS {target}"
+        values = self._values.of(clause)
+        # What is not to be changed must not be computed either: it might fail.
+        new = [
+            f"CASE WHEN {target}.{flag} THEN {sql} END AS c{i}" for i, (_, sql) in enumerate(values)
+        ]
+        inner = ", ".join([*new, *(f"{target}.{name}" for name in (*kept, flag))])
+        outer = [f"c{i} AS {identifier(name)}" for i, (name, _) in enumerate(values)]
+        sql = f"SELECT {', '.join([*outer, *kept, flag])} FROM (SELECT {inner} FROM {rows})"
+        query = dataclasses.replace(making.query, source=f"({sql})").among(flag, kept)
+        self._try(query, "update rows")
+        return query
 
     def _made(self, name: str, sql: str) -> str:
         """Return SQL of a column that is not given; a default is the same in all that is written."""
@@ -232,22 +280,29 @@ class _Binding:
         for verb, kind in before:
             numbers = [str(i) for i, c in enumerate(self._merge.clauses, 1) if c.verb == verb]
             if numbers:
-                found.append((kind, self._stored("SEMI", f"h.clause IN ({', '.join(numbers)})")))
+                found.append(
+                    (
+                        kind,
+                        self._stored(self._changing, "SEMI", f"h.clause IN ({', '.join(numbers)})"),
+                    )
+                )
         found += [("update_postimage", making.query.converted()) for making in updates]
         found += [("insert", making.query.converted()) for making in inserts]
         return " UNION ALL ".join(
             f"(SELECT *, {literal(kind)} AS {CHANGE_TYPE} FROM ({sql}))" for kind, sql in found
         )
 
-    def _stored(self, join: str, where: str) -> str:
+    def _stored(self, rows: str, join: str, where: str) -> str:
         """Return SQL of the open files' rows with such hits, or without, as data files hold them."""
         file, row = self._at
-        sql = (
-            f"SELECT {self._columns} FROM {self._target} {join} JOIN "
-            f"(SELECT {', '.join(_HIT)} FROM {self._hits} AS h JOIN {FILES} AS m "
+        return self._as_stored(
+            f"{rows} {join} JOIN (SELECT {', '.join(_HIT)} FROM {self._hits} AS h JOIN {FILES} AS m "
             f"ON m.file = h.file WHERE {where}) AS {_HITS} "
             f"ON {file} = {_HITS}.{_LOCAL} AND {row} = {_HITS}.{_PLACE}"
         )
+
+    def _as_stored(self, rows: str) -> str:
+        sql = f"SELECT {self._columns} FROM {rows}"
         columns = columns_of(self._try(sql, "copy rows"))
         return Query(f"({sql})", gate(columns, self._schema), NO_RULES).converted()
 

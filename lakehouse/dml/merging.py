@@ -185,8 +185,9 @@ class Merging:
             self._hits.keep_only(())
             unseen = list(found)
         if unseen:
+            given = 0 if self._given is None else self._given.rows
             with opened(part(snapshot, unseen), self._scanner, "find the rows that match") as there:
-                self._hits.add(there, bound.match)
+                self._hits.add(there, bound.match, source_rows=given)
         updates = [i for i, c in enumerate(self._merge.clauses, 1) if c.verb == "update"]
         with self._engine.work("count the rows that change") as cursor:
             check_duplicates(cursor, self._hits.place, self._merge, bound.join, self._given)

@@ -135,6 +135,7 @@ class Output:
         if makings:
             with opened(part(snapshot, marked), self._scanner, "write rows") as there:
                 self._hits.number(there)
+                self._hits.mask(there)
                 files = _write(there, [], makings, is_all=True)
         self._new = (known, files)
         return files
@@ -154,6 +155,7 @@ class Output:
             self._changes = (None, NO_CHANGES)
             with opened(part(snapshot, touched), self._scanner, "record the change") as there:
                 self._hits.number(there)
+                self._hits.mask(there)
                 self._changes = (known, write_stored_changes(there.cursor, bound.changes, snapshot))
         return self._changes[1]
 
@@ -171,7 +173,11 @@ class Output:
         updated = sum(counts[key].updated for key in keys)
         kept = count_rows(there.snapshot, self._engine, self._scanner)
         kept -= sum(counts[key].changed for key in keys)
-        files = _write(there, [bound.kept], bound.updates if updated else (), is_all=alone)
+        masked, makings = self._hits.mask(there), bound.updates if updated else ()
+        if masked and updated and bound.together is not None:
+            files = _write(there, [bound.together], makings, is_all=alone, made=[])
+        else:
+            files = _write(there, [bound.kept if masked else bound.joined], makings, is_all=alone)
         self._copies.append(Copied(keys, files, kept))
         if files.rows != kept + updated:
             self.discard()
@@ -186,15 +192,25 @@ class Output:
 
 
 def _write(
-    there: Opened, kept: Sequence[str], makings: Sequence[Making], *, is_all: bool
+    there: Opened,
+    kept: Sequence[str],
+    makings: Sequence[Making],
+    *,
+    is_all: bool,
+    made: Sequence[str] | None = None,
 ) -> NewFiles:
-    """Write rows that stay, and rows that are made, which are checked."""
+    """Write rows that stay, and rows that are made, which are checked.
+
+    ``made`` is SQL of these, where it is not that of the ``makings``, which explain errors.
+    """
 
     def explain(error: DuckError) -> LakehouseError:
         return _explained(error, there.cursor, makings, is_all=is_all)
 
     snapshot = there.snapshot
-    every = [*kept, *(making.query.checked() for making in makings)]
+    if made is None:
+        made = [making.query.checked() for making in makings]
+    every = [*kept, *made]
     return write_files(
         there.cursor,
         " UNION ALL ".join(f"({sql})" for sql in every),

@@ -157,7 +157,7 @@ class Removal:
             reads=Reads(frozenset(matches), matching=self._matching(snapshot, asked)),
             marked=len(marked.kept),
             recorded=recorded,
-            changes=self._record(snapshot, frozenset(matches)) if recorded else NO_CHANGES,
+            changes=self._record(snapshot, frozenset(matches) if recorded else frozenset()),
         )
 
     def discard(self) -> None:
@@ -208,9 +208,11 @@ class Removal:
         if self._changes[0] != keys:
             discard_changes(snapshot.storage, self._changes[1])
             self._changes = (frozenset(), NO_CHANGES)
-            with opened(part(snapshot, keys), self._scanner, "record the change") as there:
-                rows = as_changes(there.place, snapshot, "delete", self.predicate(snapshot).sql)
-                self._changes = (keys, write_changes(there.cursor, rows, snapshot))
+            if keys:
+                where = self.predicate(snapshot).sql
+                with opened(part(snapshot, keys), self._scanner, "record the change") as there:
+                    rows = as_changes(there.place, snapshot, "delete", where)
+                    self._changes = (keys, write_changes(there.cursor, rows, snapshot))
         return self._changes[1]
 
     def _matching(self, snapshot: Snapshot, asked: Question) -> MayMatch:

@@ -8,11 +8,11 @@ from lakehouse.duck.sql import identifier
 
 
 def repeated_rows(
-    repeated: Repeated, values: Values, rows: str, at: tuple[str, str], files: str
+    repeated: Repeated, values: Values, rows: str, at: tuple[str, str], number: str
 ) -> str:
     """Return SQL of hits: of rows that repeat a key all but one, all files being open.
 
-    ``rows`` names the table's rows, ``at`` the file and place of each, ``files`` the files' numbers.
+    ``rows`` names the table's rows, ``at`` the file and place of each, ``number`` is SQL of a file's number.
     """
     target = identifier(values.merge.target)
     names = [f"{target}.{identifier(values.field(name).name)}" for name in repeated.key]
@@ -27,10 +27,10 @@ def repeated_rows(
     twice = ", ".join(f"{name} AS k{i}" for i, name in enumerate(names))
     same = " AND ".join(f"{n} IS NOT DISTINCT FROM twice.k{i}" for i, n in enumerate(names))
     return (
-        f"SELECT m.file, found.row, CAST(NULL AS BIGINT) AS source, 1 AS clause FROM (SELECT "
+        f"SELECT {number} AS file, found.row, CAST(NULL AS BIGINT) AS source, 1 AS clause FROM (SELECT "
         f"{file} AS local, {row} AS row, row_number() OVER "
         f"(PARTITION BY {keys} ORDER BY {order}{file}, {row}) AS number FROM {rows} "
         f"SEMI JOIN (SELECT {twice} FROM {rows} WHERE {known} "
         f"GROUP BY {keys} HAVING count(*) > 1) AS twice ON {same}) AS found "
-        f"JOIN {files} AS m ON m.local = found.local WHERE number > 1"
+        f"WHERE found.number > 1"
     )

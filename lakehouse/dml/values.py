@@ -16,7 +16,7 @@ from lakehouse.dml.joining import Scope
 from lakehouse.dml.workspace import Given, Workspace
 from lakehouse.duck.rows import register
 from lakehouse.duck.sql import identifier
-from lakehouse.scan.expression import parse_expression
+from lakehouse.scan.expression import Expression, parse_expression
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,6 +28,18 @@ class Values:
     schema: Struct
     given: Given | None
     space: Workspace
+
+    def needs_target(self, clause: Clause) -> bool:
+        """Tell whether an update's values depend on the row that was there."""
+        if any(
+            f.name not in self._given(clause) for f in self.schema if GENERATED not in f.metadata
+        ):
+            return True
+        if not isinstance(clause.values, Mapping):
+            return False
+        texts = [value for value in clause.values.values() if isinstance(value, str)]
+        found = (self._parsed(text).references for text in texts)
+        return any(self.scope.side(r) != "source" for references in found for r in references)
 
     def of(self, clause: Clause) -> list[tuple[str, str]]:
         """Return the columns that a clause gives, and SQL of each."""
@@ -87,12 +99,14 @@ class Values:
 
     def _value(self, field: Field, value: Any) -> str:
         if isinstance(value, str):
-            found = parse_expression(
-                value, columns=self.scope.names(), engine=self.space.engine, what="a value"
-            )
+            found = self._parsed(value)
             return _null(field) if found.is_null else f"({found.sql}\n)"
         value = value.value if isinstance(value, Value) else value
         return _null(field) if value is None else self._constant(value)
+
+    def _parsed(self, text: str) -> Expression:
+        names, engine = self.scope.names(), self.space.engine
+        return parse_expression(text, columns=names, engine=engine, what="a value")
 
     def _constant(self, value: Any) -> str:
         """Keep a Python value as the only one of a table: DuckDB types it as it types rows."""

@@ -52,6 +52,16 @@ class Advice:
     bytes_then: int
 
 
+def is_worth_a_look(scan: TableScan) -> bool:
+    """Tell whether a query reads so much of a table that advice may come of it.
+
+    >>> is_worth_a_look(TableScan("a.b", 3, 9, 2, 900, 200, None, None, None, (), ()))
+    False
+    """
+    much = scan.bytes_kept >= _BYTES or scan.files_kept >= _FILES
+    return not scan.answered_from_log and scan.files_kept >= 2 * _FACTOR and much
+
+
 def advise(scan: TableScan, spreads: Sequence[Spread]) -> Advice | None:
     """Return the layout that would save this query the most, or None where nothing is worth it.
 
@@ -61,7 +71,7 @@ def advise(scan: TableScan, spreads: Sequence[Spread]) -> Advice | None:
     files_then=2, bytes_then=20000000)
     >>> advise(scan, [Spread("ts", depth=1.0, matching=0.01)])  # it is clustered
     """
-    if scan.answered_from_log or not scan.files_kept:
+    if not is_worth_a_look(scan):
         return None
     found = [(_files_then(scan, spread), spread) for spread in spreads if _is_spread(spread)]
     if not found:

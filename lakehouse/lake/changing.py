@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from catalog.errors import DataError, InputError
 from lakehouse import table as verbs
@@ -33,7 +32,7 @@ class Changing:
         self._tables = tables
         self._queries = queries
 
-    def update(self, statement: Update) -> Any:
+    def update(self, statement: Update) -> verbs.ChangeReport:
         """Set columns of rows."""
         table = self._tables.table(statement.table)
         values = _values(statement.values, table.snapshot().schema)
@@ -44,7 +43,7 @@ class Changing:
         when = When(kind="matched", verb="update", values=values)
         return self._merged(table, statement.alias, statement.source, statement.where, (when,))
 
-    def delete(self, statement: Delete) -> Any:
+    def delete(self, statement: Delete) -> verbs.ChangeReport | verbs.WriteReport:
         """Delete rows."""
         table = self._tables.table(statement.table)
         if statement.source is None:
@@ -52,20 +51,20 @@ class Changing:
         when = When(kind="matched", verb="delete")
         return self._merged(table, statement.alias, statement.source, statement.where, (when,))
 
-    def merge(self, statement: Merge) -> Any:
+    def merge(self, statement: Merge) -> verbs.ChangeReport:
         """Merge rows."""
         table = self._tables.table(statement.table)
         return self._merged(
             table, statement.alias, statement.source, statement.on, statement.clauses
         )
 
-    def insert(self, statement: Insert, conflict: OnConflict) -> Any:
+    def insert(self, statement: Insert, conflict: OnConflict) -> verbs.ChangeReport:
         """Insert the rows whose key is not there; each key may stand in them once."""
         table = self._tables.table(statement.table)
 
-        def write() -> Any:
+        def write() -> verbs.ChangeReport:
             schema = table.snapshot().schema
-            prepared = self._queries.prepare(statement.query, None)
+            prepared = self._queries.rows(statement.query)
             seen = version_read(prepared, table)
             builder = dataclasses.replace(
                 table.merge(
@@ -90,10 +89,10 @@ class Changing:
         source: Source,
         on: str | tuple[str, ...] | None,
         clauses: tuple[When, ...],
-    ) -> Any:
-        def write() -> Any:
+    ) -> verbs.ChangeReport:
+        def write() -> verbs.ChangeReport:
             schema = table.snapshot().schema
-            prepared = self._queries.prepare(source.query, None)
+            prepared = self._queries.rows(source.query)
             seen = version_read(prepared, table)
             with translated("read the source"):
                 rows = prepared.relation()

@@ -9,11 +9,10 @@ from typing import Any
 
 from lakehouse.duck.stream import batches
 from lakehouse.lake import explain_html
-from lakehouse.lake.advice import Advice, advise
-from lakehouse.lake.hints import not_pruned
+from lakehouse.lake.advice import Advice, advise, is_worth_a_look
 from lakehouse.lake.planned import Planned
-from lakehouse.lake.reasons import in_words, reasons, told
 from lakehouse.lake.spread import spreads
+from lakehouse.lake.words import in_words, reasons, told
 from lakehouse.scan.report import TableScan
 
 _BATCH = 100_000
@@ -92,13 +91,11 @@ def explain(
             analysis = _run(ready, planning, clock)
     finally:
         prepared.close()
-    tables = tuple(
-        dataclasses.replace(scan, not_pruned=scan.not_pruned or not_pruned(ref, reached))
-        for scan, (ref, _, reached, _) in zip(prepared.tables(), prepared.choices, strict=True)
-    )
+    tables = prepared.tables()
     advised = (
         advise(scan, spreads(*choice, prepared.engine))
         for scan, choice in zip(tables, prepared.choices, strict=True)
+        if is_worth_a_look(scan)
     )
     advice = tuple(found for found in advised if found is not None)
     return Explain(tables, plan, advice, analysis)

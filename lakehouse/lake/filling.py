@@ -50,7 +50,7 @@ class Filling:
         table = self._tables.table(statement.table)
 
         def write() -> WriteReport:
-            prepared = self._queries.prepare(statement.query, None)
+            prepared = self._queries.rows(statement.query)
             seen = version_read(prepared, table)
             rows = fitted(prepared, statement, table.snapshot().schema)
             if statement.overwrite:
@@ -68,7 +68,7 @@ class Filling:
                 return self._replaced(self._tables.handle(known), statement, query)
             if known is not None and statement.if_not_exists:
                 return Created(self._tables.handle(known), existed=True)
-            prepared = self._queries.prepare(query, None)
+            prepared = self._queries.rows(query)
             rows = prepared.relation()
             try:
                 return self._tables.create(
@@ -107,7 +107,7 @@ class Filling:
                 f"{table.name} exists: its properties and comment are not replaced with its rows",
                 next_step="Use ALTER TABLE ... SET TBLPROPERTIES, and COMMENT ON TABLE",
             )
-        prepared = self._queries.prepare(query, None)
+        prepared = self._queries.rows(query)
         seen = version_read(prepared, table)
         rows = prepared.relation()
         schema_from_duckdb(_typed(prepared, columns_of(rows)))  # raises where one has no type

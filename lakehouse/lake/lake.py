@@ -21,6 +21,7 @@ from lakehouse.lake.statements.first import is_statement
 from lakehouse.lake.tables import DropReport, TableInfo, Tables
 from lakehouse.lake.untrusted.limits import Limits
 from lakehouse.scan.read import Params, Scanner
+from lakehouse.scan.tally import Reads, merged
 from lakehouse.table.background import Background
 from lakehouse.table.handle import Table
 
@@ -38,6 +39,7 @@ def connect(
     durable: bool = True,
     probe: Probing = "once",
     untrusted_sql: bool | Limits = False,
+    record_reads: bool = False,
     **storage_options: Any,
 ) -> Lake:
     """Open the lake at ``uri``, and create it if it is not there.
@@ -45,7 +47,9 @@ def connect(
     ``uri`` is a folder (``./lake``, ``file:///data/lake``) or a place in object storage
     (``s3://bucket/lake``, ``az://container/lake``, ``gs://bucket/lake``). ``create=False`` raises
     NotFoundError where there is no lake. ``layers`` are those of a new lake. ``durable=False``
-    skips fsync: faster, and a power cut may lose what was acknowledged.
+    skips fsync: faster, and a power cut may lose what was acknowledged. ``record_reads`` keeps,
+    when the lake is closed, a document that says by which columns its queries filtered and how many
+    files they read, so that upkeep knows what sorting a table would be worth.
 
     ``memory_limit`` (bytes, or ``"4GB"``; half of the machine's or container's) bounds the embedded
     DuckDB, which then spills to files: below ``spill_folder`` (the system's for temporary files),
@@ -84,14 +88,26 @@ def connect(
     limits = untrusted_sql if isinstance(untrusted_sql, Limits) else None
     if untrusted_sql is True:
         limits = Limits()
-    return Lake(storage, catalog, Engine(settings, spill_folder=spill_folder), limits=limits)
+    return Lake(
+        storage,
+        catalog,
+        Engine(settings, spill_folder=spill_folder),
+        limits=limits,
+        record_reads=record_reads,
+    )
 
 
 class Lake:
     """Hold tables in layers, and run SQL over them. Made by `connect`; safe between threads."""
 
     def __init__(
-        self, storage: Storage, catalog: Catalog, engine: Engine, *, limits: Limits | None = None
+        self,
+        storage: Storage,
+        catalog: Catalog,
+        engine: Engine,
+        *,
+        limits: Limits | None = None,
+        record_reads: bool = False,
     ) -> None:
         self._storage = storage
         self._catalog = catalog
@@ -100,6 +116,7 @@ class Lake:
         self._scanner = Scanner(engine, trusted=limits is None)
         self._door = None if limits is None else room.untrusted.Door(engine, self._scanner, limits)
         self._background = Background(engine)
+        self._record_reads = record_reads
         self._tables = Tables(storage, catalog, engine, self._scanner, self._background)
         self._queries = Queries(catalog, engine, self._scanner, self._tables.handle, self._door)
 
@@ -153,6 +170,9 @@ class Lake:
         """
         try:
             self.settle()
+            if self._record_reads:
+                self._record_reads = False
+                room.reads.save(self._storage, self._scanner.tally.counted())
         finally:
             self._queries.close()
             if self._door is not None:
@@ -162,6 +182,13 @@ class Lake:
     def settle(self) -> None:
         """Wait for checkpoints and cleaning in the background, which begin after commits."""
         self._background.settle()
+
+    def reads(self) -> tuple[Reads, ...]:
+        """Return how often tables were read with filters on which columns, and how much of them.
+
+        By this session, and by those that were opened with ``record_reads`` and are closed.
+        """
+        return merged((*room.reads.load(self._storage), *self._scanner.tally.counted()))
 
     def interrupt(self) -> None:
         """Stop the queries and writes that run now; call it from another thread.

@@ -18,7 +18,7 @@ from catalog.state import CatalogState, TableEntry, ViewEntry
 from catalog.views import check_acyclic
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
-from lakehouse.duck.errors import NameErrors
+from lakehouse.duck.errors import NameErrors, translated
 from lakehouse.duck.sql import identifier
 from lakehouse.lake.pins import Pins
 from lakehouse.lake.planned import Door, Planned
@@ -86,6 +86,23 @@ class Queries:
         left = _remaining(named.text, named.found, params)
         with _better_errors(named):
             return self._door.prepare(named.text, named.refs, left, queries=named.queries)
+
+    def rows(self, query: str) -> Prepared:
+        """Plan the query whose rows a statement takes; InputError for what is no query."""
+        prepared = self.prepare(query, None)
+        kinds = [found.type.name for found in prepared.cursor.extract_statements(prepared.sql)]
+        if kinds == ["SELECT"]:
+            return prepared
+        if kinds in (["MULTI"], ["CREATE", "SELECT"]):
+            # A PIVOT that looks for its columns is several statements, and no part of others.
+            with translated("run the query"):
+                prepared.cursor.execute(f"CREATE TEMP TABLE pivoted AS {prepared.sql}")
+            return dataclasses.replace(prepared, sql="SELECT * FROM temp.main.pivoted")
+        prepared.cursor.close()
+        raise InputError(
+            f"a query is expected here, and this is {kinds[-1].replace('_', ' ')}: {query[:100]}",
+            next_step="Write SELECT, VALUES or FROM",
+        )
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all tables and views."""

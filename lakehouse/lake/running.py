@@ -92,22 +92,27 @@ class Statements:
         return None
 
     def _change(self, statement: kinds.Statement) -> Mapping[str, Any]:
+        report = self._done(statement)
+        return report if isinstance(report, Mapping) else dataclasses.asdict(report)
+
+    def _done(
+        self, statement: kinds.Statement
+    ) -> CreateReport | verbs.WriteReport | verbs.ChangeReport | Mapping[str, Any]:
         match statement:
             case kinds.CreateTable():
-                return dataclasses.asdict(self._create_table(statement))
+                return self._create_table(statement)
             case kinds.CreateView():
-                return dataclasses.asdict(self._create_view(statement))
+                return self._create_view(statement)
+            case kinds.Insert() if statement.conflict is not None:
+                return self._changing.insert(statement, statement.conflict)
             case kinds.Insert():
-                conflict = statement.conflict
-                if conflict is not None:
-                    return dataclasses.asdict(self._changing.insert(statement, conflict))
-                return dataclasses.asdict(self._filling.insert(statement))
+                return self._filling.insert(statement)
             case kinds.Delete():
-                return dataclasses.asdict(self._changing.delete(statement))
+                return self._changing.delete(statement)
             case kinds.Update():
-                return dataclasses.asdict(self._changing.update(statement))
+                return self._changing.update(statement)
             case kinds.Merge():
-                return dataclasses.asdict(self._changing.merge(statement))
+                return self._changing.merge(statement)
             case kinds.Alter():
                 return self._alter(statement)
             case kinds.Drop():

@@ -19,6 +19,7 @@ from lakehouse.scan.report import Kept, TableRef
 _COLUMN = re.compile(r"\bc(\d+)_[0-9a-f]{20}\b")
 _FILES = 64
 _SHARES = "[0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95]"
+_MIDDLE = "0.45"
 _WHOLE = ("byte", "short", "integer", "long")
 _TIMES = ("timestamp", "timestamp_ntz")
 
@@ -68,25 +69,27 @@ def _spread(ref: TableRef, leaf: Leaf, filters: Sequence[str], engine: Engine) -
             with ref.snapshot.files.on(cursor, engine) as index:
                 cursor.execute(
                     f"CREATE TEMP TABLE points AS "
-                    f"SELECT CAST({_between(leaf)} AS {to_duckdb(leaf.type)}) AS value FROM ("
+                    f"SELECT CAST({_between(leaf)} AS {to_duckdb(leaf.type)}) AS value, share FROM ("
                     f"SELECT {low} AS low, {high} AS high FROM {index} "
                     f"WHERE {low} IS NOT NULL AND {high} IS NOT NULL "
                     f"ORDER BY hash(position) LIMIT {_FILES}), "
                     f"(SELECT unnest({_SHARES}) AS share)"
                 )
                 (row,) = cursor.execute(
-                    f"SELECT (SELECT count(*) FROM {index} JOIN points "
-                    f"ON coalesce({low} <= value AND value <= {high}, true)), "
+                    # One point a file: of many files, each point costs a pass over all.
+                    f"SELECT (SELECT count(*) FROM {index} JOIN points ON share = {_MIDDLE} "
+                    f"AND coalesce({low} <= value AND value <= {high}, true)), "
+                    f"(SELECT count(*) FROM points WHERE share = {_MIDDLE}), "
                     f"(SELECT count(*) FROM points), "
                     f"(SELECT count(*) FROM points WHERE {' AND '.join(filters)}), "
                     f"(SELECT {_values(leaf)} FROM {index})"
                 ).fetchall()
     except LakehouseError:
         return None  # DuckDB shows some expressions in a form that it does not read
-    held, points, matching, values = row
+    held, middles, points, matching, values = row
     if not points:
         return None
-    return Spread(leaf.path[0].name, held / points, matching / points, values)
+    return Spread(leaf.path[0].name, held / middles, matching / points, values)
 
 
 def _values(leaf: Leaf) -> str:

@@ -11,7 +11,7 @@ from catalog import lazy
 from catalog.catalog import Catalog
 from catalog.records import MAINTENANCE, Records
 from lakehouse.duck.sql import identifier
-from lakehouse.scan.tokens import tokens
+from lakehouse.scan.tokens import Token, tokens
 
 pa: Any = lazy.module("pyarrow")
 
@@ -73,19 +73,18 @@ class SystemRelations:
         if SCHEMA not in query.lower():
             return query, {}
         words = tokens(query)
+        here = [n for n, word in enumerate(words) if _is_name(word, SCHEMA)]
+        if any(words[n + 1 : n + 2] == [] or words[n + 1].text != "." for n in here):
+            return query, {}  # it is an alias in this query, and what follows it are columns
         found: set[str] = set()
-        out: list[str] = []
-        end = 0
-        for first, dot, second in zip(words, words[1:], words[2:], strict=False):
-            name = second.text.lower()
-            pair = first.kind in _NAMES and dot.text == "." and second.kind in _NAMES
-            if not pair or first.text.lower() != SCHEMA or name not in self._known:
-                continue
-            if first.start and query[: first.start].rstrip().endswith("."):
+        out, end = [], 0
+        for n in here:
+            name = words[n + 2].text.lower() if n + 2 < len(words) else ""
+            if name not in self._known or (n and words[n - 1].text == "."):
                 continue
             found.add(name)
-            out += [query[end : first.start], f"temp.main.{identifier(name)}"]
-            end = second.end
+            out += [query[end : words[n].start], f"temp.main.{identifier(name)}"]
+            end = words[n + 2].end
         return "".join([*out, query[end:]]), {name: self._known[name]() for name in sorted(found)}
 
     def _tables(self) -> Any:
@@ -106,6 +105,10 @@ class SystemRelations:
 
     def _maintenance(self) -> Any:
         return _table(self._records.all(), RUNS)
+
+
+def _is_name(word: Token, name: str) -> bool:
+    return word.kind in _NAMES and word.text.lower() == name
 
 
 def _types() -> dict[str, Any]:

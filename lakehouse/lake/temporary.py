@@ -85,7 +85,7 @@ class Temporary:
         self, sql: str, query: str | None = None, before: str | None = None, *, after: str = ""
     ) -> int:
         """Run a statement around a query, if it has one, and another before it, or none of them."""
-        prepared = self._queries.prepare(query or "SELECT 1", None)
+        prepared = self._queries.rows(query or "SELECT 1")
         cursor = prepared.cursor
         try:
             if not prepared.at_once:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -28,6 +29,7 @@ _CLOCKS = frozenset(
 _WORD = re.compile(r"\w+")
 # Those that DuckDB 1.5 takes for fixed.
 _SESSION = frozenset(("current_setting", "getvariable"))
+_UNFIXED: weakref.WeakKeyDictionary[Engine, frozenset[str]] = weakref.WeakKeyDictionary()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def parse_expression(
             tree = _parse(cursor, text, what)
             nodes = tuple(_nodes(tree))
             clocks = [node for node in nodes if _clock(node, known)]
-            _refuse(cursor, nodes, what)
+            _refuse(cursor, nodes, what, engine)
             sql = _fixed(cursor, text, clocks)
             references = [n for n in nodes if n["class"] == "COLUMN_REF" and n not in clocks]
             if clocks:
@@ -171,7 +173,7 @@ def _clock(node: Node, columns: frozenset[str]) -> str | None:
     return name if name in _CLOCKS else None
 
 
-def _refuse(cursor: Connection, nodes: tuple[Node, ...], what: str) -> None:
+def _refuse(cursor: Connection, nodes: tuple[Node, ...], what: str, engine: Engine) -> None:
     unfixed: frozenset[str] | None = None
     for node in nodes:
         kind = node["class"]
@@ -189,7 +191,7 @@ def _refuse(cursor: Connection, nodes: tuple[Node, ...], what: str) -> None:
         name = str(node["function_name"]).lower()
         if name in _CLOCKS and not _arguments(node):
             continue
-        unfixed = _unfixed(cursor) if unfixed is None else unfixed
+        unfixed = _unfixed(cursor, engine) if unfixed is None else unfixed
         if name in unfixed or (name == "age" and len(_arguments(node)) == 1):
             raise InputError(
                 f"{name}() is not fixed by a row's values, so that it cannot stand in {what}",
@@ -203,7 +205,7 @@ def is_fixed(cursor: Connection, *texts: str) -> bool:
     ``texts`` are its own and those of its views. What functions are called in them tells it, and
     in views of DuckDB's own.
     """
-    names = _unfixed(cursor) - _CLOCKS - _SESSION
+    names = _list_unfixed(cursor) - _CLOCKS - _SESSION
     views = cursor.execute(
         "SELECT sql FROM duckdb_views() WHERE NOT internal "
         "AND NOT regexp_full_match(database_name, '(plan|scan|probe)[0-9]+')"
@@ -212,8 +214,15 @@ def is_fixed(cursor: Connection, *texts: str) -> bool:
     return not any(names.intersection(map(str.lower, _WORD.findall(text))) for text in every)
 
 
-def _unfixed(cursor: Connection) -> frozenset[str]:
+def _unfixed(cursor: Connection, engine: Engine) -> frozenset[str]:
     """Return the functions, and macros of them, that differ between rows, calls or sessions."""
+    known = _UNFIXED.get(engine)
+    if known is None:
+        known = _UNFIXED[engine] = _list_unfixed(cursor)
+    return known
+
+
+def _list_unfixed(cursor: Connection) -> frozenset[str]:
     rows = cursor.execute(
         "SELECT DISTINCT lower(function_name), macro_definition FROM duckdb_functions() "
         "WHERE function_type IN ('scalar', 'macro', 'table_macro') "

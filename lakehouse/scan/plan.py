@@ -14,6 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lakehouse.scan.aliases import called
+
 _COLUMN = re.compile(r"\bc(\d+)_[0-9a-f]{20}\b")
 # Known only while the query runs; and what stands around it, outside of strings.
 _DYNAMIC = re.compile(r"Dynamic Filter \(c(\d+)_[0-9a-f]{20}\)")
@@ -42,11 +44,13 @@ class Order:
 class Reach:
     """Hold one scan's filters, which all hold for a matching row, and the columns it reads.
 
-    ``order`` is what of its rows is wanted, once they are filtered; None for all.
+    ``order`` is what of its rows is wanted, once they are filtered; None for all. ``above`` are
+    those of the filters that DuckDB left above the scan, in which columns may have other names.
     """
 
     filters: tuple[str, ...]
     columns: frozenset[int]
+    above: frozenset[str] = frozenset()
     order: Order | None = None
 
 
@@ -69,6 +73,11 @@ def only_reads(plan: str, database: str) -> bool:
             return False
         waiting += node.get("children", ())
     return True
+
+
+def columns_in(text: str) -> frozenset[int]:
+    """Return the columns of stand-ins that a text names."""
+    return frozenset(int(match[1]) for match in _COLUMN.finditer(text))
 
 
 def split_filters(value: str | list[str]) -> tuple[str, ...]:
@@ -100,15 +109,18 @@ def _walk(
     if isinstance(table, str) and _name(node) in ("SEQ_SCAN", "TABLE_SCAN"):
         shown = list(split_filters(info["Filters"])) if info.get("Filters") else []
         # OR and IN stay in a filter node right above the scan; elsewhere its columns may be others.
+        left: list[str] = []
         if above and _name(above[-1]) == "FILTER":
             expression = above[-1]["extra_info"].get("Expression")
             if expression:
-                shown += split_filters(expression)
-        shown = [part for text in shown for part in _apart(text)]
+                left = list(map(called, split_filters(expression)))
+        shown = [part for text in (*map(called, shown), *left) for part in _apart(text)]
         filters = tuple(text for text in shown if not _DYNAMIC.search(text))
         columns = _columns(info.get("Projections", ()), filters)
         order = _order([text for text in shown if _DYNAMIC.search(text)], above)
-        found.setdefault(table.rsplit(".", 1)[-1], []).append(Reach(filters, columns, order))
+        found.setdefault(table.rsplit(".", 1)[-1], []).append(
+            Reach(filters, columns, frozenset(left), order)
+        )
     for child in node.get("children", ()):
         _walk(child, (*above, node), found)
 
@@ -157,5 +169,4 @@ def _name(node: dict[str, Any]) -> str:
 
 def _columns(projections: str | Sequence[str], filters: Sequence[str]) -> frozenset[int]:
     names = projections.split("\n") if isinstance(projections, str) else projections
-    texts = [*names, *filters]
-    return frozenset(int(match[1]) for text in texts for match in _COLUMN.finditer(text))
+    return columns_in("\n".join((*names, *filters)))

@@ -17,14 +17,17 @@ from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier
 from lakehouse.scan import from_log, plain, quick, top
+from lakehouse.scan.aliases import is_plain, resolved
 from lakehouse.scan.choice import Choice
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, KEEP, May, any_of
-from lakehouse.scan.plan import Reach, only_reads, reaches
+from lakehouse.scan.plan import Reach, columns_in, only_reads, reaches
 from lakehouse.scan.predicate import no_predicate
 from lakehouse.scan.probe import Probe, Query, may_join
+from lakehouse.scan.reasons import not_pruned
 from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan, report
+from lakehouse.scan.tally import Tally
 from lakehouse.scan.tokens import tokens
 from lakehouse.scan.views import TableView, table_view
 
@@ -58,14 +61,28 @@ class Prepared:
     params: Params
     choices: tuple[tuple[TableRef, May, Sequence[Reach], Kept], ...]
     at_once: bool = False
+    tally: Tally | None = None
     once: ClassVar[bool] = False
 
     def tables(self) -> tuple[TableScan, ...]:
         """Return what is read of each table, for people: it counts all files."""
-        return tuple(report(*choice, self.engine) for choice in self.choices)
+        return tuple(
+            report(
+                ref,
+                where,
+                scans,
+                kept,
+                not_pruned(_filters(scans), ref.snapshot.files.layout),
+                self.engine,
+            )
+            for ref, where, scans, kept in self.choices
+        )
 
     def relation(self) -> Relation:
         """Return the result as a lazy DuckDB relation."""
+        if self.tally is not None:
+            for ref, _, scans, kept in self.choices:
+                self.tally.add(ref, scans, kept)
         self.engine.read_ahead(file for *_, kept in self.choices for file in kept.ahead)
         try:
             if self.params and VERSION < (2, 0) and self._is_remote:
@@ -114,6 +131,7 @@ class Scanner:
         self._columns: dict[tuple[int, str], tuple[str, ...]] = {}
         self._views: dict[tuple[object, ...], tuple[Layout, TableView]] = {}
         self._mays: dict[tuple[object, ...], tuple[Layout, May]] = {}
+        self.tally = Tally()
 
     def prepare(
         self,
@@ -170,6 +188,8 @@ class Scanner:
             plan = self._query_plan(cursor, sql, params, generation, queries)
             reached = reaches(plan)
             scans = [reached.get(f"t{view.key}", []) for view in views]
+            if len(refs) == 1:
+                scans = [_resolved(sql, refs[0], views[0], scans[0])]
             choices = [
                 Choice(self.where(ref, scan), tests=_tests(ref, scan))
                 for ref, scan in zip(refs, scans, strict=True)
@@ -213,7 +233,7 @@ class Scanner:
             raise
         wheres = [choice.may for choice in choices]
         reads = tuple(zip(refs, wheres, scans, figures, strict=True))
-        return Prepared(self._engine, cursor, sql, params, reads, at_once)
+        return Prepared(self._engine, cursor, sql, params, reads, at_once, self.tally)
 
     def require_trust(self, argument: str) -> None:
         """Raise InputError where SQL in an argument cannot be trusted."""
@@ -251,7 +271,8 @@ class Scanner:
             if str(type_) != "BOOLEAN":
                 raise no_predicate(predicate, str(type_))
             reached = reaches(self._query_plan(cursor, sql, None, generation))
-        return self.where(ref, reached.get(f"t{view.key}", []))
+        scans = reached.get(f"t{view.key}", [])
+        return self.where(ref, _resolved(sql, ref, view, scans))
 
     def _from_log(
         self, sql: str, ref: TableRef, params: Params, others: Sequence[str]
@@ -484,6 +505,27 @@ class Scanner:
         ]
 
 
+def _filters(scans: Sequence[Reach]) -> list[str]:
+    return [text for scan in scans for text in scan.filters]
+
+
 def _tests(ref: TableRef, scans: Sequence[Reach]) -> tuple[quick.Test, ...] | None:
     layout = ref.snapshot.files.layout
     return quick.tests(scans[0].filters, layout) if len(scans) == 1 else None
+
+
+def _resolved(sql: str, ref: TableRef, view: TableView, scans: Sequence[Reach]) -> Sequence[Reach]:
+    """Return the scans of a query's only table, with its columns' names in all filters."""
+    if not any(scan.above for scan in scans) or not is_plain(sql, ref.schema, ref.name):
+        return scans
+    names = [field.name for field in ref.snapshot.schema.fields]
+
+    def known(text: str, scan: Reach) -> str:
+        found = resolved(text, names, view.key) if text in scan.above else text
+        # What is above a scan can only name what the scan reads.
+        return found if columns_in(found) <= scan.columns else text
+
+    return [
+        dataclasses.replace(scan, filters=tuple(known(text, scan) for text in scan.filters))
+        for scan in scans
+    ]

@@ -118,6 +118,7 @@ def report(
     where: May,
     scans: Sequence[Reach],
     kept: Kept,
+    unpruned: Sequence[NotPruned],
     engine: Engine,
 ) -> TableScan:
     """Return the report of one table's scans."""
@@ -140,6 +141,9 @@ def report(
         answered_from_log=kept.from_log,
         join_keys=kept.join_keys,
         order=kept.order,
+        not_pruned=()
+        if kept.from_log
+        else tuple(dataclasses.replace(one, filter=_named(one.filter, ref)) for one in unpruned),
     )
 
 

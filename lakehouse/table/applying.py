@@ -15,7 +15,7 @@ from lakehouse.delta.features import GENERATED
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.clauses import Clause, Merge
 from lakehouse.dml.workspace import ROW, Given, Workspace, workspace
-from lakehouse.duck.describe import columns_of
+from lakehouse.duck.describe import Column, DuckType
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import Rows
 from lakehouse.duck.sql import identifier
@@ -101,7 +101,6 @@ def _events(
     selected = ", ".join([identifier(ROW), *map(identifier, names)])
     sql = f"SELECT {selected}, {deletes} AS {flag} FROM {given.place}"
     with space.engine.work("read the events") as cursor:
-        found_columns = columns_of(cursor.sql(f"SELECT * EXCLUDE ({identifier(ROW)}) FROM ({sql})"))
         sequence = identifier(how.sequence)
         row = cursor.execute(
             f"SELECT count(*) FROM {given.place} WHERE {sequence} IS NULL"
@@ -114,7 +113,8 @@ def _events(
             column=how.sequence,
             count=row[0],
         )
-    return space.select(sql, found_columns), stored
+    flagged = Column(how.tombstone or _GONE, DuckType("boolean", "BOOLEAN"))
+    return space.select(sql, (*given.columns, flagged)), stored
 
 
 def _clauses(snapshot: Snapshot, how: Applying, stored: list[str]) -> tuple[Clause, ...]:

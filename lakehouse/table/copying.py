@@ -41,6 +41,10 @@ _SAMPLED = 20_000
 _GROUP_ROWS = 122_880  # DuckDB's own
 _FEWEST_GROUP_ROWS = 2048
 _GROUPS_A_FILE = 4
+_CRUMB, _MOST_HELD = 1 << 20, 256 << 20
+# To keep the order of rows from many files costs DuckDB as much again as to read them; rows that
+# have met an aggregate's, here a single one, have none.
+_UNORDERED = "CROSS JOIN (SELECT DISTINCT range AS one FROM range(1)) AS single"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,6 +83,11 @@ class Copy:
         )
 
     @property
+    def keys(self) -> frozenset[FileKey]:
+        """Return what identifies the files that are written anew."""
+        return frozenset(self.snapshot.files.keys())
+
+    @property
     def old(self) -> tuple[act.AddFile, ...]:
         """Return the actions of the files that are written anew."""
         return tuple(self.snapshot.files.adds())
@@ -88,11 +97,8 @@ class Copy:
         return (
             snapshot.files.layout == layout_of(self.metadata)
             and mode_of(snapshot.properties) == mode_of(self.metadata.configuration)
-            and {add.key for add in self.old} <= snapshot.files.only(self._keys()).keys()
+            and self.keys <= snapshot.files.only(self.keys).keys()
         )
-
-    def _keys(self) -> frozenset[FileKey]:
-        return frozenset(add.key for add in self.old)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -197,6 +203,8 @@ def write_copy(copy: Copy, *, engine: Engine, scanner: Scanner) -> Copied:
     snapshot = copy.snapshot
     engine.mount(copy.storage)
     with opened(snapshot, scanner, "copy rows") as there:
+        if _are_crumbs(snapshot):
+            there = _held(there)
         about = snapshot.files.rows(engine)
         every = (snapshot.files.bytes // 20 if about is None else about) // _SAMPLED
         rows, checksum = _survey(there, copy.clustering, every=max(1, every))
@@ -216,6 +224,21 @@ def write_copy(copy: Copy, *, engine: Engine, scanner: Scanner) -> Copied:
     return dataclasses.replace(done, seconds=time.perf_counter() - started)
 
 
+def _are_crumbs(snapshot: Snapshot) -> bool:
+    """Tell whether files are so small that to open them again takes longer than to keep the rows."""
+    total = snapshot.files.bytes
+    return total <= _MOST_HELD and total < _CRUMB * len(snapshot.files)
+
+
+def _held(there: Opened) -> Opened:
+    """Read all rows once, into a table that spills where memory is short."""
+    names = ", ".join(identifier(field.name) for field in there.snapshot.schema)
+    there.cursor.execute(
+        f"CREATE OR REPLACE TEMP TABLE held_rows AS SELECT {names} FROM {there.place} {_UNORDERED}"
+    )
+    return dataclasses.replace(there, place="temp.main.held_rows")
+
+
 def _verify(copy: Copy, done: Copied, rows: int, scanner: Scanner) -> None:
     if not done.adds:
         found = (0, 0)
@@ -228,7 +251,7 @@ def _verify(copy: Copy, done: Copied, rows: int, scanner: Scanner) -> None:
     if found != (rows, done.checksum):
         what = "another content" if found[0] == rows else f"{found[0]} rows instead of {rows}"
         raise LakehouseError(
-            f"rewriting {len(copy.old)} files gave {what}",
+            f"rewriting {len(copy.keys)} files gave {what}",
             next_step="Report this; nothing was committed",
         )
 

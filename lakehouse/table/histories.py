@@ -23,7 +23,7 @@ from lakehouse.dml.keys import reached
 from lakehouse.dml.merging import Merging
 from lakehouse.dml.parts import opened, part, reference
 from lakehouse.dml.workspace import ROW, Given, Workspace, workspace
-from lakehouse.duck.describe import columns_of
+from lakehouse.duck.describe import Column, columns_of
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError
 from lakehouse.duck.rows import Rows, Source
@@ -164,16 +164,20 @@ def _points(
             raise DataError(
                 f"the rows have no column {name!r}", next_step="Add it to the rows", column=name
             )
-    others = [name for key, name in names.items() if key != effective.lower()]
+    # As they were described when they came: a column of NULL only has no type of its own.
+    found = tuple(
+        Column(columns.valid_from if column.name == effective else column.name, column.type)
+        for column in given.columns
+    )
     selected = ", ".join(
-        [*map(identifier, others), f"{identifier(effective)} AS {identifier(columns.valid_from)}"]
+        f"{identifier(old.name)} AS {identifier(new.name)}"
+        for old, new in zip(given.columns, found, strict=True)
     )
     sql = f"(SELECT {selected} FROM {given.place})"
     needed = (*columns.key, columns.valid_from)
     schema = _required(snapshot.schema, needed, without=(columns.valid_to, columns.current))
     place = space.new_place("points")
     with space.engine.work("read the rows") as cursor:
-        found = columns_of(cursor.sql(f"SELECT * FROM {sql} LIMIT 0"))
         source = Source(sql, found, rescannable=True)
         query = Query(sql, gate(found, schema), NO_RULES)
         try:

@@ -112,19 +112,24 @@ class Incoming:
         self.rewritten = made.files
         return made.actions, made.reads
 
-    def record(self, snapshot: Snapshot, schema: Struct, scanner: Scanner) -> NewChanges:
-        """Return change data files with the rows that were written, read from their files."""
-        if self.recorded[0] is not self.files:
+    def record(
+        self, snapshot: Snapshot, schema: Struct, scanner: Scanner, *, wanted: bool
+    ) -> NewChanges:
+        """Return change data files with the rows that were written, read from their files.
+
+        Where they are not ``wanted`` there are none, and those of an earlier plan are deleted.
+        """
+        files = self.files if wanted else _NOTHING
+        if self.recorded[0] is not files:
             discard_changes(snapshot.storage, self.recorded[1])
-            self.recorded = (self.files, NO_CHANGES)
-            if self.files.adds:
+            self.recorded = (files, NO_CHANGES)
+            if files.adds:
                 layout = Layout(schema, snapshot.partition_columns)
-                files = FileIndex(raw_table(self.files.adds), layout)
-                written = dataclasses.replace(snapshot, files=files)
+                index = FileIndex(raw_table(files.adds), layout)
+                written = dataclasses.replace(snapshot, files=index)
                 with opened(written, scanner, "record the change") as there:
                     rows = as_changes(there.place, written, "insert")
-                    made = write_changes(there.cursor, rows, written)
-                self.recorded = (self.files, made)
+                    self.recorded = (files, write_changes(there.cursor, rows, written))
         return self.recorded[1]
 
     def discard_rewritten(self, snapshot: Snapshot) -> None:

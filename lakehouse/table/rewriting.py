@@ -155,7 +155,7 @@ def _change(current: Snapshot, copies: Sequence[Copy], written: Sequence[Copied]
 
 
 def _keys(copies: Iterable[Copy]) -> frozenset[FileKey]:
-    return frozenset(add.key for copy in copies for add in copy.old)
+    return frozenset(key for copy in copies for key in copy.keys)
 
 
 def _discard(copies: Sequence[Copy], written: Sequence[Copied]) -> Callable[[], None]:

@@ -158,9 +158,8 @@ def overwrite(
         files = pending.write(pending.gated(new.schema, columns), current)
         if not files.adds and not removed.gone and not new.actions:
             return None
-        changes = removed.changes.actions
-        if removed.recorded:
-            changes += pending.record(current, new.schema, scanner).actions
+        inserted = pending.record(current, new.schema, scanner, wanted=removed.recorded)
+        changes = (*removed.changes.actions, *inserted.actions)
         return Change(
             "WRITE",
             (*new.actions, *removes_of(removed.gone), *removed.kept, *files.adds, *changes),

@@ -4,6 +4,10 @@ import dataclasses
 import datetime as dt
 import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -200,6 +204,26 @@ def test_who_lost_the_lease_stops_and_records_nothing(lake, place, monkeypatch) 
     assert len(slow.records.all()) == 1
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+def test_a_process_that_is_paused_right_before_its_commit_commits_nothing(lake) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.compaction.sleeper", lake.uri],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+    later = Keeper(lake, clock=lambda: dt.datetime.now(dt.UTC) + HOUR)
+    (task,) = later.tasks(["bronze.a"])
+    assert later.attend(task).outcome == "done"
+    process.send_signal(signal.SIGCONT)
+    assert (process.communicate(timeout=120)[0], process.returncode) == ("lost", 0)
+    operations = [commit.operation for commit in lake.table("bronze.a").history(3)]
+    assert operations == ["OPTIMIZE", "SET TRANSACTION", "WRITE"]
+    assert lake.sql("SELECT count(*), sum(n) FROM bronze.a").fetchall() == [(3, 3)]
+    assert [record["worker"] for record in later.records.all()] == [later.name]
+
+
 class TestCommand:
     def run(self, *args: str) -> tuple[int, list[dict]]:
         result = CliRunner().invoke(maintain.app, [*args, "--json"])
@@ -235,6 +259,14 @@ class TestCommand:
         result = CliRunner().invoke(maintain.app, ["--lake", str(place)])
         assert "bronze.a: 3 files became 1" in result.stderr
         assert (result.exit_code, result.stdout) == (0, "")
+
+
+def test_a_copy_of_a_table_has_a_turn_of_its_own(lake, tmp_path) -> None:
+    shutil.copytree(lake.table("bronze.a").uri, tmp_path / "copy")
+    lake.register_table("gold.copy", tmp_path / "copy")
+    assert len({task.table_id for task in Keeper(lake).tasks()}) == 4
+    reports = {r.table: r.after.files for r in upkeep(lake, due_only=True)}
+    assert reports["bronze.a"] == reports["gold.copy"] == 1
 
 
 def test_a_hostile_name_does_no_harm(lake) -> None:

@@ -21,7 +21,7 @@ from lakehouse.delta.vector_files import write_vectors
 from lakehouse.dml import marking
 from lakehouse.dml.marking import is_cheaper
 from lakehouse.testing import predicates, rows
-from tests.dml.test_delete import left
+from tests.dml.test_delete import ROWS, SCHEMA, left, three_files
 from tests.scan.test_pruning import layouts, plain
 from tests.types.engines import PEERS, comparable, effort, new_table, ours
 
@@ -60,10 +60,17 @@ def test_rows_after_deletes_and_partial_overwrites(lake, data, layout, mapped, i
             assert table.detail().files == before.files + report.files_added - report.files_removed
             event(f"files marked: {bool(report.files_marked)}")
             raw = rest
-    if not mapped:
-        for read in PEERS.values():
-            found = read(table).select(table.schema.names)
-            assert comparable(found.cast(table.schema)) == comparable(ours(table))
+
+
+@pytest.mark.parametrize("partition_by", [(), ("p",)], ids=["plain", "partitioned"])
+def test_other_readers_see_what_is_left(lake, partition_by):
+    table = three_files(lake, partition_by=partition_by, properties=VECTORS)
+    assert table.delete("i % 7 = 0 OR v IN ('v3', 'v4')").files_marked > 0
+    assert table.delete("i % 5 = 0 OR p = 'c'").files_marked > 0
+    rest = [r for r in ROWS if r["i"] % 7 and r["i"] % 5 and r["i"] not in (3, 4) and r["p"] != "c"]
+    expected = comparable(pa.Table.from_pylist(rest))
+    for read in (ours, *PEERS.values()):
+        assert comparable(read(table).select(list(SCHEMA))) == expected
 
 
 @given(
@@ -247,6 +254,26 @@ def test_what_was_written_for_a_lost_race_is_deleted(tmp_path, monkeypatch):
         assert sorted(table.read().fetchall()) == [(n,) for n in range(20) if n not in (1, 2, 3, 4)]
         assert len(list(Path(table.uri).glob("deletion_vector_*.bin"))) == 3
         assert len(list(Path(table.uri).glob("_change_data/*.parquet"))) == 3
+        assert table.leftovers(older_than=timedelta(0)) == ()
+
+
+def test_change_files_of_a_plan_that_needs_none_in_the_end_are_deleted(tmp_path, monkeypatch):
+    with lakehouse.connect(tmp_path, durable=False) as lake, lakehouse.connect(tmp_path) as other:
+        feed = {"delta.enableChangeDataFeed": True}
+        table = lake.create_table("bronze.t", {"n": "BIGINT"}, properties=feed)
+        table.append([{"n": n} for n in range(20)])
+        stale = other.table("bronze.t")
+        seen = stale.snapshot()
+        with monkeypatch.context() as patch:
+            patch.setattr(stale, "_refreshed", lambda: seen)
+            table.delete("n >= 5")
+            report = stale.overwrite([{"n": 1}], where="n < 5")
+        # Planned again, it takes a whole file: its adds and removes tell the change.
+        assert (report.rows_deleted, report.attempts) == (5, 2)
+        assert table.read().fetchall() == [(1,)]
+        kinds = table.changes(since=3).select("_change_type").fetchall()
+        assert sorted(kinds) == [("delete",)] * 5 + [("insert",)]
+        assert len(list(Path(table.uri).glob("_change_data/*.parquet"))) == 1
         assert table.leftovers(older_than=timedelta(0)) == ()
 
 

@@ -526,3 +526,21 @@ def test_two_merges_in_threads_of_one_handle(make):
     for thread in work:
         thread.join()
     assert rows_of(table, ["n"]) == [(1,)] * 4
+
+
+def test_more_rows_than_memory(tmp_path):
+    """Source, hits and copies are spilled: DuckDB would raise where they could not be."""
+    with lakehouse.connect(
+        tmp_path / "lake", durable=False, duckdb_config={"memory_limit": "130MB", "threads": 1}
+    ) as lake:
+        table = lake.create_table("silver.large", {"id": "BIGINT", "v": "VARCHAR"})
+        text = "repeat(md5(range::VARCHAR), 8)"
+        for start in (0, 200_000):
+            ids = f"range({start}, {start + 200_000})"
+            table.append(lake.sql(f"SELECT range AS id, {text} AS v FROM {ids}"))
+        source = lake.sql(f"SELECT range * 2 AS id, {text} AS v FROM range(300_000)")
+        report = table.upsert(source, key="id")
+        assert (report.rows_updated, report.rows_inserted) == (200_000, 100_000)
+        assert table.update({"v": "'x' || v"}, where="id % 2 = 0").rows_updated == 300_000
+        found = table.read().aggregate("count(*), count(DISTINCT id), sum(length(v))").fetchall()
+        assert found == [(500_000, 500_000, 256 * 500_000 + 300_000)]

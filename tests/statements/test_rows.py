@@ -158,6 +158,26 @@ def test_delete_and_truncate(do, rows):
 
 
 @pytest.mark.parametrize(
+    "query",
+    [
+        "PIVOT silver.c ON y USING sum(n)::INTEGER",
+        "SELECT * FROM (PIVOT silver.c ON y USING sum(n)::INTEGER)",
+    ],
+)
+def test_rows_of_a_pivot_are_written(lake, do, rows, query):
+    do(
+        "CREATE TABLE silver.c AS SELECT 2000 AS y, 'nl' AS cc, 5 AS n UNION ALL SELECT 2010, 'us', 7"
+    )
+    do(f"CREATE TABLE silver.p AS {query}")
+    do(f"INSERT INTO silver.p {query}")
+    do(f"CREATE TEMP TABLE p AS {query}")
+    assert lake.table("silver.p").append(lake.sql(query)).rows == 2
+    expected = [("nl", 5, None), ("us", None, 7)]
+    assert rows("FROM p ORDER BY ALL") == expected
+    assert rows("FROM silver.p ORDER BY ALL") == sorted(3 * expected, key=str)
+
+
+@pytest.mark.parametrize(
     "statement",
     [
         "INSERT INTO silver.t SELECT 1; DROP TABLE silver.t",
@@ -176,6 +196,10 @@ def test_delete_and_truncate(do, rows):
         "TRUNCATE silver.t RESTART",
         "WITH a AS (SELECT 1) DELETE FROM silver.t",
         "WITH a AS (SELECT 1) TRUNCATE silver.t",
+        "INSERT INTO silver.t COPY (SELECT 1) TO '/nowhere/x.csv'",
+        "CREATE OR REPLACE TABLE silver.t AS COPY (SELECT 1) TO '/nowhere/x.csv'",
+        "CREATE TEMP TABLE x AS PRAGMA version",
+        "INSERT INTO silver.t ATTACH ':memory:' AS x",
         "INSERT INTO silver.t VALUES ('unclosed",
     ],
 )

@@ -140,7 +140,7 @@ def _limit(session: Session, argument: str) -> None:
     if argument != "all" and not argument.isdecimal():
         raise InputError(f"{argument} is no number of rows", next_step="Write .limit 100, or all")
     limit = None if argument == "all" else int(argument)
-    session.look = dataclasses.replace(session.look, shown=limit)
+    session.look = dataclasses.replace(session.look, shown=limit, texts=limit)
 
 
 def _mode(session: Session, argument: str) -> None:

@@ -66,7 +66,8 @@ class LakeNames:
             return known
 
     def _list_relations(self) -> dict[str, Kind]:
-        return {info.name: "table" for info in self._lake.tables()}
+        tables: dict[str, Kind] = {info.name: "table" for info in self._lake.tables()}
+        return tables | {view.name: "view" for view in self._lake.views()}
 
     def _describe(self, table: str) -> list[Column]:
         whole = ".".join(identifier(part) for part in table.split(".", 1))

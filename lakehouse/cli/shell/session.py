@@ -25,14 +25,15 @@ _READS = re.compile(
 class Look:
     """Say how results come out.
 
-    ``limit`` bounds them wherever they go, ``shown`` what is shown of them here; None is no bound.
-    ``hint`` tells how to see more.
+    None is no bound: ``shown`` is that of tables, ``texts`` of CSV and JSON that are not written to
+    a file, ``limit`` of all but tables, wherever they go. ``hint`` tells how to see more.
     """
 
     form: result.Format = "table"
     output: Path | None = None
     limit: int | None = None
     shown: int | None = result.SHOWN
+    texts: int | None = None
     timer: bool = False
     hint: str = "use --all or --limit"
 
@@ -73,4 +74,4 @@ class Session:
             draw.draw(rows)
         else:
             bound = rows if look.limit is None else rows.limit(look.limit)
-            result.write(bound, look.form, look.output, limit=look.shown, hint=look.hint)
+            result.write(bound, look.form, look.output, limit=look.texts, hint=look.hint)

@@ -51,6 +51,12 @@ class FileIndex:
         return self._totals[0] + self._held_rows
 
     @property
+    def about(self) -> int:
+        """Return about how many files there are; this reads nothing."""
+        stored = 0 if self.stored is None else self.stored.rows - len(self.gone)
+        return max(0, stored) + self._held_rows
+
+    @property
     def is_empty(self) -> bool:
         """Tell whether there is certainly no file; this reads nothing."""
         return self.stored is None and not self._held_rows

@@ -24,7 +24,8 @@ from lakehouse.lake.untrusted.lent import answer
 from lakehouse.lake.untrusted.limits import Limits, exceeded
 from lakehouse.scan.may import May
 from lakehouse.scan.plan import Reach
-from lakehouse.scan.report import Kept, TableRef, TableScan, report
+from lakehouse.scan.reasons import not_pruned
+from lakehouse.scan.report import Kept, NotPruned, TableRef, TableScan, report
 from lakehouse.scan.views import TableView
 
 pa: Any = lazy.module("pyarrow")
@@ -146,7 +147,7 @@ class Guarded:
     def tables(self) -> tuple[TableScan, ...]:
         """Return what is read of each table, for people: it counts all files."""
         return tuple(
-            report(ref, bound.where, scans, bound.kept, self.engine)
+            report(ref, bound.where, scans, bound.kept, _unpruned(ref, scans), self.engine)
             for ref, bound, scans in zip(self.refs, self.bound, self.scans, strict=True)
         )
 
@@ -250,3 +251,8 @@ def _relation(rows: Any, columns: Sequence[str], engine: Engine) -> Relation:
     shown = found.project(", ".join(f"{number} AS {identifier(name)}" for number, name in names))
     engine.keep_with(shown, cursor, "")
     return shown
+
+
+def _unpruned(ref: TableRef, scans: Sequence[Reach]) -> Sequence[NotPruned]:
+    filters = [text for scan in scans for text in scan.filters]
+    return not_pruned(filters, ref.snapshot.files.layout)

@@ -30,7 +30,7 @@ PROGRAM = """if True:
     main()
 """
 _CODES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>])")
-_PATIENCE = 60.0  # seconds, for a machine that is very busy
+_PATIENCE = 120.0  # seconds, for a machine that is very busy
 
 
 class Terminal:

@@ -82,6 +82,12 @@ def test_where_results_go(run: Run, lake: Path, folder: Path) -> None:
     assert pq.read_metadata(folder / "d.parquet").num_rows == 1000
 
 
+def test_what_programs_read_is_whole(run: Run, lake: Path) -> None:
+    outcome = run("sql", stdin=".mode csv\nfrom range(1000);\n.limit 3\nfrom range(1000);")
+    assert len(outcome.out.splitlines()) == 1001 + 4
+    assert outcome.err.startswith("… more rows")
+
+
 @pytest.mark.parametrize(
     "command",
     [".mode parquet", ".mode chart a.csv", ".mode x", ".limit few", ".timer", ".timer maybe",
