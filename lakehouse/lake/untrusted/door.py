@@ -58,7 +58,8 @@ class Door:
     ) -> Guarded:
         """Let a query be judged and planned, and choose the files that it has to read.
 
-        ``queries`` are views that it reads, each after those that it reads itself. Raises InputError for what untrusted SQL may not say, and where it takes too much.
+        ``queries`` are views in it, each after those that it reads. Raises InputError for what
+        untrusted SQL may not say, and where it takes too much.
         """
         if len(sql) > _LONGEST:
             raise InputError(
@@ -80,7 +81,7 @@ class Door:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._free)
             run = Run(stack.enter_context(self._children.line()), self._limits)
-            run.line.send(wire.JOB, message)
+            run.send(wire.JOB, message)
             reached = run.reached({view.key for view in views})
             scans = [reached[view.key] for view in views]
             at_once = any(CLOCK.search(text) for text in (sql, *(query.sql for query in queries)))

@@ -65,6 +65,13 @@ class Run:
         self.limits = limits
         self._until = time.monotonic() + limits.timeout
 
+    def send(self, kind: bytes, payload: bytes) -> None:
+        """Send it a message."""
+        try:
+            self.line.send(kind, payload)
+        except OSError as error:
+            raise self._ended() from error
+
     def receive(self, *, most: int = _MOST) -> tuple[bytes, bytearray]:
         """Return its next message; raises the error that it tells of."""
         try:
@@ -95,6 +102,8 @@ class Run:
     def _ended(self) -> LakehouseError:
         if self.line.is_shut:
             return InputError("cannot run the query: interrupted")
+        if time.monotonic() >= self._until:
+            return exceeded("timeout", f"timeout={self.limits.timeout:g} seconds")
         return exceeded(
             "memory_limit",
             f"its process ended, most likely at memory_limit={self.limits.memory_limit}",
@@ -173,7 +182,7 @@ class Guarded:
     def _running(self, *, explain: bool) -> Iterator[Iterator[tuple[bytes, bytearray]]]:
         with self.stack, ThreadPoolExecutor(_FETCHES, "lakehouse-fetch") as pool:
             try:
-                self.run.line.send(wire.PLANNED, pickle.dumps(self._planned(explain=explain)))
+                self.run.send(wire.PLANNED, pickle.dumps(self._planned(explain=explain)))
                 yield self._messages(pool)
             finally:
                 # Ends the process, so that nobody waits for what it asked for.
