@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.lake.lake import Lake, connect
     from lakehouse.lake.snapshot import LakeSnapshot
     from lakehouse.lake.tables import DropReport, TableInfo
+    from lakehouse.lake.untrusted.limits import Limits
     from lakehouse.lake.views import DropViewReport, ViewInfo
     from lakehouse.scan.report import TableScan
     from lakehouse.table.consuming import Batch
@@ -69,6 +70,7 @@ __all__ = [
     "LakeSnapshot",
     "LakehouseError",
     "Leftover",
+    "Limits",
     "MergeBuilder",
     "NotFoundError",
     "OutcomeUnknownError",
@@ -107,6 +109,7 @@ __getattr__ = lazy.names(
         "lakehouse.lake.lake": ("Lake", "connect"),
         "lakehouse.lake.snapshot": ("LakeSnapshot",),
         "lakehouse.lake.tables": ("DropReport", "TableInfo"),
+        "lakehouse.lake.untrusted.limits": ("Limits",),
         "lakehouse.lake.views": ("DropViewReport", "ViewInfo"),
         "lakehouse.scan.report": ("TableScan",),
         "lakehouse.table.consuming": ("Batch",),

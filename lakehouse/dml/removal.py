@@ -94,6 +94,7 @@ class Removal:
     """
 
     def __init__(self, where: str, *, engine: Engine, scanner: Scanner) -> None:
+        scanner.require_trust("where")
         self._where = where
         self._engine = engine
         self._scanner = scanner

@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.stream import batches
 from lakehouse.lake import explain_html
 from lakehouse.lake.advice import Advice, advise, is_worth_a_look
+from lakehouse.lake.planned import Planned
 from lakehouse.lake.spread import spreads
 from lakehouse.lake.words import in_words, reasons, told
-from lakehouse.scan.read import Prepared
 from lakehouse.scan.report import TableScan
 
 _BATCH = 100_000
@@ -75,7 +74,7 @@ class Explain:
 
 
 def explain(
-    prepare: Callable[[], Prepared],
+    prepare: Callable[[], Planned],
     *,
     analyze: bool = False,
     clock: Callable[[], float] = time.perf_counter,
@@ -85,12 +84,13 @@ def explain(
     prepared = prepare()
     planning = clock() - begun
     try:
-        rows = prepared.cursor.execute(f"EXPLAIN {prepared.sql}", prepared.params).fetchall()
-        analysis = _run(prepared, planning, clock) if analyze else None
-    except DuckError as error:
-        raise translate(error, "explain the query") from error
+        plan = prepared.plan()
+        analysis = None
+        if analyze:
+            ready = prepare() if prepared.once else prepared
+            analysis = _run(ready, planning, clock)
     finally:
-        prepared.cursor.close()
+        prepared.close()
     tables = prepared.tables()
     advised = (
         advise(scan, spreads(*choice, prepared.engine))
@@ -98,10 +98,10 @@ def explain(
         if is_worth_a_look(scan)
     )
     advice = tuple(found for found in advised if found is not None)
-    return Explain(tables, rows[-1][1], advice, analysis)
+    return Explain(tables, plan, advice, analysis)
 
 
-def _run(prepared: Prepared, planning: float, clock: Callable[[], float]) -> Analysis:
+def _run(prepared: Planned, planning: float, clock: Callable[[], float]) -> Analysis:
     begun = clock()
     found = batches(prepared.relation(), size=_BATCH, doing="run the query")
     rows = sum(batch.num_rows for batch in found)

@@ -14,10 +14,12 @@ from catalog.errors import InputError
 from catalog.fitness import Probing
 from catalog.storage import Storage, open_storage
 from lakehouse import lake as room
-from lakehouse.duck.engine import Engine, Relation
+from lakehouse.duck.engine import Connection, Engine, Relation
+from lakehouse.duck.settings import chosen_settings
 from lakehouse.lake.queries import Queries
 from lakehouse.lake.statements.first import is_statement
 from lakehouse.lake.tables import DropReport, TableInfo, Tables
+from lakehouse.lake.untrusted.limits import Limits
 from lakehouse.scan.read import Params, Scanner
 from lakehouse.scan.tally import Reads, merged
 from lakehouse.table.background import Background
@@ -29,9 +31,14 @@ def connect(
     *,
     create: bool = True,
     layers: Sequence[str] = ("bronze", "silver", "gold"),
+    memory_limit: str | int | None = None,
+    threads: int | None = None,
+    spill_folder: str | os.PathLike[str] | None = None,
+    spill_limit: str | int | None = None,
     duckdb_config: Mapping[str, str | int | float | bool] | None = None,
     durable: bool = True,
     probe: Probing = "once",
+    untrusted_sql: bool | Limits = False,
     record_reads: bool = False,
     **storage_options: Any,
 ) -> Lake:
@@ -39,11 +46,20 @@ def connect(
 
     ``uri`` is a folder (``./lake``, ``file:///data/lake``) or a place in object storage
     (``s3://bucket/lake``, ``az://container/lake``, ``gs://bucket/lake``). ``create=False`` raises
-    NotFoundError where there is no lake. ``layers`` are those of a new lake. ``duckdb_config`` are settings of
-    the embedded DuckDB, such as ``{"memory_limit": "4GB", "threads": 4}``. ``durable=False``
+    NotFoundError where there is no lake. ``layers`` are those of a new lake. ``durable=False``
     skips fsync: faster, and a power cut may lose what was acknowledged. ``record_reads`` keeps,
     when the lake is closed, a document that says by which columns its queries filtered and how many
     files they read, so that upkeep knows what sorting a table would be worth.
+
+    ``memory_limit`` (bytes, or ``"4GB"``; half of the machine's or container's) bounds the embedded
+    DuckDB, which then spills to files: below ``spill_folder`` (the system's for temporary files),
+    of up to ``spill_limit`` (half of what is free there). They go when the lake is closed, and
+    those of processes that were killed when the next lake is opened. ``threads`` are as many as
+    processors. ``duckdb_config`` has other settings of DuckDB, such as ``{"TimeZone": "Asia/Tokyo"}``.
+
+    ``untrusted_sql`` locks `Lake.sql`, `Lake.explain` and those of snapshots down, for SQL that
+    anybody may have written: it can read the lake's tables and compute, nothing else, each query
+    in a process of its own with `Limits`. docs/untrusted.md has what it keeps and what not.
 
     ``storage_options`` say how object storage is reached: ``endpoint_url``, ``region``, keys
     (``access_key_id`` and ``secret_access_key``, ``account_name`` and ``account_key``, ...),
@@ -64,26 +80,45 @@ def connect(
     ...     lake.sql("select sum(n) from bronze.numbers").fetchall()
     [(3,)]
     """
+    settings = chosen_settings(
+        duckdb_config, memory_limit=memory_limit, threads=threads, spill_limit=spill_limit
+    )
     storage = open_storage(uri, durable=durable, **storage_options)
     catalog = Catalog.open(storage, create=create, layers=tuple(layers), probe=probe)
-    return Lake(storage, catalog, Engine(duckdb_config), record_reads=record_reads)
+    limits = untrusted_sql if isinstance(untrusted_sql, Limits) else None
+    if untrusted_sql is True:
+        limits = Limits()
+    return Lake(
+        storage,
+        catalog,
+        Engine(settings, spill_folder=spill_folder),
+        limits=limits,
+        record_reads=record_reads,
+    )
 
 
 class Lake:
     """Hold tables in layers, and run SQL over them. Made by `connect`; safe between threads."""
 
     def __init__(
-        self, storage: Storage, catalog: Catalog, engine: Engine, *, record_reads: bool = False
+        self,
+        storage: Storage,
+        catalog: Catalog,
+        engine: Engine,
+        *,
+        limits: Limits | None = None,
+        record_reads: bool = False,
     ) -> None:
         self._storage = storage
         self._catalog = catalog
         self._engine = engine
         self._reader = engine.mount(storage)
-        self._scanner = Scanner(engine)
+        self._scanner = Scanner(engine, trusted=limits is None)
+        self._door = None if limits is None else room.untrusted.Door(engine, self._scanner, limits)
         self._background = Background(engine)
         self._record_reads = record_reads
         self._tables = Tables(storage, catalog, engine, self._scanner, self._background)
-        self._queries = Queries(catalog, engine, self._scanner, self._tables.handle)
+        self._queries = Queries(catalog, engine, self._scanner, self._tables.handle, self._door)
 
     def __repr__(self) -> str:
         return f"Lake({self.uri!r})"
@@ -108,6 +143,10 @@ class Lake:
         return room.running.Statements(
             self._catalog, self._engine, self._tables, self._views, self._queries
         )
+
+    @cached_property
+    def _connections(self) -> room.connections.Connections:
+        return room.connections.Connections(self._engine, self._scanner, self._queries.pins)
 
     @property
     def uri(self) -> str:
@@ -136,6 +175,8 @@ class Lake:
                 room.reads.save(self._storage, self._scanner.tally.counted())
         finally:
             self._queries.close()
+            if self._door is not None:
+                self._door.close()
             self._engine.close()
 
     def settle(self) -> None:
@@ -155,6 +196,8 @@ class Lake:
         What is stopped raises; a write that is stopped leaves its table as it was.
         """
         self._engine.interrupt()
+        if self._door is not None:
+            self._door.interrupt()
 
     def layers(self) -> list[str]:
         """Return the layers' names, in order of declaration."""
@@ -263,9 +306,10 @@ class Lake:
         ``CREATE TABLE``, ``INSERT``, ``DELETE``, ``ALTER TABLE``, ``DROP TABLE`` and their like
         (docs/sql.md) are done at once, and return their report as a row.
         """
-        if is_statement(query):
+        # Untrusted SQL only ever queries: no statement of ours is looked for in it.
+        if self._door is None and is_statement(query):
             return self._statements.run(query, params)
-        return self._queries.prepare(query, params).relation()
+        return self._queries.planned(query, params).relation()
 
     def explain(
         self, query: str, params: Params = None, *, analyze: bool = False
@@ -276,7 +320,7 @@ class Lake:
         plan. ``analyze`` runs the query as well, for its rows and its time. Print it, show it in
         a notebook, or take `to_dict()`.
         """
-        return room.explain.explain(lambda: self._queries.prepare(query, params), analyze=analyze)
+        return room.explain.explain(lambda: self._queries.planned(query, params), analyze=analyze)
 
     def snapshot(self) -> room.snapshot.LakeSnapshot:
         """Return all tables at the versions that they have now, to query the same state again.
@@ -295,6 +339,35 @@ class Lake:
         [(0,)]
         """
         return room.snapshot.LakeSnapshot(self._queries.pins(), self._queries)
+
+    def duckdb(
+        self, refresh: Connection | None = None, *, tables: Sequence[str] | None = None
+    ) -> Connection:
+        """Return a connection to a DuckDB of its own, in which the lake's tables can be queried.
+
+        Nothing that is done there touches the lake. The tables are views of all files, or of
+        those in ``tables``, at the versions that they have now: pass a connection as ``refresh``
+        to have them at the newest ones. Of partitions only those are read that a filter asks
+        for; for the skipping of files by statistics, time travel and writing there is `sql`. It
+        has the lake's settings, so that together they may take twice the memory limit; close it,
+        or let it go.
+
+        >>> import tempfile, lakehouse
+        >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
+        ...     report = lake.create_table("bronze.numbers", {"n": "BIGINT"}).append([{"n": 1}])
+        ...     with lake.duckdb() as connection:
+        ...         connection.sql("FROM bronze.numbers").fetchall()
+        [(1,)]
+        """
+        self._scanner.require_trust("a connection")
+        if refresh is None:
+            return self._connections.open(tables)
+        if tables is not None:
+            raise InputError(
+                "tables are chosen when a connection is made", next_step="Leave it out"
+            )
+        self._connections.refresh(refresh)
+        return refresh
 
     def filesystem(self) -> storages.filesystem.StorageFileSystem:
         """Return an fsspec file system that reaches the lake's bucket with the lake's credentials.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import NameErrors, translated
 from lakehouse.duck.sql import identifier
 from lakehouse.lake.pins import Pins
+from lakehouse.lake.planned import Door, Planned
 from lakehouse.lake.system import SystemRelations
 from lakehouse.scan.names import At, Reference, Resolve, references
 from lakehouse.scan.read import Params, Prepared, Scanner
@@ -43,7 +44,10 @@ class _Named:
 
 
 class Queries:
-    """Plan queries over a catalog's tables; ``handle`` opens one of them."""
+    """Plan queries over a catalog's tables; ``handle`` opens one of them.
+
+    Where SQL is not trusted, it goes through the ``door``.
+    """
 
     def __init__(
         self,
@@ -51,10 +55,12 @@ class Queries:
         engine: Engine,
         scanner: Scanner,
         handle: Callable[[TableEntry], Table],
+        door: Door | None = None,
     ) -> None:
         self._catalog = catalog
         self._engine = engine
         self._scanner = scanner
+        self._door = door
         self.handle = handle
         self._system = SystemRelations(catalog)
         self._folded: tuple[CatalogState | None, Mapping[str, TableEntry | ViewEntry]] = (None, {})
@@ -68,6 +74,18 @@ class Queries:
         else:
             named = self._named(query, params, pins.state, pins)
         return self._prepared(named, params, given)
+
+    def planned(self, query: str, params: Params, pins: Pins | None = None) -> Planned:
+        """Plan a query of a user's, as `prepare` does, or where untrusted SQL is planned."""
+        if self._door is None:
+            return self.prepare(query, params, pins)
+        if pins is None:
+            named = self._looked_up(query, params)
+        else:
+            named = self._named(query, params, pins.state, pins)
+        left = _remaining(named.text, named.found, params)
+        with _better_errors(named):
+            return self._door.prepare(named.text, named.refs, left, queries=named.queries)
 
     def rows(self, query: str) -> Prepared:
         """Plan the query whose rows a statement takes; InputError for what is no query."""
@@ -119,7 +137,7 @@ class Queries:
     def _prepared(
         self, named: _Named, params: Params, given: Mapping[str, Any] = MappingProxyType({})
     ) -> Prepared:
-        try:
+        with _better_errors(named):
             return self._scanner.prepare(
                 named.text,
                 named.refs,
@@ -128,13 +146,6 @@ class Queries:
                 queries=named.queries,
                 given=given,
             )
-        except InputError as error:
-            better = _unknown_table(error, named.others, named.state)
-            if better is None:
-                raise
-            if (view := getattr(error, "view", None)) is not None:
-                better = better.amended(f"cannot read view {view}: {better.message}", view=view)
-            raise better from error
 
     def _looked_up(self, query: str, params: Params) -> _Named:
         """Look up a query's names, and the versions of its tables, at the same time.
@@ -232,11 +243,30 @@ class Queries:
             values = used or None
         elif params is not None and at.parameters:
             values = [params[position] for position in at.parameters]
+        if self._door is not None and not _CONSTANTS.fullmatch(at.expression):
+            raise InputError(
+                f"AT ({at.kind.upper()} => {at.expression}) is not allowed in untrusted SQL",
+                next_step="Name a number, a text or a parameter",
+            )
         with self._engine.work(f"evaluate AT ({at.kind.upper()} => {at.expression})") as cursor:
             row = cursor.execute(sql, values).fetchone()
         if row is None or None in row:
             raise InputError(f"{at.expression} is NULL", next_step="Name a version or a time")
         return tuple(row)
+
+
+@contextlib.contextmanager
+def _better_errors(named: _Named) -> Iterator[None]:
+    """Raise NotFoundError, with near misses, where a query names a table that is not there."""
+    try:
+        yield
+    except InputError as error:
+        better = _unknown_table(error, named.others, named.state)
+        if better is None:
+            raise
+        if (view := getattr(error, "view", None)) is not None:
+            better = better.amended(f"cannot read view {view}: {better.message}", view=view)
+        raise better from error
 
 
 class _Inside:
@@ -319,4 +349,6 @@ def _unknown_table(
     return None
 
 
+_CONSTANT = r"(?:(?:DATE|TIMESTAMP|TIMESTAMPTZ)\s*)?'[^']*'|-?\d{1,18}|\?\d*|\$\w+"
+_CONSTANTS = re.compile(rf"\s*(?:{_CONSTANT})(?:\s*,\s*(?:{_CONSTANT}))*\s*", re.IGNORECASE)
 _NO_TABLE = re.compile(r'Table with name "?([^"\s]+?)"? does not exist')

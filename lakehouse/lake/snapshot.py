@@ -42,7 +42,7 @@ class LakeSnapshot:
 
     def sql(self, query: str, params: Params = None) -> Relation:
         """Run a query as `Lake.sql` does; ``AT`` reads other versions. Nothing can be changed."""
-        return self._queries.prepare(query, params, self._pins).relation()
+        return self._queries.planned(query, params, self._pins).relation()
 
     def explain(
         self, query: str, params: Params = None, *, analyze: bool = False
@@ -50,7 +50,7 @@ class LakeSnapshot:
         """Show what a query reads, as `Lake.explain` does."""
         pins = self._pins
         return explaining.explain(
-            lambda: self._queries.prepare(query, params, pins), analyze=analyze
+            lambda: self._queries.planned(query, params, pins), analyze=analyze
         )
 
     def table(self, name: str) -> PinnedTable:

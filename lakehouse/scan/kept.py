@@ -114,6 +114,23 @@ def _bind_quickly(
     return Kept(len(files), sum(sizes), rows if known else None, ahead)
 
 
+def held(cursor: Connection, ref: TableRef, view: TableView) -> tuple[Any, Any]:
+    """Return what `bind` set: the files and partition values, and the deleted rows, or None.
+
+    Both are Arrow tables: of one row with a struct ``kept``, and of ``(i, n)``.
+    """
+    fields = ["'files': kept.files", "'rows': kept.rows"]
+    if ref.snapshot.files.layout.partitions:
+        fields.append("'parts': kept.parts")
+    kept = cursor.sql(
+        f"SELECT {{{', '.join(fields)}}} AS kept "
+        f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
+    ).to_arrow_table()
+    if not ref.snapshot.files.has_deletion_vectors:
+        return kept, None
+    return kept, cursor.sql(f"FROM dv_{view.key}").to_arrow_table()
+
+
 def _ahead(cursor: Connection, snapshot: Snapshot, chosen: str) -> tuple[tuple[str, int], ...]:
     """Return the URLs and sizes of the first files, where each request takes its time."""
     if snapshot.storage.is_local:

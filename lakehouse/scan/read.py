@@ -7,7 +7,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from catalog.errors import InputError
 from lakehouse import scan as on_demand
@@ -24,7 +24,7 @@ from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, KEEP, May, any_of
 from lakehouse.scan.plan import Reach, columns_in, only_reads, reaches
 from lakehouse.scan.predicate import no_predicate
-from lakehouse.scan.probe import PLAIN_PLANS, Probe, Query, may_join
+from lakehouse.scan.probe import Probe, Query, may_join
 from lakehouse.scan.reasons import not_pruned
 from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan, report
 from lakehouse.scan.tally import Tally
@@ -32,7 +32,7 @@ from lakehouse.scan.tokens import tokens
 from lakehouse.scan.views import TableView, table_view
 
 Params = Sequence[Any] | Mapping[str, Any] | None
-_CLOCK = re.compile(
+CLOCK = re.compile(
     r"\b(now|today|current_\w+|local\w+|get_current_\w+|transaction_timestamp)\b", re.IGNORECASE
 )
 
@@ -65,6 +65,7 @@ class Prepared:
     choices: tuple[tuple[TableRef, May, Sequence[Reach], Kept], ...]
     at_once: bool = False
     tally: Tally | None = None
+    once: ClassVar[bool] = False
 
     def tables(self) -> tuple[TableScan, ...]:
         """Return what is read of each table, for people: it counts all files."""
@@ -100,16 +101,32 @@ class Prepared:
             self.engine.keep_with(relation, self.cursor, "" if self.params else self.sql)
         return relation
 
+    def plan(self) -> str:
+        """Return DuckDB's plan as text."""
+        try:
+            rows = self.cursor.execute(f"EXPLAIN {self.sql}", self.params).fetchall()
+        except DuckError as error:
+            raise translate(error, "explain the query") from error
+        return str(rows[-1][1])
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self.cursor.close()
+
     @property
     def _is_remote(self) -> bool:
         return any(not ref.snapshot.storage.is_local for ref, *_ in self.choices)
 
 
 class Scanner:
-    """Plan queries over snapshots in one engine; safe between threads."""
+    """Plan queries over snapshots in one engine; safe between threads.
 
-    def __init__(self, engine: Engine) -> None:
+    ``trusted`` is False where texts of predicates may come from anybody.
+    """
+
+    def __init__(self, engine: Engine, *, trusted: bool = True) -> None:
         self._engine = engine
+        self._trusted = trusted
         self._definitions = Definitions(engine)
         self._probe = Probe(engine)
         self._volatile_names: frozenset[str] | None = None
@@ -140,7 +157,7 @@ class Scanner:
             answered = self._from_log(sql, refs[0], params, others)
             if answered is not None:
                 return answered
-        views = [self._view(ref) for ref in refs]
+        views = [self.view(ref) for ref in refs]
         for wide in (True, False) if VERSION >= (2, 0) else (False,):
             prepared = self._planned(sql, refs, views, params, others, queries, given, wide=wide)
             if prepared is not None:
@@ -168,7 +185,7 @@ class Scanner:
                 cursor.register(name, rows)
             generation = self._definitions.generation(refs, views, others, queries)
             # Plan and run in one transaction, so that now() is the same in both.
-            at_once = any(_CLOCK.search(text) for text in (sql, *(query.sql for query in queries)))
+            at_once = any(CLOCK.search(text) for text in (sql, *(query.sql for query in queries)))
             if at_once:
                 cursor.execute("BEGIN")
             plan = self._query_plan(cursor, sql, params, generation, queries)
@@ -177,7 +194,7 @@ class Scanner:
             if len(refs) == 1:
                 scans = [_resolved(sql, refs[0], views[0], scans[0])]
             choices = [
-                Choice(self._where(ref, scan), tests=_tests(ref, scan))
+                Choice(self.where(ref, scan), tests=_tests(ref, scan))
                 for ref, scan in zip(refs, scans, strict=True)
             ]
             try:
@@ -221,13 +238,21 @@ class Scanner:
         reads = tuple(zip(refs, wheres, scans, figures, strict=True))
         return Prepared(self._engine, cursor, sql, params, reads, at_once, self.tally)
 
+    def require_trust(self, argument: str) -> None:
+        """Raise InputError where SQL in an argument cannot be trusted."""
+        if not self._trusted:
+            raise InputError(
+                f"{argument} is SQL, which this lake runs in sql() only: untrusted_sql is on",
+                next_step="Use sql(), or open the lake without untrusted_sql",
+            )
+
     @contextlib.contextmanager
     def whole(self, ref: TableRef, doing: str) -> Iterator[Connection]:
         """Give a connection that reads all files of ``ref``: no query is planned.
 
         ``doing`` completes "cannot ..." in errors.
         """
-        view = self._view(ref)
+        view = self.view(ref)
         with self._engine.work(doing) as cursor:
             generation = self._definitions.generation([ref], [view], ())
             bind(cursor, ref, view, Choice(), self._engine)
@@ -239,7 +264,7 @@ class Scanner:
 
         ``predicate`` is a single expression in SQL. Raises InputError where DuckDB refuses it.
         """
-        view = self._view(ref)
+        view = self.view(ref)
         with self._engine.work("plan the predicate") as cursor:
             generation = self._definitions.generation([ref], [view], ())
             cursor.execute(f"USE plan{generation}")
@@ -250,7 +275,7 @@ class Scanner:
                 raise no_predicate(predicate, str(type_))
             reached = reaches(self._query_plan(cursor, sql, None, generation))
         scans = reached.get(f"t{view.key}", [])
-        return self._where(ref, _resolved(sql, ref, view, scans))
+        return self.where(ref, _resolved(sql, ref, view, scans))
 
     def _from_log(
         self, sql: str, ref: TableRef, params: Params, others: Sequence[str]
@@ -267,7 +292,7 @@ class Scanner:
         try:
             generation = self._definitions.generation([ref], [view], others)
             # Plan and run in one transaction, so that now() is the same in both.
-            at_once = _CLOCK.search(sql) is not None
+            at_once = CLOCK.search(sql) is not None
             if at_once:
                 cursor.execute("BEGIN")
             plan = self._plan(cursor, query.sql, params, generation)
@@ -280,7 +305,7 @@ class Scanner:
                     text = from_log.renamed(text, names)
                 scans = reaches(plan).get(f"t{view.key}", [])
                 # Answers are remembered, so that they must not depend on the time.
-                where = EVERY if at_once else self._where(ref, scans)
+                where = EVERY if at_once else self.where(ref, scans)
                 kept = from_log.bind_answers(
                     cursor, ref.snapshot, view, where, query.leaves, self._engine
                 )
@@ -296,7 +321,7 @@ class Scanner:
         cursor.close()
         return None
 
-    def _where(self, ref: TableRef, scans: Sequence[Reach]) -> May:
+    def where(self, ref: TableRef, scans: Sequence[Reach]) -> May:
         """Return the predicate of a table that is scanned several times: any scan may match."""
         if not scans:
             return EVERY
@@ -349,7 +374,8 @@ class Scanner:
             ).fetchall()
         return frozenset(row[0] for row in rows)
 
-    def _view(self, ref: TableRef) -> TableView:
+    def view(self, ref: TableRef) -> TableView:
+        """Return the definitions of a table's view and stand-in."""
         files, layout = ref.snapshot.files, ref.snapshot.files.layout
         vectors, mode = files.has_deletion_vectors, mode_of(ref.snapshot.properties)
         # Who remembers a layout's number keeps the layout, so that no other one gets it.
@@ -418,11 +444,8 @@ class Scanner:
         if known is not None:
             return known
         cursor.execute(self._engine.search(f"plan{generation}"))
-        cursor.execute(PLAIN_PLANS)
-        try:
+        with self._engine.plain_plans():
             rows = cursor.execute(f"EXPLAIN (FORMAT json) {sql}", params).fetchall()
-        finally:
-            cursor.execute("RESET disabled_optimizers")
         plan = str(rows[0][1])
         texts = (sql, *(query.sql for query in queries))
         if (
@@ -464,7 +487,7 @@ class Scanner:
         """Tell whether a query means the same as long as its tables have the same columns."""
         found = tokens(sql)
         words = {token.text.lower() for token in found if token.kind in ("word", "quoted")}
-        if _CLOCK.search(sql) or words & self._volatile():
+        if CLOCK.search(sql) or words & self._volatile():
             return False
         for one, two, three in zip(found, found[1:], found[2:], strict=False):
             # A function of somebody's own stands in a schema of theirs.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.fields import Array, Field, Map, Struct, Type, fields_of
@@ -80,7 +80,13 @@ def table_view(
     """
     fields = layout.schema.fields
     by_id = mode_of(properties) == "id"
-    template = _view(layout, by_id=by_id, has_vectors=has_vectors, numbered=numbered)
+    source = Source(
+        files="getvariable('kept_<key>').files",
+        rows="getvariable('kept_<key>').rows",
+        values=tuple(f"p.p{i}" for i in range(len(layout.partitions))),
+        joins=_joins(layout, has_vectors=has_vectors),
+    )
+    template = _view(layout, source, by_id=by_id, numbered=numbered)
     types = [to_duckdb(field.type) for field in fields]
     key = hashlib.sha256(f"{place}\0{template}\0{types}".encode()).hexdigest()[:20]
     columns = [f"c{i}_{key} {type_}" for i, type_ in enumerate(types)]
@@ -97,12 +103,48 @@ def table_view(
     )
 
 
-def _view(layout: Layout, *, by_id: bool, has_vectors: bool, numbered: bool) -> str:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """Hold, as SQL, the files of a view, their partition values, and what is joined to them.
+
+    ``rows`` is about how many they have.
+    """
+
+    files: str
+    rows: str
+    values: tuple[str, ...]
+    joins: str = ""
+
+
+def frozen_view(layout: Layout, properties: Mapping[str, str], sources: Sequence[Source]) -> str:
+    """Return a view that stands by itself: over files that are named in it, from all sources."""
+    by_id = mode_of(properties) == "id"
+    return " UNION ALL ".join(
+        _view(layout, source, by_id=by_id, numbered=False) for source in sources
+    )
+
+
+def _joins(layout: Layout, *, has_vectors: bool) -> str:
+    sql = ""
+    if layout.partitions:
+        parts = (
+            "SELECT unnest(getvariable('kept_<key>').parts, max_depth := 2), "
+            "(generate_subscripts(getvariable('kept_<key>').parts, 1) - 1)::UBIGINT AS i"
+        )
+        sql += f" JOIN ({parts}) AS p ON p.i = r.file_index"
+    if has_vectors:
+        sql += (
+            " ANTI JOIN temp.main.dv_<key> AS d ON d.i = r.file_index AND d.n = r.file_row_number"
+        )
+    return sql
+
+
+def _view(layout: Layout, source: Source, *, by_id: bool, numbered: bool) -> str:
     partitions = {field.name: i for i, field in enumerate(layout.partitions)}
     entries, selected = [], []
     for ordinal, field in enumerate(layout.schema):
         if field.name in partitions:
-            selected.append(f"p.p{partitions[field.name]} AS {identifier(field.name)}")
+            selected.append(f"{source.values[partitions[field.name]]} AS {identifier(field.name)}")
             continue
         named = by_id and field.field_id is not None
         key = str(field.field_id) if named else literal(field.physical_name)
@@ -113,21 +155,11 @@ def _view(layout: Layout, *, by_id: bool, has_vectors: bool, numbered: bool) -> 
     if numbered:
         selected.append(f"r.file_index AS {identifier(file_column(layout.schema))}")
         selected.append(f"r.file_row_number AS {identifier(row_column(layout.schema))}")
-    source = (
-        f"read_parquet(getvariable('kept_<key>').files, schema = MAP {{{', '.join(entries)}}}, "
-        f"hive_partitioning = false, explicit_cardinality = getvariable('kept_<key>').rows) AS r"
+    return (
+        f"SELECT {', '.join(selected)} FROM read_parquet({source.files}, "
+        f"schema = MAP {{{', '.join(entries)}}}, hive_partitioning = false, "
+        f"explicit_cardinality = {source.rows}) AS r{source.joins}"
     )
-    if layout.partitions:
-        parts = (
-            "SELECT unnest(getvariable('kept_<key>').parts, max_depth := 2), "
-            "(generate_subscripts(getvariable('kept_<key>').parts, 1) - 1)::UBIGINT AS i"
-        )
-        source += f" JOIN ({parts}) AS p ON p.i = r.file_index"
-    if has_vectors:
-        source += (
-            " ANTI JOIN temp.main.dv_<key> AS d ON d.i = r.file_index AND d.n = r.file_row_number"
-        )
-    return f"SELECT {', '.join(selected)} FROM {source}"
 
 
 def _guarded(sql: str, field: Field) -> str:
