@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.lake.advice import Advice
     from lakehouse.lake.explain import Analysis, Explain
     from lakehouse.lake.lake import Lake, connect
+    from lakehouse.lake.named import NamedSnapshot
     from lakehouse.lake.snapshot import LakeSnapshot
     from lakehouse.lake.tables import DropReport, TableInfo
     from lakehouse.lake.views import DropViewReport, ViewInfo
@@ -45,6 +46,8 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
         Commit,
         ExpireReport,
         TableDetail,
+        TrashReport,
+        VacuumReport,
         WriteReport,
     )
 
@@ -70,6 +73,7 @@ __all__ = [
     "LakehouseError",
     "Leftover",
     "MergeBuilder",
+    "NamedSnapshot",
     "NotFoundError",
     "OutcomeUnknownError",
     "PinnedTable",
@@ -78,8 +82,10 @@ __all__ = [
     "TableDetail",
     "TableInfo",
     "TableScan",
+    "TrashReport",
     "UnsupportedError",
     "ViewInfo",
+    "VacuumReport",
     "WriteReport",
     "connect",
     "lit",
@@ -105,6 +111,7 @@ __getattr__ = lazy.names(
         "lakehouse.lake.advice": ("Advice",),
         "lakehouse.lake.explain": ("Analysis", "Explain"),
         "lakehouse.lake.lake": ("Lake", "connect"),
+        "lakehouse.lake.named": ("NamedSnapshot",),
         "lakehouse.lake.snapshot": ("LakeSnapshot",),
         "lakehouse.lake.tables": ("DropReport", "TableInfo"),
         "lakehouse.lake.views": ("DropViewReport", "ViewInfo"),
@@ -120,6 +127,8 @@ __getattr__ = lazy.names(
             "Commit",
             "ExpireReport",
             "TableDetail",
+            "TrashReport",
+            "VacuumReport",
             "WriteReport",
         ),
     },

@@ -6,6 +6,7 @@ from catalog import lazy
 
 if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.lake import explain as explain
+    from lakehouse.lake import named as named
     from lakehouse.lake import reads as reads
     from lakehouse.lake import running as running
     from lakehouse.lake import snapshot as snapshot
@@ -15,6 +16,7 @@ __getattr__ = lazy.names(
     __name__,
     {
         "lakehouse.lake.explain": (),
+        "lakehouse.lake.named": (),
         "lakehouse.lake.reads": (),
         "lakehouse.lake.running": (),
         "lakehouse.lake.snapshot": (),
