@@ -11,6 +11,7 @@ MAX_LENGTH = 128
 RESERVED = frozenset(
     {
         "_catalog",
+        "_holds",
         "_leases",
         "_maintenance",
         "information_schema",

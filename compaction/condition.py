@@ -85,7 +85,7 @@ def savings(records: Iterable[Mapping[str, Any]]) -> Savings:
             runs=total.runs + 1,
             files=total.files + max(0, record["files_before"] - record["files_after"]),
             bytes_rewritten=total.bytes_rewritten + record["bytes_rewritten"],
-            bytes_deleted=total.bytes_deleted + record.get("leftover_bytes", 0),
+            bytes_deleted=total.bytes_deleted + record.get("bytes_deleted", 0),
             seconds=total.seconds + record["seconds"],
         )
     return total

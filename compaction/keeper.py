@@ -117,9 +117,8 @@ class _Visit:
         began = time.perf_counter()
         try:
             self._begin()
-            for step in () if self._lease.kept else (self._bring_into_shape, self._collect):
-                if not self._stopped():
-                    self._try(step)
+            if not self._lease.kept and not self._stopped():
+                self._try(self._bring_into_shape)
             self._try(self._end)
             if self._cut and self._report.outcome == "done":
                 self._note(outcome="stopped")
@@ -152,16 +151,15 @@ class _Visit:
         tables = [self._report.table]
         for done in run(self._lake, tables=tables, fence=lambda _: self._held, stop=self._stopped):
             self._note(
-                bins=done.bins, bytes_rewritten=done.bytes_rewritten, log_entries=done.log_entries
+                bins=done.bins,
+                bytes_rewritten=done.bytes_rewritten,
+                log_entries=done.log_entries,
+                files_deleted=done.files_deleted,
+                bytes_deleted=done.bytes_deleted,
             )
             if done.problems:
                 self._note(problems=(*self._report.problems, *done.problems), outcome="failed")
                 self._lease.renew()  # who slept does not know yet that it is lost
-
-    def _collect(self) -> None:
-        self._lease.check()
-        done = self._lake.table(self._report.table).collect_leftovers()
-        self._note(leftovers=done.files, leftover_bytes=done.bytes)
 
     def _end(self) -> None:
         self._note(after=self._shape(), version=self._lake.table(self._report.table).version)

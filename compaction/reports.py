@@ -18,7 +18,8 @@ class TableUpkeep:
     ``outcome`` is ``done``, or ``failed`` where a step was; ``stopped`` where it was asked to end
     early; ``lost`` where another worker took over; ``elsewhere`` where another is at it, ``not
     due`` where another was faster, and ``gone`` where the table was dropped. ``problems`` are steps that failed, ``skipped`` those that the
-    table does not allow, each with its reason. ``before`` and ``after`` are the table's files.
+    table does not allow, each with its reason. ``before`` and ``after`` are the table's files; ``files_deleted`` are
+    those that no version needs which is kept.
     """
 
     table: str
@@ -28,8 +29,8 @@ class TableUpkeep:
     after: Shape = Shape()
     bins: int = 0
     bytes_rewritten: int = 0
-    leftovers: int = 0
-    leftover_bytes: int = 0
+    files_deleted: int = 0
+    bytes_deleted: int = 0
     log_entries: int = 0
     skipped: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
@@ -71,8 +72,8 @@ def record_of(report: TableUpkeep, *, run: str, table_id: str) -> dict[str, Any]
         "sizes_after": list(report.after.histogram),
         "bins": report.bins,
         "bytes_rewritten": report.bytes_rewritten,
-        "leftovers": report.leftovers,
-        "leftover_bytes": report.leftover_bytes,
+        "files_deleted": report.files_deleted,
+        "bytes_deleted": report.bytes_deleted,
         "log_entries": report.log_entries,
         "skipped": list(report.skipped),
         "problems": list(report.problems),

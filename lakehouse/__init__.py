@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.lake.advice import Advice
     from lakehouse.lake.explain import Analysis, Explain
     from lakehouse.lake.lake import Lake, connect
+    from lakehouse.lake.named import NamedSnapshot
     from lakehouse.lake.snapshot import LakeSnapshot
     from lakehouse.lake.tables import DropReport, TableInfo
     from lakehouse.lake.untrusted.limits import Limits
@@ -46,6 +47,8 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
         Commit,
         ExpireReport,
         TableDetail,
+        TrashReport,
+        VacuumReport,
         WriteReport,
     )
 
@@ -72,6 +75,7 @@ __all__ = [
     "Leftover",
     "Limits",
     "MergeBuilder",
+    "NamedSnapshot",
     "NotFoundError",
     "OutcomeUnknownError",
     "PinnedTable",
@@ -80,8 +84,10 @@ __all__ = [
     "TableDetail",
     "TableInfo",
     "TableScan",
+    "TrashReport",
     "UnsupportedError",
     "ViewInfo",
+    "VacuumReport",
     "WriteReport",
     "connect",
     "lit",
@@ -107,6 +113,7 @@ __getattr__ = lazy.names(
         "lakehouse.lake.advice": ("Advice",),
         "lakehouse.lake.explain": ("Analysis", "Explain"),
         "lakehouse.lake.lake": ("Lake", "connect"),
+        "lakehouse.lake.named": ("NamedSnapshot",),
         "lakehouse.lake.snapshot": ("LakeSnapshot",),
         "lakehouse.lake.tables": ("DropReport", "TableInfo"),
         "lakehouse.lake.untrusted.limits": ("Limits",),
@@ -123,6 +130,8 @@ __getattr__ = lazy.names(
             "Commit",
             "ExpireReport",
             "TableDetail",
+            "TrashReport",
+            "VacuumReport",
             "WriteReport",
         ),
     },

@@ -75,7 +75,7 @@ def _print(found: Sequence[TableCondition], saved: Savings, now: dt.datetime) ->
     out.print(sizes)
     say(
         f"Upkeep on record: {number(saved.runs)} runs, {number(saved.files)} files fewer, "
-        f"{size(saved.bytes_rewritten)} rewritten, {size(saved.bytes_deleted)} of leftovers "
+        f"{size(saved.bytes_rewritten)} rewritten, {size(saved.bytes_deleted)} of files that nothing needs "
         f"deleted, {saved.seconds:.0f} s."
     )
 

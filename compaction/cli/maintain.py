@@ -163,9 +163,9 @@ def sentences(report: TableUpkeep) -> list[str]:
             f"{number(report.before.files)} files became {number(report.after.files)} "
             f"({size(report.bytes_rewritten)} rewritten)"
         )
-    if report.leftovers:
+    if report.files_deleted:
         found.append(
-            f"{number(report.leftovers)} leftovers ({size(report.leftover_bytes)}) deleted"
+            f"{number(report.files_deleted)} files that nothing needs ({size(report.bytes_deleted)}) deleted"
         )
     if report.log_entries:
         found.append(f"{number(report.log_entries)} expired log entries deleted")

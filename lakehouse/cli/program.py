@@ -60,6 +60,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Queries",
         "Show which files a query reads and skips, and why.",
     ),
+    "vacuum": ("lakehouse.cli.vacuum:vacuum", "Time", "Delete files that no version needs."),
+    "snapshots": ("lakehouse.cli.vacuum:snapshots", "Time", "List, name and drop snapshots."),
     "history": ("lakehouse.cli.timeline:history", "Time", "List a table's versions."),
     "restore": ("lakehouse.cli.timeline:restore", "Time", "Bring an earlier version back."),
 }

@@ -7,6 +7,7 @@ from catalog import lazy
 if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.lake import connections as connections
     from lakehouse.lake import explain as explain
+    from lakehouse.lake import named as named
     from lakehouse.lake import reads as reads
     from lakehouse.lake import running as running
     from lakehouse.lake import snapshot as snapshot
@@ -18,6 +19,7 @@ __getattr__ = lazy.names(
     {
         "lakehouse.lake.connections": (),
         "lakehouse.lake.explain": (),
+        "lakehouse.lake.named": (),
         "lakehouse.lake.reads": (),
         "lakehouse.lake.running": (),
         "lakehouse.lake.snapshot": (),

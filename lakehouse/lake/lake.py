@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from catalog import storage as storages
 from catalog.catalog import Catalog
 from catalog.errors import InputError
 from catalog.fitness import Probing
+from catalog.holds import FOLDER, Holds
 from catalog.storage import Storage, open_storage
 from lakehouse import lake as room
 from lakehouse.duck.engine import Connection, Engine, Relation
@@ -117,7 +119,10 @@ class Lake:
         self._door = None if limits is None else room.untrusted.Door(engine, self._scanner, limits)
         self._background = Background(engine)
         self._record_reads = record_reads
-        self._tables = Tables(storage, catalog, engine, self._scanner, self._background)
+        self._holds = Holds(storage.child(FOLDER))
+        self._tables = Tables(
+            storage, catalog, engine, self._scanner, self._background, self._holds
+        )
         self._queries = Queries(catalog, engine, self._scanner, self._tables.handle, self._door)
 
     def __repr__(self) -> str:
@@ -322,13 +327,18 @@ class Lake:
         """
         return room.explain.explain(lambda: self._queries.planned(query, params), analyze=analyze)
 
-    def snapshot(self) -> room.snapshot.LakeSnapshot:
+    def snapshot(
+        self, name: str | None = None, *, hold: timedelta | None = None
+    ) -> room.snapshot.LakeSnapshot:
         """Return all tables at the versions that they have now, to query the same state again.
 
         The catalog is read, and every table's newest version looked up side by side, before this
         returns; no query looks again. What others commit in between may be seen of one table
-        and not of another: each table is whole, the set is as old as those looks. Versions are
-        not protected: files that a later vacuum deletes are gone for a snapshot, too.
+        and not of another: each table is whole, the set is as old as those looks. ``hold`` keeps
+        the versions' files from vacuums, until the snapshot is closed, and at most so long; without
+        it, files stay for the tables' retention, a week unless they say otherwise.
+
+        ``name`` is that of a snapshot that `name_snapshot` made: its versions are read.
 
         >>> import tempfile, lakehouse
         >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
@@ -338,7 +348,46 @@ class Lake:
         ...         view.sql("select count(*) from bronze.numbers").fetchall()
         [(0,)]
         """
-        return room.snapshot.LakeSnapshot(self._queries.pins(), self._queries)
+        if name is not None:
+            pins = self._queries.pins(self._holds.named(name).versions)
+            return room.snapshot.LakeSnapshot(pins, self._queries)
+        pins = self._queries.pins()
+        if hold is None:
+            return room.snapshot.LakeSnapshot(pins, self._queries)
+        held = self._holds.add(pins.by_id(), lasting=hold)
+        return room.snapshot.LakeSnapshot(
+            pins, self._queries, let_go=lambda: self._holds.drop(held)
+        )
+
+    def name_snapshot(
+        self, name: str, *, description: str | None = None
+    ) -> room.named.NamedSnapshot:
+        """Name the versions that all tables have now; they stay readable until it is dropped.
+
+        `snapshot` opens it. Vacuums, and what shortens logs, leave all that these versions need.
+        Raises AlreadyExistsError for a name that is taken.
+
+        >>> import tempfile, lakehouse
+        >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
+        ...     numbers = lake.create_table("bronze.numbers", {"n": "BIGINT"})
+        ...     named = lake.name_snapshot("2026-q1")
+        ...     report = numbers.append([{"n": 1}])
+        ...     with lake.snapshot("2026-q1") as view:
+        ...         view.sql("select count(*) from bronze.numbers").fetchall()
+        [(0,)]
+        """
+        held = self._holds.add(self._queries.pins().by_id(), name=name, description=description)
+        return room.named.described(held, self._catalog.state)
+
+    def named_snapshots(self) -> list[room.named.NamedSnapshot]:
+        """Return the named snapshots, in order of their names."""
+        state = self._catalog.state
+        holds = [hold for hold in self._holds.all() if hold.name is not None]
+        return [room.named.described(hold, state) for hold in holds]
+
+    def drop_snapshot(self, name: str) -> None:
+        """Forget a named snapshot: the next vacuum may delete what only its versions need."""
+        self._holds.drop(self._holds.named(name))
 
     def duckdb(
         self, refresh: Connection | None = None, *, tables: Sequence[str] | None = None

@@ -124,9 +124,12 @@ class Queries:
         self._prepared(self._named(query, None, state), None).cursor.close()
         return names
 
-    def pins(self) -> Pins:
-        """Return the catalog and all tables' versions as they are, looked up side by side."""
-        return Pins(self._catalog.state, self.handle, self._each)
+    def pins(self, versions: Mapping[str, int] | None = None) -> Pins:
+        """Return the catalog and all tables' versions as they are, looked up side by side.
+
+        ``versions``, by the tables' ids, are those of another moment.
+        """
+        return Pins(self._catalog.state, self.handle, self._each, versions)
 
     def close(self) -> None:
         """Stop looking ahead."""

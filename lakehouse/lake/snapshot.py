@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from catalog.errors import InputError
@@ -17,8 +17,11 @@ from lakehouse.table.pinned import PinnedTable
 class LakeSnapshot:
     """Query tables at fixed versions. Made by `Lake.snapshot`; safe between threads."""
 
-    def __init__(self, pins: Pins, queries: Queries) -> None:
+    def __init__(
+        self, pins: Pins, queries: Queries, *, let_go: Callable[[], None] = lambda: None
+    ) -> None:
         self._open: Pins | None = pins
+        self._let_go = let_go
         self._queries = queries
 
     def __repr__(self) -> str:
@@ -60,7 +63,9 @@ class LakeSnapshot:
 
     def close(self) -> None:
         """Let the versions go; results that are not read yet can still be read."""
-        self._open = None
+        if self._open is not None:
+            self._open = None
+            self._let_go()
 
     @property
     def _pins(self) -> Pins:

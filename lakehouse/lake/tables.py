@@ -13,6 +13,7 @@ from typing import Any
 from catalog.catalog import Catalog
 from catalog.changes import DropTable
 from catalog.errors import AlreadyExistsError, InputError, LakehouseError, OutcomeUnknownError
+from catalog.holds import Holds
 from catalog.names import validate_table_name
 from catalog.state import TableEntry, find
 from catalog.storage import Storage, open_storage
@@ -72,12 +73,14 @@ class Tables:
         engine: Engine,
         scanner: Scanner,
         background: Background,
+        holds: Holds,
     ) -> None:
         self._storage = storage
         self._catalog = catalog
         self._engine = engine
         self._scanner = scanner
         self._background = background
+        self._holds = holds
         self._handles: dict[tuple[str, str], Table] = {}
         self._lock = threading.Lock()
 
@@ -168,6 +171,11 @@ class Tables:
                 f"{entry.name} was registered; its files are not the lake's to delete",
                 next_step="Drop it without purge",
             )
+        if purge and self._holds.versions_of(entry.id):
+            raise InputError(
+                f"named snapshots, or readers, hold versions of {entry.name}",
+                next_step="Drop it without purge, or drop those snapshots first",
+            )
         before, after = self._catalog.transition([DropTable(entry.name, cascade)])
         entry = before.table(entry.name)
         views = tuple(view for view in before.views if view not in after.views)
@@ -203,7 +211,8 @@ class Tables:
 
     def _open(self, name: str, place: Storage) -> Table:
         self._engine.mount(place)
-        return Table(name, place, self._engine, self._scanner, self._background)
+        held = self._holds.versions_of
+        return Table(name, place, self._engine, self._scanner, self._background, held)
 
     def _fill(
         self, name: str, place: Storage, fill: Callable[[Table], verbs.WriteReport] | None

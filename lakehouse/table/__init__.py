@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.table import rewriting as rewriting
     from lakehouse.table import second_opinion as second_opinion
     from lakehouse.table import timeline as timeline
+    from lakehouse.table import vacuuming as vacuuming
     from lakehouse.table import writing as writing
     from lakehouse.table.alter import Alter as Alter
     from lakehouse.table.alteration import Target as Target
@@ -44,6 +45,8 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.table.reports import Commit as Commit
     from lakehouse.table.reports import ExpireReport as ExpireReport
     from lakehouse.table.reports import TableDetail as TableDetail
+    from lakehouse.table.reports import TrashReport as TrashReport
+    from lakehouse.table.reports import VacuumReport as VacuumReport
     from lakehouse.table.reports import WriteReport as WriteReport
     from lakehouse.table.sources import Sourcing as Sourcing
     from lakehouse.table.sources import parse_keep as parse_keep
@@ -77,6 +80,8 @@ __getattr__ = lazy.names(
             "Commit",
             "ExpireReport",
             "TableDetail",
+            "TrashReport",
+            "VacuumReport",
             "WriteReport",
         ),
         "lakehouse.table.restoring": (),
@@ -85,6 +90,7 @@ __getattr__ = lazy.names(
         "lakehouse.table.second_opinion": (),
         "lakehouse.table.sources": ("Sourcing", "parse_keep"),
         "lakehouse.table.timeline": (),
+        "lakehouse.table.vacuuming": (),
         "lakehouse.table.writing": (),
     },
 )

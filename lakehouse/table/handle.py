@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from catalog import lazy
@@ -18,14 +18,13 @@ from lakehouse.scan.read import Scanner
 from lakehouse.table.background import Background
 from lakehouse.table.followed import Followed
 from lakehouse.table.pinned import PinnedTable, read
+from lakehouse.table.tended import Tended
 from lakehouse.table.tracking import Tracking
 
 pa: Any = lazy.module("pyarrow")
 
-WEEK = timedelta(days=7)
 
-
-class Table(Tracking, Followed):
+class Table(Tracking, Followed, Tended):
     """Read, write and inspect one Delta table.
 
     Get it from `Lake.table` or `Lake.create_table`. Every call sees the newest version, unless
@@ -39,12 +38,14 @@ class Table(Tracking, Followed):
         engine: Engine,
         scanner: Scanner,
         background: Background,
+        held: Callable[[str], Collection[int]] = lambda _: (),
     ) -> None:
         self._name = name
         self._storage = storage
         self._engine = engine
         self._scanner = scanner
         self._background = background
+        self._held = held
         self._latest: Snapshot | None = None
         self._lock = threading.Lock()
 
@@ -264,38 +265,9 @@ class Table(Tracking, Followed):
         """
         return verbs.write_checkpoint(self.snapshot(), self._engine)
 
-    def expire_log(
-        self, *, keep_versions: Collection[int] = (), dry_run: bool = False
-    ) -> verbs.ExpireReport:
-        """Delete log entries older than ``delta.logRetentionDuration`` (30 days).
-
-        They go only where a checkpoint, read before, makes up for them; ``keep_versions`` and all
-        versions after the oldest of them stay readable. Happens by itself after checkpoints,
-        unless ``delta.enableExpiredLogCleanup`` is false. ``dry_run`` deletes nothing.
-        """
-        return verbs.retention.expire_log(
-            self.snapshot(), engine=self._engine, keep_versions=keep_versions, dry_run=dry_run
-        )
-
-    def leftovers(self, *, older_than: timedelta = WEEK) -> tuple[verbs.Leftover, ...]:
-        """Return the files in the table's folder that dead writers left: path, size, age, why.
-
-        These are data, change data and deletion vector files that no version in the log names,
-        and temporary files.
-        """
-        return verbs.cleaning.find(self.snapshot(), engine=self._engine, older_than=older_than)
-
-    def collect_leftovers(
-        self, *, older_than: timedelta = WEEK, dry_run: bool = False
-    ) -> verbs.CollectReport:
-        """Delete the `leftovers`.
-
-        A file younger than ``older_than`` may belong to a writer that is still at work: choose
-        more than the longest write takes.
-        """
-        return verbs.cleaning.collect(
-            self.snapshot(), engine=self._engine, older_than=older_than, dry_run=dry_run
-        )
+    def held_versions(self) -> Collection[int]:
+        """Return the versions that named snapshots and readers hold: nothing of them goes."""
+        return self._held(self.snapshot().metadata.id)
 
     def files(
         self, *, version: int | None = None, timestamp: datetime | str | None = None
@@ -370,4 +342,4 @@ class Table(Tracking, Followed):
             if snapshot is not None and (known is None or known.version < snapshot.version):
                 self._latest = snapshot
         if snapshot is not None:
-            self._background.committed(self._name, snapshot)
+            self._background.committed(self._name, snapshot, self.held_versions)

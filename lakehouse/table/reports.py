@@ -178,6 +178,37 @@ class CollectReport:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class VacuumReport:
+    """Report files that were deleted, or would be; ``bytes`` are theirs.
+
+    Versions from ``oldest_version`` on, which was the newest at ``readable_since``, stay readable,
+    and so do the versions ``held`` before it. ``trash`` names the folder that keeps the files,
+    where they were not deleted for good: `Table.undo_vacuum` takes it.
+    """
+
+    files: int
+    bytes: int
+    deleted: tuple[Leftover, ...]
+    oldest_version: int
+    readable_since: datetime
+    held: tuple[int, ...]
+    dry_run: bool
+    trash: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrashReport:
+    """Report files in the trash that were brought back, or deleted for good; ``bytes`` are theirs.
+
+    ``kept`` are paths at which another file stands now; theirs stay in the trash.
+    """
+
+    files: int
+    bytes: int
+    kept: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Commit:
     """Report one version of a table's history, as its writer described it."""
 
