@@ -72,6 +72,7 @@ def test_advice_is_true(lake: lakehouse.Lake, where: str) -> None:
     [
         "SELECT what FROM silver.mixed WHERE ts > '2024-02-01'",  # most rows match
         "SELECT what FROM silver.mixed WHERE strftime(ts, '%Y-%m-%d') = '2024-05-05'",  # no bounds
+        "SELECT what FROM silver.mixed WHERE strftime(ts, '%Y-%m') = '2024-05' AND ts < '2025-01-01'",
         "SELECT what FROM silver.mixed",
         "SELECT count(*) FROM silver.mixed",
         "SELECT a.what FROM silver.mixed a JOIN silver.mixed b ON a.ts = b.ts WHERE a.id < b.id",

@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 
 from catalog.errors import LakehouseError
+from lakehouse import scan as on_demand
 from lakehouse.delta.files.layout import Leaf
 from lakehouse.delta.schema.fields import Decimal, Primitive
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.duck.engine import Engine
 from lakehouse.lake.advice import Spread
-from lakehouse.scan.may import May
+from lakehouse.lake.conditions import parts
+from lakehouse.scan.may import EVERY, May
 from lakehouse.scan.plan import Reach
 from lakehouse.scan.report import Kept, TableRef
 
@@ -30,10 +32,12 @@ def spreads(
     """Return the spread of each column whose bounds are asked for by a query's only scan."""
     if len(scans) != 1 or ref.snapshot.files.is_empty:
         return []
+    pruner = on_demand.Pruner(ref.snapshot.files.layout)
     filters: dict[int, list[str]] = {}
-    for text in scans[0].filters:
+    for text in (part for joined in scans[0].filters for part in parts(joined)):
         numbers = {int(match[1]) for match in _COLUMN.finditer(text)}
-        if len(numbers) == 1:
+        # No layout helps a filter that does not come down to bounds.
+        if len(numbers) == 1 and pruner.may_match((text,)) != EVERY:
             filters.setdefault(numbers.pop(), []).append(_COLUMN.sub("value", text))
     names = [field.name for field in ref.snapshot.schema.fields]
     places: dict[int, int] = {}
@@ -48,7 +52,6 @@ def spreads(
     found = []
     for number, texts in filters.items():
         leaf = _leaf(ref, number)
-        # No layout helps a filter that does not come down to bounds.
         if leaf is not None and re.search(rf"\b(min|max){leaf.ordinal}\b", where.exact):
             spread = _spread(ref, leaf, texts, engine)
             if spread is not None:
@@ -81,7 +84,7 @@ def _spread(ref: TableRef, leaf: Leaf, filters: Sequence[str], engine: Engine) -
                     f"AND coalesce({low} <= value AND value <= {high}, true)), "
                     f"(SELECT count(*) FROM points WHERE share = {_MIDDLE}), "
                     f"(SELECT count(*) FROM points), "
-                    f"(SELECT count(*) FROM points WHERE {' AND '.join(filters)}), "
+                    f"(SELECT count(*) FROM points WHERE {' AND '.join(f'({text})' for text in filters)}), "
                     f"(SELECT {_values(leaf)} FROM {index})"
                 ).fetchall()
     except LakehouseError:

@@ -12,7 +12,7 @@ from typing import Any
 
 from catalog.catalog import Catalog
 from catalog.changes import DropTable
-from catalog.errors import AlreadyExistsError, InputError, LakehouseError
+from catalog.errors import AlreadyExistsError, InputError, LakehouseError, OutcomeUnknownError
 from catalog.names import validate_table_name
 from catalog.state import TableEntry, find
 from catalog.storage import Storage, open_storage
@@ -149,9 +149,10 @@ class Tables:
                 self._catalog.add_table(
                     name, id=identity, location=location, managed=True, description=description
                 )
-            except LakehouseError:
+            except LakehouseError as error:
                 if not self._is_registered(identity):
-                    _delete(place)
+                    if not isinstance(error, OutcomeUnknownError):  # it may yet be
+                        _delete(place)
                     raise
         except AlreadyExistsError:
             if not if_not_exists or find(self._catalog.state.views, name) is not None:

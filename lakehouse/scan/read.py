@@ -39,7 +39,10 @@ _CLOCK = re.compile(
 
 _REMEMBERED = 256  # plans, views and predicates, each
 _PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
-_VERBS = "Use the lake's and the tables' methods: create_table, append, overwrite, drop_table"
+_VERBS = (
+    "Tables are changed by lake.sql, with the statements of docs/sql.md, or by methods: "
+    "create_table, append, overwrite, drop_table"
+)
 _NOT_QUERIES = {
     **dict.fromkeys(
         ("CREATE", "INSERT", "UPDATE", "DELETE", "ALTER", "DROP", "MERGE_INTO"), _VERBS
@@ -390,7 +393,7 @@ class Scanner:
         kind = statements[0].type.name
         if kind in _NOT_QUERIES:
             raise InputError(
-                f"sql() runs queries, and this is {kind.replace('_', ' ')}",
+                f"only queries are run here, and this is {kind.replace('_', ' ')}",
                 next_step=_NOT_QUERIES[kind],
             )
         try:

@@ -34,7 +34,8 @@ def interact(session: Session) -> None:
     prompt: PromptSession[str] = PromptSession(
         _PROMPT,
         multiline=Condition(lambda: split(get_app().current_buffer.text).rest is not None),
-        prompt_continuation=_MORE,
+        # A line that only goes on below itself has no mark of its own.
+        prompt_continuation=lambda width, line, is_wrapped: "" if is_wrapped else _MORE,  # noqa: ARG005
         completer=_Completer(session.names),
         complete_in_thread=True,
         complete_while_typing=False,
