@@ -115,6 +115,12 @@ def test_nothing_is_left_in_the_engine(lake, make):
     table.upsert([{"id": 1, "n": 5}], key="id")
     with pytest.raises(lakehouse.DataError):
         table.upsert([{"id": 1, "n": 2**40}], key="id")
+    now = lake.sql("SELECT 1 AS id, 5 AS n WHERE now() > DATE '2020-01-01'")
+    assert table.upsert(now, key="id").rows_updated == 1
+    with pytest.raises(lakehouse.LakehouseError, match="keep the rows"):
+        table.upsert(
+            lake.sql("SELECT CAST(v AS BIGINT) AS id FROM (VALUES ('x')) AS t(v)"), key="id"
+        )
     with table._engine.work("look") as cursor:
         names = [
             row[0]
