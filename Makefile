@@ -9,6 +9,7 @@ SHELL := bash
 VENV := .venv
 DUCKDB15 := .venv-duckdb15
 SPARK := .venv-spark
+RAY := .venv-ray
 BIN := $(VENV)/bin
 CODE := $(wildcard lakehouse catalog compaction)
 SOURCES := $(CODE) conftest.py $(wildcard tests benchmarks examples)
@@ -62,13 +63,17 @@ test-spark: $(SPARK)/.project ## let Spark judge our tables, read its own with u
 	$(SPARK)/bin/python -m tests.spark.start
 	$(SPARK)/bin/python -m pytest -n 2 --dist worksteal tests/spark $(ARGS)
 
+.PHONY: test-ray
+test-ray: $(RAY)/.project ## run upkeep on a Ray cluster of this machine
+	$(RAY)/bin/python -m pytest tests/ray $(ARGS)
+
 PROVE := $(BIN)/python -m lakehouse.testing
 
 .PHONY: prove
 prove: stress kills lost-answers matrix machine ## prove it: all of the proofs, with their figures
 
 .PHONY: stress
-stress: setup ## 6 processes on one table for a minute, then the same on a store that fails (ARGS=--seed=7)
+stress: setup ## 8 processes on one table for a minute, then the same on a store that fails (ARGS=--seed=7)
 	$(PROVE) stress $(ARGS)
 	$(PROVE) stress --faulty $(ARGS)
 
@@ -95,6 +100,19 @@ prove-stores: servers ## stress, kills and lost answers on MinIO and SeaweedFS (
 		$(PROVE) kills --count 60 --store $$store $(ARGS); \
 		$(PROVE) lost-answers --count 150 --store $$store $(ARGS); done
 
+PROVE_UPKEEP := $(BIN)/python -m compaction.testing
+
+.PHONY: prove-upkeep
+prove-upkeep: servers ## two keepers beside writers for 120 s, and 100 kills of keepers, on disk and MinIO
+	$(PROVE_UPKEEP) beside $(ARGS)
+	$(PROVE_UPKEEP) beside --store minio $(ARGS)
+	$(PROVE_UPKEEP) kills $(ARGS)
+	$(PROVE_UPKEEP) kills --store minio $(ARGS)
+
+.PHONY: prove-worker
+prove-worker: setup ## two workers share a lake for ten minutes; one is killed (ARGS=--seconds=60)
+	$(PROVE_UPKEEP) workers $(ARGS)
+
 .PHONY: bench
 bench: setup ## measure against delta-rs and raw DuckDB
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -111,6 +129,14 @@ bench-merge: setup ## measure merges, updates and deletes against delta-rs (ARGS
 bench-million: setup ## measure a table of a million files against delta-rs and Polars
 	$(BIN)/python -m benchmarks million $(ARGS)
 
+.PHONY: bench-queries
+bench-queries: $(DUCKDB15)/.project ## measure queries against all peers, and TPC-H (ARGS="--query-files 500 --query-rows 200000 --scale 0.01": a small one)
+	$(DUCKDB15)/bin/python -m benchmarks queries $(ARGS)
+
+.PHONY: bench-upkeep
+bench-upkeep: setup ## measure upkeep against delta-rs: 20,000 small files, z-order, what queries gain
+	$(BIN)/python -m benchmarks upkeep $(ARGS)
+
 .PHONY: bench-remote
 bench-remote: $(DUCKDB15)/.project servers ## measure object storage at 30 ms a request, against all peers (ARGS=--gigabytes=5)
 	$(DUCKDB15)/bin/python -m benchmarks remote $(ARGS)
@@ -122,7 +148,7 @@ format: setup ## format the code and mend what the linter can
 
 .PHONY: clean
 clean: ## remove what was built here, the virtual environments too
-	rm -rf $(VENV) $(DUCKDB15) $(SPARK) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DUCKDB15) $(SPARK) $(RAY) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up ---------------------------------------------------------------------------------------
@@ -158,6 +184,9 @@ $(DUCKDB15)/.installed: locks/duckdb15.txt locks/installer.txt
 $(SPARK)/.installed: locks/spark.txt locks/installer.txt
 	$(install)
 
+$(RAY)/.installed: locks/ray.txt locks/installer.txt
+	$(install)
+
 # The project itself: again when its entry points or its version may have changed.
 %/.project: %/.installed pyproject.toml
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -165,10 +194,11 @@ $(SPARK)/.installed: locks/spark.txt locks/installer.txt
 
 .PHONY: lock
 lock: setup ## write locks/ from pyproject.toml (ARGS=--upgrade: choose the newest versions again)
-	$(COMPILE) --all-extras --group dev pyproject.toml -o locks/dev.txt $(ARGS)
-	$(COMPILE) --all-extras --group duckdb15 pyproject.toml -o locks/duckdb15.txt $(ARGS)
-	$(COMPILE) --all-extras --group spark --constraints locks/dev.txt pyproject.toml -o locks/spark.txt $(ARGS)
-	$(COMPILE) --extra s3 --constraints locks/dev.txt pyproject.toml -o locks/image.txt $(ARGS)
+	$(COMPILE) --extra all --group dev pyproject.toml -o locks/dev.txt $(ARGS)
+	$(COMPILE) --extra all --group duckdb15 pyproject.toml -o locks/duckdb15.txt $(ARGS)
+	$(COMPILE) --extra all --group spark --constraints locks/dev.txt pyproject.toml -o locks/spark.txt $(ARGS)
+	$(COMPILE) --extra ray --extra s3 --group ray --constraints locks/dev.txt pyproject.toml -o locks/ray.txt $(ARGS)
+	$(COMPILE) --extra s3 --extra worker --constraints locks/dev.txt pyproject.toml -o locks/image.txt $(ARGS)
 	echo uv | $(COMPILE) - -o locks/installer.txt $(ARGS)
 	for name in azurite s3rver; do \
 		(cd locks/$$name && npm install --package-lock-only --omit-lockfile-registry-resolved); done

@@ -1,19 +1,35 @@
-"""Run compaction: plan each table's bins and rewrite them, a commit a bin."""
+"""Run upkeep: plan each table, write what is to be rewritten, and commit as it gets ready."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
-from compaction.plan import Bin, FileSize, plan_bins
+from compaction.advice import Proposal, advise, weights
+from compaction.executors import Executor, Outcome, Threads
+from compaction.plan import REWRITES, Plan, Step, plan_table, worth
 from compaction.policy import Policy
-from lakehouse import Lake, Table
+from compaction.survey import Surveyed, survey, tables_of
+from lakehouse import Lake, LakehouseError, Table, WriteReport
+from lakehouse.delta.protocol import check_writable
+from lakehouse.table.copying import Copy, cluster_tags, copies_of, leaves_of
+from lakehouse.table.fencing import Fence
+
+T = TypeVar("T")
+REDOS = 5
+"""How often files are planned again after a writer has changed some of them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CompactionReport:
-    """Report what became of one table; sizes in bytes, wall time in seconds."""
+    """Report what became of one table; sizes in bytes, wall time in seconds.
+
+    ``bins`` are the rewrites that were committed, ``redone`` those that were planned again because
+    a writer was faster, and ``left`` the files that were left to a later run. ``bytes_written`` are
+    the new files'. ``problems`` say what failed.
+    """
 
     table: str
     version: int
@@ -22,57 +38,217 @@ class CompactionReport:
     files_after: int
     bytes_rewritten: int
     seconds: float
+    bytes_written: int = 0
+    rows_rewritten: int = 0
+    redone: int = 0
+    left: int = 0
+    checkpoints: int = 0
+    log_entries: int = 0
+    problems: tuple[str, ...] = ()
 
 
 def plan(
-    lake: Lake, *, tables: Sequence[str] | None = None, policy: Policy | None = None
-) -> dict[str, tuple[Bin, ...]]:
-    """Return the bins that `run` would rewrite, by table, without touching anything."""
-    return {table.name: _bins(table, policy) for table in _tables(lake, tables)}
+    lake: Lake,
+    *,
+    tables: Sequence[str] | None = None,
+    policy: Policy | None = None,
+    reads: Mapping[str, float] | None = None,
+) -> dict[str, Plan]:
+    """Return what `run` would do, by table, in its order, without touching anything.
+
+    ``policy`` takes the place of each table's own. ``reads`` say how often tables were queried;
+    by default the lake is asked (`Lake.reads`).
+    """
+    return {done.facts.name: made for done, made in _planned(lake, tables, policy, reads)}
 
 
 def run(
-    lake: Lake, *, tables: Sequence[str] | None = None, policy: Policy | None = None
+    lake: Lake,
+    *,
+    tables: Sequence[str] | None = None,
+    policy: Policy | None = None,
+    executor: Executor | None = None,
+    fence: Callable[[str], Fence] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    reads: Mapping[str, float] | None = None,
 ) -> list[CompactionReport]:
-    """Merge small files of the tables named (default: all of the lake).
+    """Bring the tables named (default: all of the lake) into shape; see `plan` for what is done.
 
-    Each bin is a commit of its own that changes no row, so that a stop loses one bin at most. A
-    bin whose files others removed in the meantime is left out; writers never fail because of it.
+    Each rewrite is a commit of its own that changes no row, so that a stop loses those at hand
+    only. Row count and checksum of new files are compared with the old ones' before. Where a writer
+    changes a file meanwhile the rewrite is planned again; writers never fail because of it.
+
+    ``executor`` writes the files (default: threads); ``fence`` gives for a table's name what is
+    asked right before each commit to it, and returns the number of the lease that the commit is
+    made under; ``stop`` is asked before each rewrite.
+
+    >>> import tempfile, lakehouse
+    >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
+    ...     table = lake.create_table("silver.t", {"n": "BIGINT"})
+    ...     reports = [table.append([{"n": n}]) for n in range(3)]
+    ...     (report,) = run(lake)
+    ...     report.bins, report.files_before, report.files_after
+    (1, 3, 1)
     """
-    return [_run(table, policy) for table in _tables(lake, tables)]
+    done = []
+    for surveyed, made in _planned(lake, tables, policy, reads):
+        if stop():
+            break
+        name = surveyed.table.name
+        own = fence(name) if fence is not None else None
+        done.append(_Run(surveyed, policy, executor or Threads(), own, stop).all(made))
+    return done
 
 
-def _run(table: Table, policy: Policy | None) -> CompactionReport:
-    started = time.perf_counter()
-    before = len(table.snapshot().files)
-    bins = _bins(table, policy)
-    done = [table.rewrite([file.path for file in bin_.files]) for bin_ in bins]
-    rewritten = [report for report in done if report.files_removed]
-    return CompactionReport(
-        table=table.name,
-        version=table.version,
-        bins=len(rewritten),
-        files_before=before,
-        files_after=before + sum(r.files_added - r.files_removed for r in rewritten),
-        bytes_rewritten=sum(report.bytes_removed for report in rewritten),
-        seconds=time.perf_counter() - started,
-    )
+def proposals(lake: Lake, *, tables: Sequence[str] | None = None) -> tuple[Proposal, ...]:
+    """Return columns that it would pay to cluster tables by, from what was queried so far.
+
+    Of tables that are not clustered; see `Lake.reads` for what is known of queries.
+    """
+    columns = {}
+    for table in tables_of(lake, tables):
+        snapshot = table.snapshot()
+        if not Policy.of(snapshot.properties).cluster_by:
+            columns[table.name] = tuple(leaf.path[0].name for leaf in leaves_of(snapshot))
+    return advise(lake.reads(), columns)
 
 
-def _bins(table: Table, policy: Policy | None) -> tuple[Bin, ...]:
-    snapshot = table.snapshot()
-    names = [field.physical_name for field in snapshot.files.layout.partitions]
-    files = [
-        FileSize(
-            path=add.key[0],
-            size=add.size,
-            partition=tuple(add.partition_values.get(name) for name in names),
+def _planned(
+    lake: Lake,
+    tables: Sequence[str] | None,
+    policy: Policy | None,
+    reads: Mapping[str, float] | None,
+) -> Iterator[tuple[Surveyed, Plan]]:
+    """Yield tables with their plans; those first whose upkeep is worth most."""
+    found = []
+    reads = weights(lake.reads()) if reads is None else reads
+    for table in tables_of(lake, tables):
+        surveyed = survey(table, policy=policy)
+        often = reads.get(table.name, 1.0)
+        made = plan_table(dataclasses.replace(surveyed.facts, reads=often), surveyed.policy)
+        found.append((worth(made, surveyed.policy, often), surveyed, made))
+    found.sort(key=lambda item: item[0], reverse=True)
+    for _, surveyed, made in found:
+        yield surveyed, made
+
+
+class _Run:
+    """Run one table's plan."""
+
+    def __init__(
+        self,
+        surveyed: Surveyed,
+        policy: Policy | None,
+        executor: Executor,
+        fence: Fence | None,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._table: Table = surveyed.table
+        self._policy = policy
+        self._first = surveyed
+        self._executor = executor
+        self._fence = fence
+        self._stop = stop
+        self._rewriter = surveyed.table.rewriter()
+        self._done: list[WriteReport] = []
+        self._problems: list[str] = []
+
+    def all(self, made: Plan) -> CompactionReport:
+        """Do all steps, and report."""
+        started = time.perf_counter()
+        surveyed, steps, redone = self._first, made.steps, 0
+        lost = self._rewrite(surveyed, steps)
+        for _ in range(REDOS):
+            if not lost or self._halted:
+                break
+            surveyed = survey(self._table, policy=self._policy, only=frozenset(lost))
+            steps = plan_table(surveyed.facts, surveyed.policy).steps
+            redone += sum(step.kind in REWRITES for step in steps)
+            lost = self._rewrite(surveyed, steps)
+        kinds = {step.kind for step in made.steps}
+        checkpoints = int("checkpoint" in kinds and self._tried(self._table.checkpoint) is not None)
+        expired = self._tried(self._table.expire_log) if "expire_log" in kinds else None
+        before = self._first.facts.all_files
+        done = self._done
+        return CompactionReport(
+            table=self._table.name,
+            version=self._table.version,
+            bins=len(done),
+            files_before=before,
+            files_after=before + sum(r.files_added - r.files_removed for r in done),
+            bytes_rewritten=sum(r.bytes_removed for r in done),
+            bytes_written=sum(r.bytes_added for r in done),
+            rows_rewritten=sum(r.rows for r in done),
+            seconds=time.perf_counter() - started,
+            redone=redone,
+            left=len(lost),
+            checkpoints=checkpoints,
+            log_entries=0 if expired is None else expired.files,
+            problems=tuple(self._problems),
         )
-        for add in snapshot.files.adds()
-    ]
-    return plan_bins(files, policy or Policy.of(snapshot.properties))
+
+    @property
+    def _halted(self) -> bool:
+        return bool(self._problems) or self._stop()
+
+    def _rewrite(self, surveyed: Surveyed, steps: Sequence[Step]) -> set[str]:
+        """Do the steps that rewrite files; return the files that writers have changed meanwhile."""
+        snapshot, lost = surveyed.snapshot, set[str]()
+        todo = [step for step in steps if step.kind in REWRITES]
+        if not todo:
+            return lost
+        check_writable(snapshot.protocol, snapshot.properties, snapshot.schema)
+        begun: list[tuple[Step, Copy]] = []
+
+        def copies() -> Iterator[Copy]:
+            for step in todo:
+                if self._halted:
+                    return
+                for copy in _copies(step, surveyed):
+                    begun.append((step, copy))
+                    yield copy
+
+        for number, outcome in self._executor.run(copies(), self._rewriter.write):
+            step, copy = begun[number]
+            report = self._committed(step, copy, outcome)
+            if report is not None and report.files_removed:
+                self._done.append(report)
+            elif report is not None:
+                lost.update(step.files)
+        return lost
+
+    def _committed(self, step: Step, copy: Copy, outcome: Outcome) -> WriteReport | None:
+        if isinstance(outcome, LakehouseError):
+            self._problems.append(str(outcome))
+            return None
+        if self._problems:  # what was under way is not worth a commit that may fail as well
+            outcome.discard(copy.storage)
+            return None
+        return self._tried(
+            lambda: self._rewriter.commit(
+                [copy], [outcome], metadata={"upkeep": step.kind}, fence=self._fence
+            )
+        )
+
+    def _tried(self, verb: Callable[[], T]) -> T | None:
+        try:
+            return verb()
+        except LakehouseError as error:
+            self._problems.append(str(error))
+            return None
 
 
-def _tables(lake: Lake, names: Sequence[str] | None) -> list[Table]:
-    wanted = [info.name for info in lake.tables()] if names is None else names
-    return [lake.table(name) for name in wanted]
+def _copies(step: Step, surveyed: Surveyed) -> tuple[Copy, ...]:
+    clustering = surveyed.policy.clustering
+    tags: Mapping[str, str] = {}
+    if clustering is not None and step.kind == "cluster":
+        tags = cluster_tags(clustering)
+    elif clustering is not None and step.cluster is not None:
+        tags = cluster_tags(clustering, step.cluster.id)
+    return copies_of(
+        surveyed.snapshot,
+        step.files,
+        clustering=clustering,
+        file_bytes=step.file_bytes,
+        tags=tags,
+    )

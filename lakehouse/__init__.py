@@ -27,9 +27,12 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     )
     from lakehouse.delta.leftovers import Leftover
     from lakehouse.dml.clauses import lit
-    from lakehouse.lake.explain import Explain
-    from lakehouse.lake.lake import DropReport, Lake, TableInfo, connect
+    from lakehouse.lake.advice import Advice
+    from lakehouse.lake.explain import Analysis, Explain
+    from lakehouse.lake.lake import Lake, connect
     from lakehouse.lake.snapshot import LakeSnapshot
+    from lakehouse.lake.tables import DropReport, TableInfo
+    from lakehouse.lake.views import DropViewReport, ViewInfo
     from lakehouse.scan.report import TableScan
     from lakehouse.table.consuming import Batch
     from lakehouse.table.handle import Table
@@ -46,7 +49,9 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     )
 
 __all__ = [
+    "Advice",
     "AlreadyExistsError",
+    "Analysis",
     "Batch",
     "ChangeReport",
     "CollectReport",
@@ -56,6 +61,7 @@ __all__ = [
     "CorruptionError",
     "DataError",
     "DropReport",
+    "DropViewReport",
     "ExpireReport",
     "Explain",
     "InputError",
@@ -73,6 +79,7 @@ __all__ = [
     "TableInfo",
     "TableScan",
     "UnsupportedError",
+    "ViewInfo",
     "WriteReport",
     "connect",
     "lit",
@@ -95,14 +102,12 @@ __getattr__ = lazy.names(
         ),
         "lakehouse.delta.leftovers": ("Leftover",),
         "lakehouse.dml.clauses": ("lit",),
-        "lakehouse.lake.explain": ("Explain",),
-        "lakehouse.lake.lake": (
-            "DropReport",
-            "Lake",
-            "TableInfo",
-            "connect",
-        ),
+        "lakehouse.lake.advice": ("Advice",),
+        "lakehouse.lake.explain": ("Analysis", "Explain"),
+        "lakehouse.lake.lake": ("Lake", "connect"),
         "lakehouse.lake.snapshot": ("LakeSnapshot",),
+        "lakehouse.lake.tables": ("DropReport", "TableInfo"),
+        "lakehouse.lake.views": ("DropViewReport", "ViewInfo"),
         "lakehouse.scan.report": ("TableScan",),
         "lakehouse.table.consuming": ("Batch",),
         "lakehouse.table.handle": ("Table",),

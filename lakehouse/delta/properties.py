@@ -120,6 +120,19 @@ def _bytes(text: str) -> str | None:
     return str(found) if found else None
 
 
+def _real(text: str) -> str | None:
+    return text if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text) else None
+
+
+def _share(text: str) -> str | None:
+    return text if _real(text) and 0 < float(text) <= 1 else None
+
+
+def _columns(text: str) -> str | None:
+    names = [name.strip() for name in text.split(",")]
+    return ",".join(names) if all(names) and len(set(names)) == len(names) <= 4 else None
+
+
 def _choice(*names: str) -> tuple[Check, str]:
     canonical = {name.lower(): name for name in names}
     return lambda text: canonical.get(text.lower()), f"one of {', '.join(names)}"
@@ -131,6 +144,7 @@ def _matching(pattern: str) -> Check:
 
 _SWITCH = (_boolean, "true or false")
 _TIME = (_interval, "an interval of weeks, days, hours, minutes or seconds: interval 7 days")
+_HOURS = r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d"
 _TEXT: tuple[Check, str] = (lambda text: text, "text")
 
 _KNOWN: Mapping[str, tuple[Check, str]] = MappingProxyType(
@@ -179,8 +193,33 @@ _KNOWN: Mapping[str, tuple[Check, str]] = MappingProxyType(
         "delta.randomPrefixLength": (_integer(1), "a number of characters, 1 or more"),
         "delta.targetFileSize": (_bytes, "a number of bytes such as 134217728 or 128mb"),
         "delta.universalFormat.enabledFormats": _TEXT,
+        "lakehouse.checkpointLag": (_integer(1), "a number of commits, 1 or more"),
+        "lakehouse.clusterBy": (_columns, "one to four columns, separated by commas"),
+        "lakehouse.clusterCurve": _choice("zorder", "hilbert", "linear"),
+        "lakehouse.clusterGroupSize": (_bytes, "a number of bytes such as 16gb"),
         "lakehouse.demo": _TEXT,
+        "lakehouse.minFilesToCompact": (_integer(2), "a number of files, 2 or more"),
+        "lakehouse.purgeDeletedShare": (_share, "a share above 0 and up to 1, such as 0.1"),
+        "lakehouse.readCost": (_real, "a number, 0 or more"),
         "lakehouse.schemaMode": _choice("strict", "add", "widen"),
+        "lakehouse.smallFileSize": (_bytes, "a number of bytes such as 67108864 or 64mb"),
+        "lakehouse.upkeep": _SWITCH,
+        "lakehouse.upkeepBytes": (_bytes, "a number of bytes such as 10gb"),
+        "lakehouse.upkeepCoolDown": _TIME,
+        "lakehouse.upkeepJitter": _TIME,
+        "lakehouse.upkeepMisfire": _choice("run", "skip"),
+        "lakehouse.upkeepPriority": (_integer(0), "a number, 0 or more"),
+        "lakehouse.upkeepSeconds": (_integer(1), "a number of seconds, 1 or more"),
+        "lakehouse.upkeepSchedule": (
+            _matching(r"(interval\s+)?(\d+\s+[A-Za-z]+\s*)+|@[A-Za-z]+|\S+(\s+\S+){4}"),
+            "an interval such as 15 minutes, or a cron expression such as 0 3 * * *",
+        ),
+        "lakehouse.upkeepTimezone": (_matching(r"[A-Za-z0-9_+/-]+"), "such as Europe/Berlin"),
+        "lakehouse.upkeepWindows": (
+            _matching(rf"{_HOURS}(\s*,\s*{_HOURS})*"),
+            "hours of the day in UTC: 22:00-06:00",
+        ),
+        "lakehouse.writeCost": (_real, "a number, 0 or more"),
     }
 )
 _PROTOCOL = "Leave it out: a table has the lowest protocol that fits what it uses"

@@ -206,7 +206,7 @@ def advance(
     if metadata == snapshot.metadata:
         files = snapshot.files.changed(adds=tail.adds, gone=tail.gone, engine=engine)
     else:
-        untyped = snapshot.files.with_layout(_layout(metadata))
+        untyped = snapshot.files.with_layout(layout_of(metadata))
         files = untyped.changed(adds=tail.adds, gone=tail.gone, engine=engine)
     _check_tail(tail, snapshot.files, files)
     return Snapshot(
@@ -240,7 +240,7 @@ def _build(
         )
     check_readable(protocol)
     tail = _with_time(tail, storage, segment, metadata)
-    old = FileIndex(base.files, _layout(metadata), base.stored)
+    old = FileIndex(base.files, layout_of(metadata), base.stored)
     files = old.changed(adds=tail.adds, gone=tail.gone, bulk=tail.bulk, engine=engine)
     _check_tail(tail, old, files)
     return Snapshot(
@@ -256,7 +256,8 @@ def _build(
     )
 
 
-def _layout(metadata: act.Metadata) -> Layout:
+def layout_of(metadata: act.Metadata) -> Layout:
+    """Return the layout of the file index of a table with this metadata."""
     layout = Layout(schema_from_json(metadata.schema_string), metadata.partition_columns)
     _ = layout.partitions  # raises where they are not in the schema
     return layout

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Collection, Iterator
 
 from lakehouse.delta.actions import FileKey
+from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import with_timestamps
@@ -29,6 +30,8 @@ _SCHEMA = "lakehouse"
 
 def part(snapshot: Snapshot, keys: Collection[FileKey]) -> Snapshot:
     """Return the snapshot with these files only."""
+    if not keys:
+        return dataclasses.replace(snapshot, files=FileIndex(None, snapshot.files.layout))
     return dataclasses.replace(snapshot, files=snapshot.files.only(keys))
 
 

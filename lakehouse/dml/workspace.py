@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from catalog.errors import DataError, LakehouseError
 from lakehouse.duck.describe import Column
 from lakehouse.duck.engine import Connection, Engine, Relation
+from lakehouse.duck.errors import translated
 from lakehouse.duck.rows import Rows, Source, query_of, register
 from lakehouse.duck.sql import identifier
 
@@ -44,11 +45,11 @@ class Workspace:
     def keep(self, rows: Rows) -> Given:
         """Keep rows of any kind, so that they can be read again and again; a stream is used up."""
         query = query_of(self.engine, rows)
-        if query is not None:
-            place = self._kept(*query)
-            # A query of the current time runs in a transaction, which others do not see into.
-            if self._is_seen(place):
-                return Given(place, query[1].columns, self.count(place))
+        # A query of the current time runs in a transaction, which others do not see into.
+        if query is not None and not _in_transaction(query[0]):
+            with translated("keep the rows"):
+                place = self._kept(*query)
+            return Given(place, query[1].columns, self.count(place))
         with self.engine.work("keep the rows") as cursor:
             source = register(cursor, rows)
             if not source.columns:
@@ -87,12 +88,11 @@ class Workspace:
         )
         return place
 
-    def _is_seen(self, place: str) -> bool:
-        try:
-            self.count(place)
-        except LakehouseError:
-            return False
-        return True
+
+def _in_transaction(cursor: Connection) -> bool:
+    """Tell whether a connection's statements are of one transaction, which somebody began."""
+    first, second = (cursor.execute("SELECT txid_current()").fetchall() for _ in range(2))
+    return first == second
 
 
 @contextlib.contextmanager

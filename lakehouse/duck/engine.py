@@ -26,6 +26,7 @@ pa: Any = lazy.module("pyarrow")
 
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation
+TEMPORARY = "lakehouse_temporary"  # the database of users' temporary tables
 _THREADS_A_CORE, _MOST_THREADS = 4, 32
 VERSION: tuple[int, ...] = tuple(int(part) for part in duckdb.__version__.split(".")[:2])
 
@@ -52,7 +53,7 @@ class Engine:
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may interrupt whoever holds it
         self._cursors: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._kept: weakref.WeakKeyDictionary[Relation, tuple[Connection, str]] = (
             weakref.WeakKeyDictionary()
@@ -60,6 +61,7 @@ class Engine:
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._once: set[str] = set()
         self._chose_threads = "threads" in settings
+        self.has_temporary = False
         self._reach = Reach(self._root, self._lock)
         self.empty_parquet = str(self._folder / "empty.parquet")
         self._root.execute(
@@ -93,10 +95,15 @@ class Engine:
         with self._lock:
             return self._kept.get(relation)
 
-    def rows(self, values: Sequence[Mapping[str, Any]]) -> Relation:
-        """Return dicts as a relation, as if a query had given them."""
+    def rows(
+        self, values: Sequence[Mapping[str, Any]], *, schema: pa.Schema | None = None
+    ) -> Relation:
+        """Return dicts as a relation, as if a query had given them.
+
+        Without ``schema`` there is at least one, and their values tell the types.
+        """
         cursor = self.cursor()
-        relation = cursor.from_arrow(pa.Table.from_pylist([dict(row) for row in values]))
+        relation = cursor.from_arrow(pa.Table.from_pylist([dict(row) for row in values], schema))
         self.keep_with(relation, cursor, "")
         return relation
 
@@ -119,6 +126,17 @@ class Engine:
                 for statement in statements:
                     self._root.execute(statement)
             self._once.add(key)
+
+    def keep_temporary(self) -> None:
+        """Make room for temporary tables, which all later queries see."""
+        self.once(TEMPORARY, f"ATTACH ':memory:' AS {TEMPORARY}")
+        self.has_temporary = True
+
+    def search(self, database: str) -> str:
+        """Return SQL that lets names be looked up in a database, and among temporary tables."""
+        if not self.has_temporary:
+            return f"USE {database}"
+        return f"SET search_path = '{database}.main,{TEMPORARY}.main'"
 
     def mount(self, storage: Storage) -> Way:
         """Let this instance open the files below a storage's folder; return who fetches them."""

@@ -48,12 +48,14 @@ def write_parquet(
     partition_by: tuple[str, ...] = (),
     file_bytes: int,
     field_ids: Mapping[str, Any] = MappingProxyType({}),
+    group_rows: int | None = None,
 ) -> list[WrittenFile]:
     """Write a query's rows below ``folder`` as files named ``part-<token>-<uuid>.parquet``.
 
     Partitioned files stand in folders named ``column=value``.
     Files are cut at about ``file_bytes``, unless partitioned. ``field_ids`` are numbers by column,
     or nested dicts with the own number as ``__duckdb_field_id``, that the files' schema carries.
+    ``group_rows`` are rows in a row group, at whose ends files are cut.
     """
     options = [
         "FORMAT parquet",
@@ -62,6 +64,8 @@ def write_parquet(
         f"DICTIONARY_SIZE_LIMIT {_DICTIONARY}",
         f"FILENAME_PATTERN {literal(f'part-{token}-{{uuidv7}}')}",
     ]
+    if group_rows is not None:
+        options.append(f"ROW_GROUP_SIZE {group_rows}")
     if field_ids:
         options.append(f"FIELD_IDS {_ids_sql(field_ids)}")
     if partition_by:

@@ -6,6 +6,18 @@ from catalog import lazy
 
 if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.lake import explain as explain
+    from lakehouse.lake import reads as reads
+    from lakehouse.lake import running as running
     from lakehouse.lake import snapshot as snapshot
+    from lakehouse.lake import views as views
 
-__getattr__ = lazy.names(__name__, {"lakehouse.lake.explain": (), "lakehouse.lake.snapshot": ()})
+__getattr__ = lazy.names(
+    __name__,
+    {
+        "lakehouse.lake.explain": (),
+        "lakehouse.lake.reads": (),
+        "lakehouse.lake.running": (),
+        "lakehouse.lake.snapshot": (),
+        "lakehouse.lake.views": (),
+    },
+)

@@ -2,56 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import threading
-import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal
 
 from catalog import storage as storages
 from catalog.catalog import Catalog
-from catalog.errors import AlreadyExistsError, InputError, LakehouseError
+from catalog.errors import InputError
 from catalog.fitness import Probing
-from catalog.names import validate_table_name
-from catalog.state import TableEntry
 from catalog.storage import Storage, open_storage
 from lakehouse import lake as room
-from lakehouse import table as verbs
-from lakehouse.delta.log import LOG
-from lakehouse.delta.snapshot import load_latest
 from lakehouse.duck.engine import Engine, Relation
-from lakehouse.lake.alter_statement import AlterStatement, parse_alter
 from lakehouse.lake.queries import Queries
+from lakehouse.lake.statements.first import is_statement
+from lakehouse.lake.tables import DropReport, TableInfo, Tables
 from lakehouse.scan.read import Params, Scanner
+from lakehouse.scan.tally import Reads, merged
 from lakehouse.table.background import Background
 from lakehouse.table.handle import Table
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TableInfo:
-    """Describe a table as the catalog knows it; ``uri`` is where it is."""
-
-    name: str
-    layer: str
-    uri: str
-    id: str
-    managed: bool
-    description: str | None
-    owner: str | None
-    tags: Mapping[str, str]
-    created: datetime
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class DropReport:
-    """Report a dropped table: where its files are, and how many were deleted."""
-
-    name: str
-    uri: str
-    files_deleted: int
 
 
 def connect(
@@ -62,6 +32,7 @@ def connect(
     duckdb_config: Mapping[str, str | int | float | bool] | None = None,
     durable: bool = True,
     probe: Probing = "once",
+    record_reads: bool = False,
     **storage_options: Any,
 ) -> Lake:
     """Open the lake at ``uri``, and create it if it is not there.
@@ -70,7 +41,9 @@ def connect(
     (``s3://bucket/lake``, ``az://container/lake``, ``gs://bucket/lake``). ``create=False`` raises
     NotFoundError where there is no lake. ``layers`` are those of a new lake. ``duckdb_config`` are settings of
     the embedded DuckDB, such as ``{"memory_limit": "4GB", "threads": 4}``. ``durable=False``
-    skips fsync: faster, and a power cut may lose what was acknowledged.
+    skips fsync: faster, and a power cut may lose what was acknowledged. ``record_reads`` keeps,
+    when the lake is closed, a document that says by which columns its queries filtered and how many
+    files they read, so that upkeep knows what sorting a table would be worth.
 
     ``storage_options`` say how object storage is reached: ``endpoint_url``, ``region``, keys
     (``access_key_id`` and ``secret_access_key``, ``account_name`` and ``account_key``, ...),
@@ -93,22 +66,24 @@ def connect(
     """
     storage = open_storage(uri, durable=durable, **storage_options)
     catalog = Catalog.open(storage, create=create, layers=tuple(layers), probe=probe)
-    return Lake(storage, catalog, Engine(duckdb_config))
+    return Lake(storage, catalog, Engine(duckdb_config), record_reads=record_reads)
 
 
 class Lake:
     """Hold tables in layers, and run SQL over them. Made by `connect`; safe between threads."""
 
-    def __init__(self, storage: Storage, catalog: Catalog, engine: Engine) -> None:
+    def __init__(
+        self, storage: Storage, catalog: Catalog, engine: Engine, *, record_reads: bool = False
+    ) -> None:
         self._storage = storage
         self._catalog = catalog
         self._engine = engine
         self._reader = engine.mount(storage)
         self._scanner = Scanner(engine)
         self._background = Background(engine)
-        self._handles: dict[tuple[str, str], Table] = {}
-        self._lock = threading.Lock()
-        self._queries = Queries(catalog, engine, self._scanner, self._handle)
+        self._record_reads = record_reads
+        self._tables = Tables(storage, catalog, engine, self._scanner, self._background)
+        self._queries = Queries(catalog, engine, self._scanner, self._tables.handle)
 
     def __repr__(self) -> str:
         return f"Lake({self.uri!r})"
@@ -123,6 +98,16 @@ class Lake:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @cached_property
+    def _views(self) -> room.views.Views:
+        return room.views.Views(self._catalog, self._queries)
+
+    @cached_property
+    def _statements(self) -> room.running.Statements:
+        return room.running.Statements(
+            self._catalog, self._engine, self._tables, self._views, self._queries
+        )
 
     @property
     def uri(self) -> str:
@@ -146,6 +131,9 @@ class Lake:
         """
         try:
             self.settle()
+            if self._record_reads:
+                self._record_reads = False
+                room.reads.save(self._storage, self._scanner.tally.counted())
         finally:
             self._queries.close()
             self._engine.close()
@@ -153,6 +141,13 @@ class Lake:
     def settle(self) -> None:
         """Wait for checkpoints and cleaning in the background, which begin after commits."""
         self._background.settle()
+
+    def reads(self) -> tuple[Reads, ...]:
+        """Return how often tables were read with filters on which columns, and how much of them.
+
+        By this session, and by those that were opened with ``record_reads`` and are closed.
+        """
+        return merged((*room.reads.load(self._storage), *self._scanner.tally.counted()))
 
     def interrupt(self) -> None:
         """Stop the queries and writes that run now; call it from another thread.
@@ -188,108 +183,74 @@ class Lake:
         Exactly one of several that create a name at the same time wins; the others get AlreadyExistsError, or
         the winner's table with ``if_not_exists``.
         """
-        layer, short = validate_table_name(name)
-        columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
-        parsed = verbs.create.to_schema(schema, self._engine)
-        state = self._catalog.state
-        state.layer(layer)
-        try:
-            if name in state.tables:
-                raise AlreadyExistsError(
-                    f"table {name} exists", next_step="Pass if_not_exists=True to open it"
-                )
-            # The place carries the name at birth for people who look; nothing derives it.
-            location = f"{layer}/{short}-{uuid.uuid4().hex[:8]}"
-            place = self._storage.child(location)
-            identity = verbs.create.create(
-                place,
-                parsed,
-                partition_by=columns,
-                description=description,
-                name=name,
-                properties=properties,
-                commit_metadata=metadata,
-            )
-            try:
-                self._catalog.add_table(
-                    name, id=identity, location=location, managed=True, description=description
-                )
-            except LakehouseError:
-                if not self._is_registered(identity):
-                    place.delete([item.path for item in place.list()])
-                    place.remove_empty_folders()
-                    raise
-        except AlreadyExistsError:
-            if not if_not_exists:
-                raise
-        return self.table(name)
+        return self._tables.create(
+            name,
+            schema,
+            partition_by=partition_by,
+            description=description,
+            properties=properties,
+            metadata=metadata,
+            if_not_exists=if_not_exists,
+        ).table
 
     def table(self, name: str) -> Table:
         """Return a table by its name; NotFoundError carries the near misses."""
-        return self._handle(self._catalog.table(name))
+        return self._tables.table(name)
 
     def tables(self, *, layer: str | None = None) -> list[TableInfo]:
         """Return the tables of the lake, or of one layer, ordered by name."""
-        return [
-            TableInfo(
-                name=entry.name,
-                layer=entry.layer,
-                uri=self._place(entry).url(),
-                id=entry.id,
-                managed=entry.managed,
-                description=entry.description,
-                owner=entry.owner,
-                tags=entry.tags,
-                created=entry.created,
-            )
-            for entry in self._catalog.tables(layer)
-        ]
+        return self._tables.infos(layer)
 
-    def drop_table(self, name: str, *, purge: bool = False) -> DropReport:
+    def drop_table(self, name: str, *, purge: bool = False, cascade: bool = False) -> DropReport:
         """Take a table out of the catalog.
 
         Its files stay, and `register_table` brings it back, unless ``purge`` deletes them;
-        tables that were registered are never deleted.
+        tables that were registered are never deleted. Raises InputError where views read it,
+        unless ``cascade`` drops these too.
         """
-        entry = self._catalog.table(name)
-        if purge and not entry.managed:
-            raise InputError(
-                f"{entry.name} was registered; its files are not the lake's to delete",
-                next_step="Drop it without purge",
-            )
-        entry = self._catalog.drop_table(entry.name)
-        place = self._place(entry)
-        deleted = 0
-        if purge:
-            found = [item.path for item in place.list()]
-            # The log first: half a purge must not leave a table that looks whole.
-            found.sort(key=lambda path: not path.startswith(LOG))
-            place.delete(found)
-            place.remove_empty_folders()
-            deleted = len(found)
-        return DropReport(entry.name, place.url(), deleted)
+        return self._tables.drop(name, purge=purge, cascade=cascade)
 
     def rename_table(self, old: str, new: str) -> Table:
-        """Give a table another name; its files do not move."""
-        return self._handle(self._catalog.rename_table(old, new))
+        """Give a table that no view reads another name; its files do not move."""
+        return self._tables.rename(old, new)
 
     def register_table(self, name: str, uri: str | os.PathLike[str]) -> Table:
         """Give an existing Delta table a name in this lake; its files stay where they are.
 
         Raises NotFoundError where there is no Delta table at ``uri``.
         """
-        validate_table_name(name)
-        place = open_storage(uri, **self._options())
-        self._engine.mount(place)
-        metadata = load_latest(place, self._engine).metadata
-        self._catalog.add_table(
-            name,
-            id=metadata.id,
-            location=place.uri,
-            managed=False,
-            description=metadata.description,
-        )
-        return self.table(name)
+        return self._tables.register(name, uri)
+
+    def create_view(
+        self, name: str, query: str, *, description: str | None = None, replace: bool = False
+    ) -> room.views.ViewInfo:
+        """Keep a query under a name, for all queries of all users of the lake.
+
+        It may read tables, earlier versions of them (``AT``), other views, and files. Tables and
+        views that it reads cannot be dropped or renamed while it is there. Raises InputError for
+        a query that does not run, AlreadyExistsError for a name that is taken, unless ``replace``
+        puts the query in place of a view's.
+
+        >>> import tempfile, lakehouse
+        >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
+        ...     report = lake.create_table("silver.t", {"n": "BIGINT"}).append([{"n": 1}, {"n": 5}])
+        ...     view = lake.create_view("gold.large", "SELECT n FROM silver.t WHERE n > 3")
+        ...     view.depends_on, lake.sql("SELECT * FROM gold.large").fetchall()
+        (('silver.t',), [(5,)])
+        """
+        return self._views.create(name, query, description=description, replace=replace)
+
+    def drop_view(self, name: str, *, cascade: bool = False) -> room.views.DropViewReport:
+        """Drop a view; InputError where others read it, unless ``cascade`` drops these too."""
+        return self._views.drop(name, cascade=cascade)
+
+    def view(self, name: str) -> room.views.ViewInfo:
+        """Return what the catalog knows of a view; NotFoundError carries the near misses."""
+        return self._views.info(name)
+
+    def views(self, *, layer: str | None = None) -> list[room.views.ViewInfo]:
+        """Return the views of the lake, or of one layer, ordered by name."""
+        return self._views.infos(layer)
 
     def sql(self, query: str, params: Params = None) -> Relation:
         """Run SQL over the lake's tables, and return the result as a lazy DuckDB relation.
@@ -299,16 +260,23 @@ class Lake:
         for ``?`` or ``$1``, or a mapping for ``$name``. Only files that may hold matching rows
         are opened; `explain` shows which.
 
-        ``ALTER TABLE`` changes a table at once, and returns the report of `Table.alter` as a row.
+        ``CREATE TABLE``, ``INSERT``, ``DELETE``, ``ALTER TABLE``, ``DROP TABLE`` and their like
+        (docs/sql.md) are done at once, and return their report as a row.
         """
-        statement = parse_alter(query)
-        if statement is not None:
-            return self._engine.rows([self._alter(statement)])
+        if is_statement(query):
+            return self._statements.run(query, params)
         return self._queries.prepare(query, params).relation()
 
-    def explain(self, query: str, params: Params = None) -> room.explain.Explain:
-        """Show which files a query reads of each table and which it skips, and DuckDB's plan."""
-        return room.explain.explain(self._queries.prepare(query, params))
+    def explain(
+        self, query: str, params: Params = None, *, analyze: bool = False
+    ) -> room.explain.Explain:
+        """Show which files a query reads of each table and which it skips, and why.
+
+        It comes with advice where another layout of a table would save much, and with DuckDB's
+        plan. ``analyze`` runs the query as well, for its rows and its time. Print it, show it in
+        a notebook, or take `to_dict()`.
+        """
+        return room.explain.explain(lambda: self._queries.prepare(query, params), analyze=analyze)
 
     def snapshot(self) -> room.snapshot.LakeSnapshot:
         """Return all tables at the versions that they have now, to query the same state again.
@@ -341,36 +309,3 @@ class Lake:
         files = storages.filesystem.StorageFileSystem(self._storage.elsewhere)
         files.mount(self._storage)
         return files
-
-    def _alter(self, statement: AlterStatement) -> dict[str, Any]:
-        if statement.verb == "rename_table":
-            new = statement.arguments["to"]
-            layer = "" if "." in new else statement.table.partition(".")[0] + "."
-            return {
-                "operation": "rename",
-                "name": self.rename_table(statement.table, layer + new).name,
-            }
-        verb = getattr(self.table(statement.table).alter(), statement.verb)
-        return dataclasses.asdict(verb(**statement.arguments))
-
-    def _handle(self, entry: TableEntry) -> Table:
-        key = (entry.name, entry.location)
-        with self._lock:
-            if key not in self._handles:
-                place = self._place(entry)
-                self._engine.mount(place)
-                self._handles[key] = Table(
-                    entry.name, place, self._engine, self._scanner, self._background
-                )
-            return self._handles[key]
-
-    def _place(self, entry: TableEntry) -> Storage:
-        if entry.managed:
-            return self._storage.child(entry.location)
-        return open_storage(entry.location, **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        return dict(self._storage.options)
-
-    def _is_registered(self, identity: str) -> bool:
-        return any(entry.id == identity for entry in self._catalog.tables())

@@ -8,19 +8,23 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from catalog.catalog import Catalog
 from catalog.errors import InputError, LakehouseError, NotFoundError
 from catalog.names import near_misses
-from catalog.state import CatalogState, TableEntry
+from catalog.state import CatalogState, TableEntry, ViewEntry
+from catalog.views import check_acyclic
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
-from lakehouse.duck.errors import NameErrors
+from lakehouse.duck.errors import NameErrors, translated
+from lakehouse.duck.sql import identifier
 from lakehouse.lake.pins import Pins
-from lakehouse.scan.names import At, Reference, references
+from lakehouse.lake.system import SystemRelations
+from lakehouse.scan.names import At, Reference, Resolve, references
 from lakehouse.scan.read import Params, Prepared, Scanner
-from lakehouse.scan.report import TableRef
+from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.table.handle import Table
 
 _LOOKS = 16  # at once
@@ -35,6 +39,7 @@ class _Named:
     found: tuple[Reference, ...]
     others: tuple[str, ...]
     refs: tuple[TableRef, ...]
+    queries: tuple[QueryRef, ...]
 
 
 class Queries:
@@ -51,22 +56,55 @@ class Queries:
         self._engine = engine
         self._scanner = scanner
         self.handle = handle
-        self._folded: tuple[CatalogState | None, Mapping[str, TableEntry]] = (None, {})
+        self._system = SystemRelations(catalog)
+        self._folded: tuple[CatalogState | None, Mapping[str, TableEntry | ViewEntry]] = (None, {})
         self._pool = None if catalog.storage.is_local else ThreadPoolExecutor(_LOOKS)
 
     def prepare(self, query: str, params: Params, pins: Pins | None = None) -> Prepared:
         """Plan a query: find its tables, their versions (or ``pins``), and the files to read."""
+        query, given = self._system.given(query)
         if pins is None:
             named = self._looked_up(query, params)
         else:
             named = self._named(query, params, pins.state, pins)
-        text, found, others = named.text, named.found, named.others
-        try:
-            return self._scanner.prepare(
-                text, named.refs, _remaining(text, found, params), others=others
-            )
-        except InputError as error:
-            raise _unknown_table(error, others, named.state) or error from error
+        return self._prepared(named, params, given)
+
+    def rows(self, query: str) -> Prepared:
+        """Plan the query whose rows a statement takes; InputError for what is no query."""
+        prepared = self.prepare(query, None)
+        kinds = [found.type.name for found in prepared.cursor.extract_statements(prepared.sql)]
+        if kinds == ["SELECT"]:
+            return prepared
+        if kinds in (["MULTI"], ["CREATE", "SELECT"]):
+            # A PIVOT that looks for its columns is several statements, and no part of others.
+            with translated("run the query"):
+                prepared.cursor.execute(f"CREATE TEMP TABLE pivoted AS {prepared.sql}")
+            return dataclasses.replace(prepared, sql="SELECT * FROM temp.main.pivoted")
+        prepared.cursor.close()
+        raise InputError(
+            f"a query is expected here, and this is {kinds[-1].replace('_', ' ')}: {query[:100]}",
+            next_step="Write SELECT, VALUES or FROM",
+        )
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all tables and views."""
+        return tuple(self._catalog.state.entries)
+
+    def try_view(self, view: ViewEntry) -> tuple[str, ...]:
+        """Return the tables and views that a view would read.
+
+        Raises InputError for one that cannot be read.
+        """
+        state = self._catalog.state
+        found = references(view.sql, self._resolver(state))[1]
+        names = tuple(dict.fromkeys(reference.name for reference in found))
+        whole = dataclasses.replace(view, depends_on=names)
+        check_acyclic(whole, state.views)
+        state = dataclasses.replace(state, views={**state.views, view.name: whole})
+        layer, _, short = view.name.partition(".")
+        query = f"SELECT * FROM {identifier(layer)}.{identifier(short)} LIMIT 0"
+        self._prepared(self._named(query, None, state), None).cursor.close()
+        return names
 
     def pins(self) -> Pins:
         """Return the catalog and all tables' versions as they are, looked up side by side."""
@@ -77,6 +115,26 @@ class Queries:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False)
+
+    def _prepared(
+        self, named: _Named, params: Params, given: Mapping[str, Any] = MappingProxyType({})
+    ) -> Prepared:
+        try:
+            return self._scanner.prepare(
+                named.text,
+                named.refs,
+                _remaining(named.text, named.found, params),
+                others=named.others,
+                queries=named.queries,
+                given=given,
+            )
+        except InputError as error:
+            better = _unknown_table(error, named.others, named.state)
+            if better is None:
+                raise
+            if (view := getattr(error, "view", None)) is not None:
+                better = better.amended(f"cannot read view {view}: {better.message}", view=view)
+            raise better from error
 
     def _looked_up(self, query: str, params: Params) -> _Named:
         """Look up a query's names, and the versions of its tables, at the same time.
@@ -99,36 +157,48 @@ class Queries:
     def _named(
         self, query: str, params: Params, state: CatalogState, pins: Pins | None = None
     ) -> _Named:
+        resolve = self._resolver(state)
+        text, found, others = references(query, resolve)
+        tables = [reference for reference in found if reference.name in state.tables]
+        inside = _Inside(state, resolve, list(others))
+        for reference in found:
+            if reference.name not in state.tables:
+                inside.expand(reference)
+        # A table's mention in the query and in its views is one, unless it travels in time.
+        every = {reference.place: reference for reference in (*inside.tables, *tables)}
+        refs = self._each(lambda item: self._ref(item, params, state, pins), every.values())
+        views = tuple(inside.views.values())
+        return _Named(state, text, tuple(tables), tuple(inside.others), tuple(refs), views)
+
+    def _resolver(self, state: CatalogState) -> Resolve:
         folded = self._by_folded_name(state)
 
         def resolve(layer: str, table: str) -> tuple[str, str] | None:
             entry = folded.get(f"{layer}.{table}".lower())
             return None if entry is None else (entry.layer, entry.name.partition(".")[2])
 
-        text, found, others = references(query, resolve)
-        refs = tuple(self._each(lambda name: self._ref(name, folded, params, pins), found))
-        return _Named(state, text, tuple(found), tuple(others), refs)
+        return resolve
 
     @property
     def _each(self) -> Callable[..., Iterable[Any]]:
         """Return a `map` that does its work at once where each look takes a request's time."""
         return map if self._pool is None else self._pool.map
 
-    def _by_folded_name(self, state: CatalogState) -> Mapping[str, TableEntry]:
+    def _by_folded_name(self, state: CatalogState) -> Mapping[str, TableEntry | ViewEntry]:
         known, folded = self._folded
         if known is not state:
-            folded = {entry.name.lower(): entry for entry in state.tables.values()}
+            folded = {entry.name.lower(): entry for entry in state.entries.values()}
             self._folded = (state, folded)
         return folded
 
     def _ref(
         self,
         reference: Reference,
-        entries: Mapping[str, TableEntry],
         params: Params,
+        state: CatalogState,
         pins: Pins | None,
     ) -> TableRef:
-        entry = entries[f"{reference.layer}.{reference.table}".lower()]
+        entry = state.tables[reference.name]
         table = self.handle(entry)
         if reference.at is None:
             snapshot = table.snapshot() if pins is None else pins.snapshot(entry)
@@ -169,6 +239,42 @@ class Queries:
         return tuple(row)
 
 
+class _Inside:
+    """Collect what a query reads through views: these, each after those that it reads, and tables.
+
+    ``others`` are names in them that are neither.
+    """
+
+    def __init__(self, state: CatalogState, resolve: Resolve, others: list[str]) -> None:
+        self.views: dict[str, QueryRef] = {}
+        self.tables: list[Reference] = []
+        self.others = others
+        self._state = state
+        self._resolve = resolve
+        self._begun: set[str] = set()
+
+    def expand(self, reference: Reference) -> None:
+        """Add a view, and all that it reads."""
+        name = reference.name
+        if reference.at is not None:
+            raise InputError(
+                f"{name} is a view, which has no versions",
+                next_step="Write AT after the tables in a query of your own",
+            )
+        if name in self._begun:
+            return
+        self._begun.add(name)
+        sql = self._state.views[name].sql
+        text, found, others = references(sql, self._resolve, within=f"@{name}")
+        self.others.extend(others)
+        for inner in found:
+            if inner.name in self._state.tables:
+                self.tables.append(inner)
+            else:
+                self.expand(inner)
+        self.views[name] = QueryRef(reference.layer, reference.table, text)
+
+
 def _remaining(text: str, found: Sequence[Reference], params: Params) -> Params:
     """Return the parameters that are left for the query when time travel has taken its own."""
     travels = [reference.at for reference in found if reference.at is not None]
@@ -198,7 +304,7 @@ def _unknown_table(
         named.append(match[1])
     for name in named:
         if "." not in name:
-            near = near_misses(name, state.tables)
+            near = near_misses(name, state.entries)
             if not near:
                 continue
             return NotFoundError(

@@ -44,9 +44,14 @@ class LakeSnapshot:
         """Run a query as `Lake.sql` does; ``AT`` reads other versions. Nothing can be changed."""
         return self._queries.prepare(query, params, self._pins).relation()
 
-    def explain(self, query: str, params: Params = None) -> explaining.Explain:
+    def explain(
+        self, query: str, params: Params = None, *, analyze: bool = False
+    ) -> explaining.Explain:
         """Show what a query reads, as `Lake.explain` does."""
-        return explaining.explain(self._queries.prepare(query, params, self._pins))
+        pins = self._pins
+        return explaining.explain(
+            lambda: self._queries.prepare(query, params, pins), analyze=analyze
+        )
 
     def table(self, name: str) -> PinnedTable:
         """Return a table, to read only; NotFoundError carries the near misses."""

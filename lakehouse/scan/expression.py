@@ -26,6 +26,7 @@ _CLOCKS = frozenset(
         "get_current_timestamp", "transaction_timestamp",
     )
 )  # fmt: skip
+_WORD = re.compile(r"\w+")
 # Those that DuckDB 1.5 takes for fixed.
 _SESSION = frozenset(("current_setting", "getvariable"))
 _UNFIXED: weakref.WeakKeyDictionary[Engine, frozenset[str]] = weakref.WeakKeyDictionary()
@@ -198,6 +199,21 @@ def _refuse(cursor: Connection, nodes: tuple[Node, ...], what: str, engine: Engi
             )
 
 
+def is_fixed(cursor: Connection, *texts: str) -> bool:
+    """Tell whether a query finds the same rows each time, in one transaction.
+
+    ``texts`` are its own and those of its views. What functions are called in them tells it, and
+    in views of DuckDB's own.
+    """
+    names = _list_unfixed(cursor) - _CLOCKS - _SESSION
+    views = cursor.execute(
+        "SELECT sql FROM duckdb_views() WHERE NOT internal "
+        "AND NOT regexp_full_match(database_name, '(plan|scan|probe)[0-9]+')"
+    ).fetchall()
+    every = (*texts, *(text for (text,) in views))
+    return not any(names.intersection(map(str.lower, _WORD.findall(text))) for text in every)
+
+
 def _unfixed(cursor: Connection, engine: Engine) -> frozenset[str]:
     """Return the functions, and macros of them, that differ between rows, calls or sessions."""
     known = _UNFIXED.get(engine)
@@ -209,7 +225,8 @@ def _unfixed(cursor: Connection, engine: Engine) -> frozenset[str]:
 def _list_unfixed(cursor: Connection) -> frozenset[str]:
     rows = cursor.execute(
         "SELECT DISTINCT lower(function_name), macro_definition FROM duckdb_functions() "
-        "WHERE function_type IN ('scalar', 'macro') AND stability IS DISTINCT FROM 'CONSISTENT'"
+        "WHERE function_type IN ('scalar', 'macro', 'table_macro') "
+        "AND stability IS DISTINCT FROM 'CONSISTENT'"
     ).fetchall()
     scalars = _SESSION | {name for name, macro in rows if macro is None}
     words = re.compile(rf"\b({'|'.join(map(re.escape, scalars | _CLOCKS))})\b")

@@ -16,9 +16,12 @@ from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.soundness import check_files, check_once
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.sql import escaped, literal
-from lakehouse.scan.may import KEEP, May
-from lakehouse.scan.report import Kept, TableRef
+from lakehouse.duck.sql import escaped, literal, literals
+from lakehouse.scan import quick
+from lakehouse.scan.choice import Choice
+from lakehouse.scan.may import KEEP
+from lakehouse.scan.report import Kept, TableRef, join_keys
+from lakehouse.scan.values import narrowed
 from lakehouse.scan.views import TableView
 
 pa: Any = lazy.module("pyarrow")
@@ -31,13 +34,19 @@ _AHEAD = 512
 _REMEMBERED = 1000  # texts of predicates; they may be long
 
 
-def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine: Engine) -> Kept:
+def bind(
+    cursor: Connection, ref: TableRef, view: TableView, choice: Choice, engine: Engine
+) -> Kept:
     """Set the variable that a view reads to the files that may match."""
     empty = engine.empty_parquet
     snapshot = ref.snapshot
     if snapshot.files.is_empty:
         bind_nothing(cursor, ref, view, empty)
         return Kept(0, 0, 0)
+    if choice.quick is not None:
+        found = _bind_quickly(cursor, snapshot, view, choice.quick, engine)
+        if found is not None:
+            return found
     root = literal(escaped(snapshot.storage.url().rstrip("/") + "/"))
     kept = {
         "files": f"coalesce(list({root} || {_PATTERN} ORDER BY position), [{literal(empty)}])",
@@ -52,10 +61,14 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine:
     if snapshot.files.has_deletion_vectors:
         kept["vectors"] = "list(deletion_vector ORDER BY position)"
     fields = ", ".join(f"'{field}': {sql}" for field, sql in kept.items())
+    may = choice.may
     with snapshot.files.on(cursor, engine) as index:
-        chosen = f"{index} WHERE {where.exact}"
-        if snapshot.files.stored is not None:
-            chosen = _choose(cursor, snapshot, f"{index} WHERE {where.stored}")
+        is_stored = snapshot.files.stored is not None
+        chosen = f"{index} WHERE {may.stored if is_stored else may.exact}"
+        for keys in choice.keys:
+            chosen = narrowed(cursor, chosen, keys, snapshot.files.layout)
+        if is_stored:
+            chosen = _choose(cursor, snapshot, chosen)
         cursor.execute(f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM {chosen})")
         _check_links(cursor, snapshot, chosen)
         ahead = _ahead(cursor, snapshot, chosen)
@@ -65,7 +78,40 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine:
         f"SELECT kept.count, kept.bytes, kept.known, kept.rows "
         f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
     ).fetchall()[0]
-    return Kept(row[0], row[1], row[3] if row[2] == row[0] else None, ahead)
+    return Kept(
+        row[0],
+        row[1],
+        row[3] if row[2] == row[0] else None,
+        ahead,
+        join_keys=join_keys(choice.keys, ref),
+        order=choice.order,
+    )
+
+
+def _bind_quickly(
+    cursor: Connection,
+    snapshot: Snapshot,
+    view: TableView,
+    tests: Sequence[quick.Test],
+    engine: Engine,
+) -> Kept | None:
+    """Set the variable to a few files of the index in memory; None where they are many."""
+    index = snapshot.files.in_memory(engine)
+    if index is None:
+        return None
+    found = quick.kept(index, tests, ["file", "size", "rows"])
+    if found.num_rows > _FEW:
+        return None
+    files, sizes, counts = (found[name].to_pylist() for name in ("file", "size", "rows"))
+    if _ALL not in snapshot.contained:
+        snapshot.storage.require_inside(files)
+    urls = [snapshot.storage.url(file) for file in files]
+    listed = literals([escaped(url) for url in urls] or [engine.empty_parquet])
+    rows = sum(count for count in counts if count is not None)
+    cursor.execute(f"SET VARIABLE kept_{view.key} = {{'files': {listed}, 'rows': {rows}}}")
+    known = None not in counts
+    ahead = () if snapshot.storage.is_local else tuple(zip(urls, sizes, strict=True))
+    return Kept(len(files), sum(sizes), rows if known else None, ahead)
 
 
 def _ahead(cursor: Connection, snapshot: Snapshot, chosen: str) -> tuple[tuple[str, int], ...]:
@@ -115,7 +161,7 @@ def _check_links(cursor: Connection, snapshot: Snapshot, chosen: str) -> None:
 def bind_nothing(cursor: Connection, ref: TableRef, view: TableView, empty: str) -> None:
     """Set what a view reads to no file: enough to define it."""
     files = ref.snapshot.files
-    fields = f"'files': [{literal(empty)}]"
+    fields = f"'files': [{literal(empty)}], 'rows': 0"
     if files.layout.partitions:
         types = (f"p{i} {to_duckdb(f.type)}" for i, f in enumerate(files.layout.partitions))
         fields += f", 'parts': []::STRUCT({', '.join(types)})[]"

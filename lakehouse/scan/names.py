@@ -79,16 +79,29 @@ class Reference:
     at: At | None
     view: str
 
+    @property
+    def name(self) -> str:
+        """Return the whole name, as the catalog has it."""
+        return f"{self.layer}.{self.table}"
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return where its view stands in the query: schema and name."""
+        return self.layer, self.view
+
 
 Resolve = Callable[[str, str], tuple[str, str] | None]
 
 
-def references(sql: str, resolve: Resolve) -> tuple[str, tuple[Reference, ...], tuple[str, ...]]:
+def references(
+    sql: str, resolve: Resolve, *, within: str = ""
+) -> tuple[str, tuple[Reference, ...], tuple[str, ...]]:
     """Return the query to run, the tables in it, and pairs of names that are no table.
 
     ``resolve`` returns a table's layer and name for a pair of names in any case, or None. A
     mention with time travel (``silver.flights AT (VERSION => 3)``) is replaced by its own view,
-    named by number: an expression in the name would make a view for each value.
+    named by number: an expression in the name would make a view for each value. ``within`` tells
+    the mentions of one text from those of another.
     """
     tokens = tokens_of(sql)
     found: dict[tuple[str, str, At | None], Reference] = {}
@@ -100,7 +113,7 @@ def references(sql: str, resolve: Resolve) -> tuple[str, tuple[Reference, ...], 
         if changes is not None:
             place, span, stop = changes
             known = found.get((*place, span))
-            view = f"{place[1]}@{len(found)}" if known is None else known.view
+            view = f"{place[1]}@{len(found)}{within}" if known is None else known.view
             found[(*place, span)] = known or Reference(*place, span, view)
             out += [sql[end : first.start], changes_of(place[0], view)]
             end, index = tokens[stop - 1].end, stop
@@ -117,7 +130,13 @@ def references(sql: str, resolve: Resolve) -> tuple[str, tuple[Reference, ...], 
         index += 3
         at, alias, stop = _time_travel(sql, tokens, index)
         known = found.get((*name, at))
-        view = name[1] if at is None else f"{name[1]}@{len(found)}" if known is None else known.view
+        view = (
+            name[1]
+            if at is None
+            else f"{name[1]}@{len(found)}{within}"
+            if known is None
+            else known.view
+        )
         found[(*name, at)] = known or Reference(*name, at, view)
         if at is not None:
             shown = alias or name[1]

@@ -23,11 +23,12 @@ from lakehouse.duck.sql import KEY, VALUE, identifier, literal
 class TableView:
     """Hold the definitions for one table; ``key`` is their hash and names their variables.
 
-    ``nothing`` is SQL that makes what the view reads, empty, where that is no variable.
+    ``columns`` are the stand-in's, with their types. ``nothing`` is SQL that makes what the view
+    reads, empty, where that is no variable.
     """
 
     key: str
-    stand_in: str
+    columns: tuple[str, ...]
     stand_in_view: str
     view: str
     nothing: str = ""
@@ -72,7 +73,8 @@ def table_view(
     or two versions of one table, each have variables of their own in a query. ``numbered`` adds
     `file_column`, a row's file as its position in ``files``, and `row_column`, its place there.
 
-    The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files`` and,
+    The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files``, about
+    how many ``rows`` are in them (DuckDB 1.5 orders joins by that, 2.0 takes no notice) and,
     where the table is partitioned, structs ``{p0, ...}`` in the same order in ``parts``; and from the table ``temp.main.dv_<key>`` of ``(i, n)``, where it has
     deletion vectors.
     """
@@ -81,15 +83,15 @@ def table_view(
     template = _view(layout, by_id=by_id, has_vectors=has_vectors, numbered=numbered)
     types = [to_duckdb(field.type) for field in fields]
     key = hashlib.sha256(f"{place}\0{template}\0{types}".encode()).hexdigest()[:20]
-    columns = ", ".join(f"c{i}_{key} {type_}" for i, type_ in enumerate(types))
+    columns = [f"c{i}_{key} {type_}" for i, type_ in enumerate(types)]
     names = ", ".join(f"c{i}_{key} AS {identifier(f.name)}" for i, f in enumerate(fields))
     if numbered:
-        columns += f", file_{key} UBIGINT, row_{key} BIGINT"
+        columns += [f"file_{key} UBIGINT", f"row_{key} BIGINT"]
         names += f", file_{key} AS {identifier(file_column(layout.schema))}"
         names += f", row_{key} AS {identifier(row_column(layout.schema))}"
     return TableView(
         key=key,
-        stand_in=f"({columns})",
+        columns=tuple(columns),
         stand_in_view=f"SELECT {names} FROM ",
         view=template.replace("<key>", key),
     )
@@ -113,7 +115,7 @@ def _view(layout: Layout, *, by_id: bool, has_vectors: bool, numbered: bool) -> 
         selected.append(f"r.file_row_number AS {identifier(row_column(layout.schema))}")
     source = (
         f"read_parquet(getvariable('kept_<key>').files, schema = MAP {{{', '.join(entries)}}}, "
-        f"hive_partitioning = false) AS r"
+        f"hive_partitioning = false, explicit_cardinality = getvariable('kept_<key>').rows) AS r"
     )
     if layout.partitions:
         parts = (

@@ -13,9 +13,11 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.duck.rows import Rows as Rows
     from lakehouse.table import applying as applying
     from lakehouse.table import cleaning as cleaning
+    from lakehouse.table import clustering as clustering
     from lakehouse.table import consuming as consuming
     from lakehouse.table import create as create
     from lakehouse.table import deleting as deleting
+    from lakehouse.table import expressing as expressing
     from lakehouse.table import feed as feed
     from lakehouse.table import histories as histories
     from lakehouse.table import idempotency as idempotency
@@ -58,9 +60,11 @@ __getattr__ = lazy.names(
         "lakehouse.table.applying": (),
         "lakehouse.table.cleaning": (),
         "lakehouse.table.consuming": ("Batch", "Start"),
+        "lakehouse.table.clustering": (),
         "lakehouse.table.create": (),
         "lakehouse.table.deleting": (),
         "lakehouse.table.feed": (),
+        "lakehouse.table.expressing": (),
         "lakehouse.table.histories": (),
         "lakehouse.table.idempotency": ("parse_key",),
         "lakehouse.table.listing": (),

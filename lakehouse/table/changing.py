@@ -70,6 +70,7 @@ class Changing:
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
         dry_run: bool = False,
+        if_version: int | None = None,
         aliases: tuple[str, str] = ("t", "s"),
     ) -> verbs.MergeBuilder:
         """Merge rows into the table by clauses that follow, in one commit.
@@ -84,7 +85,8 @@ class Changing:
         must stand once. A row that several source rows delete is deleted.
 
         ``schema_mode`` is that of `append`, for columns that are taken from the source by name.
-        ``dry_run`` writes nothing and says what would be. The rest is as in `append`.
+        ``dry_run`` writes nothing and says what would be. ``if_version`` and the rest are as in
+        `append`.
 
         >>> import lakehouse
         >>> table = lakehouse.connect("lake").create_table(
@@ -107,7 +109,12 @@ class Changing:
             rows=source,
             on=verbs.parse_on(on),
             terms=verbs.merging.Terms(
-                "merge", metadata, verbs.parse_key(idempotency_key), schema_mode, dry_run
+                "merge",
+                metadata,
+                verbs.parse_key(idempotency_key),
+                schema_mode,
+                dry_run,
+                if_version,
             ),
             sourcing=verbs.Sourcing(deduplicate),
             null_safe=null_safe,

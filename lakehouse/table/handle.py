@@ -88,6 +88,7 @@ class Table(Tracking, Followed):
         schema_mode: verbs.writing.AppendMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
+        if_version: int | None = None,
     ) -> verbs.WriteReport:
         """Add rows in one commit.
 
@@ -99,7 +100,8 @@ class Table(Tracking, Followed):
         ``lakehouse.schemaMode``, or strict. ``metadata`` is kept in the table's history.
         ``idempotency_key`` is a job's name and a number that grows, such as ``("daily-load",
         17)``: a second call with it, or with a smaller number, writes nothing and reports the
-        first, so that a job may be tried again after any error.
+        first, so that a job may be tried again after any error. ``if_version`` is the version that
+        the rows were computed from: ConflictError where the table was changed since.
 
         Raises DataError, with column, count and samples, for rows whose values would change or
         that break a constraint; the table is then as it was.
@@ -113,6 +115,7 @@ class Table(Tracking, Followed):
                 schema_mode=schema_mode,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
+                if_version=if_version,
             )
         )
 
@@ -125,6 +128,7 @@ class Table(Tracking, Followed):
         schema_mode: verbs.writing.OverwriteMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
+        if_version: int | None = None,
     ) -> verbs.WriteReport:
         """Replace all rows, or those for which ``where`` is true, in one commit.
 
@@ -144,6 +148,7 @@ class Table(Tracking, Followed):
                 schema_mode=schema_mode,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
+                if_version=if_version,
             )
         )
 
@@ -199,13 +204,19 @@ class Table(Tracking, Followed):
         self,
         paths: Collection[str],
         *,
+        cluster_by: Sequence[str] = (),
+        curve: verbs.clustering.Curve = "zorder",
+        file_bytes: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
     ) -> verbs.WriteReport:
         """Write the rows of live files anew, as few files, without changing any row.
 
-        ``paths`` are those of `files`. Readers and writers go on meanwhile; where one of the
-        files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
+        ``paths`` are those of `files`; they become one file a partition, or files of about
+        ``file_bytes``. With ``cluster_by`` rows are sorted along a curve through these columns, so
+        that a query for few of their values finds them in few files: ``"zorder"``, ``"hilbert"``,
+        or ``"linear"``, by one after the other. Readers and writers go on meanwhile; where one of
+        the files is gone by then, nothing is done. ``metadata`` and ``idempotency_key`` are as in
         `append`.
         """
         return self._done(
@@ -214,10 +225,16 @@ class Table(Tracking, Followed):
                 paths,
                 engine=self._engine,
                 scanner=self._scanner,
+                clustering=verbs.clustering.chosen(cluster_by, curve),
+                file_bytes=file_bytes,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
             )
         )
+
+    def rewriter(self) -> verbs.rewriting.Rewriter:
+        """Return what `rewrite` is made of, to write anew in steps of one's own."""
+        return verbs.rewriting.Rewriter(self.snapshot, self._remember, self._engine, self._scanner)
 
     def read(
         self,

@@ -26,7 +26,7 @@ from lakehouse.table.redefining import Definition, redefine
 from lakehouse.table.reports import ChangeReport, files_in
 from lakehouse.table.sources import AS_GIVEN, Sourcing, prepared
 from lakehouse.table.tombstones import check_removable, removes_of
-from lakehouse.table.writing import AppendMode, mode_of
+from lakehouse.table.writing import AppendMode, check_version, mode_of
 from lakehouse.write.evolution import evolved
 from lakehouse.write.gate import gate
 from lakehouse.write.misfits import find_misfits
@@ -34,13 +34,17 @@ from lakehouse.write.misfits import find_misfits
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Terms:
-    """Hold what every verb here takes beside its clauses."""
+    """Hold what every verb here takes beside its clauses.
+
+    ``if_version`` is the table's version that the source was computed from, if it was.
+    """
 
     operation: str
     metadata: Mapping[str, Any] | None = None
     key: Key | None = None
     schema_mode: AppendMode | None = None
     dry_run: bool = False
+    if_version: int | None = None
 
 
 def merge(
@@ -84,6 +88,7 @@ def merge_given(
     seed = uuid.uuid4()
 
     def plan(current: Snapshot) -> Change | None:
+        check_version(current, terms.if_version)
         if any(clause.verb != "insert" for clause in spec.clauses):
             check_removable(current)
         new = _definition(current, spec, given, terms, space, seed)
@@ -93,7 +98,7 @@ def merge_given(
         return Change(
             _operation(spec),
             (*new.actions, *removes_of(merged.gone), *merged.actions),
-            reads=merged.reads,
+            reads=dataclasses.replace(merged.reads, unchanged=terms.if_version is not None),
             parameters=_parameters(spec),
             metrics=merged.metrics(),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from catalog.errors import LakehouseError
@@ -12,16 +12,70 @@ from lakehouse.delta import actions as act
 from lakehouse.delta.actions import FileKey
 from lakehouse.delta.commit import Change, commit, otherwise
 from lakehouse.delta.conflict import Reads
-from lakehouse.delta.files.layout import Layout
+from lakehouse.delta.protocol import check_writable
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.parts import count_rows, opened, part
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
+from lakehouse.table import fencing
+from lakehouse.table.clustering import Clustering
+from lakehouse.table.copying import Copied, Copy, cluster_tags, copies_of, resolved, write_copy
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
-from lakehouse.table.reports import WriteReport, metrics_of
+from lakehouse.table.reports import WriteReport, report_of
 from lakehouse.table.tombstones import removes_of
 from lakehouse.write.data_files import NewFiles, discard_files
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rewriter:
+    """Write rows of live files anew in steps of one's own: choose copies, write them, commit.
+
+    Made by `Table.rewriter`. Copies may be written elsewhere, side by side.
+    """
+
+    snapshot: Callable[[], Snapshot]
+    remember: Callable[[Snapshot | None], None]
+    engine: Engine
+    scanner: Scanner
+
+    def write(self, copy: Copy) -> Copied:
+        """Write a copy here."""
+        return write_copy(copy, engine=self.engine, scanner=self.scanner)
+
+    def commit(
+        self,
+        copies: Sequence[Copy],
+        written: Sequence[Copied],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        fence: fencing.Fence | None = None,
+    ) -> WriteReport:
+        """Commit copies, or nothing, and discard them then, where they do not fit any more.
+
+        ``fence`` is asked right before, and gives the token of a lease: a commit under a lesser
+        one that comes later, of whoever was paused meanwhile, raises ConflictError.
+        """
+        started = time.perf_counter()
+        snapshot = self.snapshot()
+        discard = _discard(copies, written)
+        with otherwise(discard):
+            done = commit(
+                snapshot,
+                fencing.fenced(lambda current: _change(current, copies, written), fence),
+                engine=self.engine,
+                metadata=metadata,
+            )
+        if done.change is None:
+            discard()
+        self.remember(done.snapshot)
+        return report_of("rewrite", done, started)
+
+    def fence(self, token: int) -> WriteReport:
+        """Let no commit under a lesser token follow, however late who makes it wakes up."""
+        after, report = fencing.fence(self.snapshot(), token, engine=self.engine)
+        self.remember(after)
+        return report
 
 
 def rewrite(
@@ -30,46 +84,86 @@ def rewrite(
     *,
     engine: Engine,
     scanner: Scanner,
+    clustering: Clustering | None = None,
+    file_bytes: int | None = None,
     metadata: Mapping[str, Any] | None = None,
     key: Key | None = None,
 ) -> tuple[Snapshot | None, WriteReport]:
-    """Write the rows of live files anew, as few files, in a commit with ``dataChange`` false.
+    """Write the rows of live files anew, in a commit with ``dataChange`` false.
 
-    Deleted rows are left out. Where another writer removed one of the files, nothing is done.
-    The number of rows is verified before the commit.
+    Deleted rows are left out. Where another writer removed one of the files, nothing is done. The
+    number of rows and their checksum are verified before the commit.
     """
     started = time.perf_counter()
-    wanted = frozenset(paths)
-    old = snapshot.files.find(wanted).adds()
-    written: list[tuple[Layout, NewFiles]] = []
+    if key is not None and is_done(snapshot, key):
+        return snapshot, earlier(snapshot, key, "rewrite")
+    check_writable(snapshot.protocol, snapshot.properties, snapshot.schema)
+    written: list[tuple[Copy, Copied]] = []
 
     def discard() -> None:
         while written:
-            discard_files(snapshot.storage, written.pop()[1])
+            copy, copied = written.pop()
+            copied.discard(copy.storage)
 
     def plan(current: Snapshot) -> Change | None:
-        keys = frozenset(add.key for add in old)
-        if not old or not keys <= current.files.find(wanted).keys():
+        if not _keys(first) <= current.files.find({key[0] for key in _keys(first)}).keys():
             return None
-        layout = current.files.layout
-        if not written or written[0][0] != layout:
+        if not all(copy.fits(current) for copy, _ in written) or not written:
             discard()
-            written.append((layout, write_anew(current, keys, layout.schema, engine, scanner)))
-        files = written[0][1]
-        return Change(
-            "OPTIMIZE",
-            (*removes_of(old, data_change=False), *files.adds),
-            reads=Reads(keys),
-            metrics={**metrics_of(files), "numRemovedFiles": len(old)},
-        )
+            for copy in _copies(current, paths, clustering, file_bytes):
+                copied = write_copy(copy, engine=engine, scanner=scanner)
+                written.append((copy, copied))
+        return _change(current, *zip(*written, strict=True)) if written else None
 
-    if key is not None and is_done(snapshot, key):
-        return snapshot, earlier(snapshot, key, "rewrite")
+    first = _copies(snapshot, paths, clustering, file_bytes)
     with otherwise(discard):
         done = commit(snapshot, once(plan, key), engine=engine, metadata=metadata)
     if not done.names_files:
         discard()
     return done.snapshot, answer(done, key, "rewrite", started)
+
+
+def _copies(
+    snapshot: Snapshot,
+    paths: Collection[str],
+    clustering: Clustering | None,
+    file_bytes: int | None,
+) -> tuple[Copy, ...]:
+    tags = cluster_tags(resolved(clustering, snapshot)) if clustering is not None else None
+    return copies_of(snapshot, paths, clustering=clustering, file_bytes=file_bytes, tags=tags)
+
+
+def _change(current: Snapshot, copies: Sequence[Copy], written: Sequence[Copied]) -> Change | None:
+    if not copies or not all(copy.fits(current) for copy in copies):
+        return None
+    old = [add for copy in copies for add in copy.old]
+    adds = tuple(add for copied in written for add in copied.adds)
+    columns = copies[0].clustering.columns if copies[0].clustering is not None else ()
+    return Change(
+        "OPTIMIZE",
+        (*removes_of(old, data_change=False), *adds),
+        reads=Reads(_keys(copies)),
+        parameters={"predicate": [], "zOrderBy": list(columns)},
+        metrics={
+            "numFiles": len(adds),
+            "numOutputRows": sum(copied.rows for copied in written),
+            "numOutputBytes": sum(copied.bytes for copied in written),
+            "numRemovedFiles": len(old),
+            "numRemovedBytes": sum(add.size for add in old),
+        },
+    )
+
+
+def _keys(copies: Iterable[Copy]) -> frozenset[FileKey]:
+    return frozenset(key for copy in copies for key in copy.keys)
+
+
+def _discard(copies: Sequence[Copy], written: Sequence[Copied]) -> Callable[[], None]:
+    def discard() -> None:
+        for copy, copied in zip(copies, written, strict=True):
+            copied.discard(copy.storage)
+
+    return discard
 
 
 def write_anew(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
-from catalog.errors import InputError
+from catalog.errors import ConflictError, InputError
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, commit, otherwise
 from lakehouse.delta.conflict import EVERYTHING, Reads
@@ -48,10 +49,12 @@ def append(
     schema_mode: AppendMode | None,
     metadata: Mapping[str, Any] | None,
     key: Key | None,
+    if_version: int | None = None,
 ) -> tuple[Snapshot | None, WriteReport]:
-    """Add rows. Never fails because of somebody else's rows."""
+    """Add rows. Never fails because of somebody else's rows, unless the version is to be known."""
 
     def plan(current: Snapshot, pending: Incoming) -> Change | None:
+        check_version(current, if_version)
         columns = current.partition_columns
         mode = mode_of(schema_mode, current)
         if mode == "overwrite":
@@ -67,6 +70,8 @@ def append(
         reads = Reads()
         if new.rewrites:
             anew, reads = pending.anew(current, new.schema, engine, scanner)
+        if if_version is not None:
+            reads = dataclasses.replace(reads, unchanged=True)
         if not files.adds and not new.actions:
             return None
         return Change(
@@ -100,6 +105,7 @@ def overwrite(
     schema_mode: OverwriteMode | None,
     metadata: Mapping[str, Any] | None,
     key: Key | None,
+    if_version: int | None = None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Replace all rows, or those that match, including what others add in the meantime."""
     if partitions == "dynamic":
@@ -128,6 +134,7 @@ def overwrite(
         raise _only_whole()
 
     def plan(current: Snapshot, pending: Incoming) -> Change | None:
+        check_version(current, if_version)
         check_removable(current)
         columns = current.partition_columns
         mode = mode_of(schema_mode, current)
@@ -156,7 +163,7 @@ def overwrite(
         return Change(
             "WRITE",
             (*new.actions, *removes_of(removed.gone), *removed.kept, *files.adds, *changes),
-            reads=removed.reads,
+            reads=dataclasses.replace(removed.reads, unchanged=if_version is not None),
             parameters={
                 "mode": "Overwrite",
                 "partitionBy": list(columns),
@@ -208,6 +215,16 @@ def _write(
     if not done.names_files:
         pending.discard(snapshot)
     return done.snapshot, answer(done, key, operation, started)
+
+
+def check_version(snapshot: Snapshot, wanted: int | None) -> None:
+    """Raise ConflictError where a table is not at the version that rows were computed from."""
+    if wanted is not None and snapshot.version != wanted:
+        raise ConflictError(
+            f"the table has version {snapshot.version}, and the rows were computed from {wanted}",
+            next_step="Compute the rows again",
+            stale=True,
+        )
 
 
 def mode_of(asked: OverwriteMode | None, snapshot: Snapshot) -> OverwriteMode:

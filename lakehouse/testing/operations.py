@@ -137,6 +137,15 @@ OPERATIONS: tuple[Operation, ...] = (
         lambda table, work: table.latest,
     ),
     Operation(
+        "cluster",
+        lambda table, work: (
+            table.rewrite(_files(table, work), cluster_by=["part", "id"])
+            if "part" not in table.partition_by
+            else table.rewrite(_files(table, work), cluster_by=["id"])
+        ),
+        lambda table, work: table.latest,
+    ),
+    Operation(
         "restore",
         lambda table, work: table.restore(version=work.version),
         lambda table, work: meaning.restore(table, work.version),

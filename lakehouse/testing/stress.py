@@ -12,6 +12,7 @@ import dataclasses
 import multiprocessing
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from lakehouse.delta.log import read_listing
@@ -32,6 +33,9 @@ from lakehouse.testing.crowd import (
 )
 from lakehouse.testing.faults import Faults
 from lakehouse.testing.places import Place, at
+
+Beside = Callable[[Place, int, Bounds, str], Work]
+"""A process beside: given the place, its number, when it stops, and its seed."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -77,6 +81,7 @@ def stress(
     rewriters: int = 1,
     deleters: int = 1,
     mergers: int = 2,
+    beside: Sequence[Beside] = (),
     faults: Faults | None = None,
     place: Place | None = None,
 ) -> StressReport:
@@ -84,6 +89,7 @@ def stress(
 
     Without ``faults`` no call may fail. With them each process has a faulty store of its own
     (seeded anew), and tries again, with the same idempotency key, until a call returns.
+    ``beside`` are further processes, which must change no row; the table is `crowd.TABLE`.
     ``place`` is empty; the default is a temporary folder.
     """
     roles = [
@@ -97,13 +103,18 @@ def stress(
             lake.create_table(TABLE, SCHEMA)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([run.__module__])
-        with ProcessPoolExecutor(len(roles), mp_context=context) as pool:
-            list(pool.map(abs, range(len(roles))))  # the processes are started
+        count = len(roles) + len(beside)
+        with ProcessPoolExecutor(count, mp_context=context) as pool:
+            list(pool.map(abs, range(count)))  # the processes are started
             started = time.time()
             bounds = Bounds(started + seconds, turns)
             jobs = [
                 pool.submit(run, role, place, number, bounds, f"{seed}/{number}", faults)
                 for number, role in enumerate(roles)
+            ]
+            jobs += [
+                pool.submit(other, place, number, bounds, f"{seed}/{number}")
+                for number, other in enumerate(beside, len(roles))
             ]
             work = _together([job.result() for job in jobs])
             elapsed = time.time() - started

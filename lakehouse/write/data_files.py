@@ -17,7 +17,7 @@ from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.mapping import field_ids
 from lakehouse.delta.schema.partition import to_log
 from lakehouse.duck.engine import Connection
-from lakehouse.duck.errors import DuckError
+from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.parquet import WrittenFile, write_parquet
 from lakehouse.duck.rows import Source
 from lakehouse.write.gate import GatePlan
@@ -140,7 +140,6 @@ def _write(
     properties: Mapping[str, str],
     folder: str,
 ) -> NewFiles:
-    root = storage.url()
     folders = tuple(field.physical_name for field in layout.partitions)
     written = write_parquet(
         cursor,
@@ -151,13 +150,28 @@ def _write(
         file_bytes=_target(properties),
         field_ids=field_ids(layout.schema, without=folders),
     )
+    return _taken_in(written, layout, storage, properties, None)
+
+
+def _taken_in(
+    written: list[WrittenFile],
+    layout: Layout,
+    storage: Storage,
+    properties: Mapping[str, str],
+    values: Mapping[str, str | None] | None,
+) -> NewFiles:
+    """Check files that were written, make them durable, and return their actions.
+
+    ``values`` are those of the partition that all of them are in, where that is known.
+    """
+    root = storage.url()
     _check_inside(storage, written, root)
     for file in written:
         check_finite(file, layout)
     kept = [file for file in written if file.rows]
     storage.delete([_relative(file, root) for file in written if not file.rows])
     storage.sync(_relative(file, root) for file in kept)
-    adds = tuple(_add(file, layout, root, properties) for file in kept)
+    adds = tuple(_add(file, layout, root, properties, values) for file in kept)
     return NewFiles(adds, sum(file.rows for file in kept), sum(file.size for file in kept))
 
 
@@ -168,6 +182,50 @@ def _check_inside(storage: Storage, written: list[WrittenFile], root: str) -> No
     except CorruptionError:
         for file in written:
             Path(file.name).unlink(missing_ok=True)
+        raise
+
+
+def write_part(
+    cursor: Connection,
+    query: str,
+    layout: Layout,
+    storage: Storage,
+    *,
+    folder: str,
+    values: Mapping[str, str | None],
+    properties: Mapping[str, str],
+    file_bytes: int,
+    group_rows: int | None = None,
+) -> NewFiles:
+    """Write rows of the table itself, all of one partition, in their order; make them durable.
+
+    ``query`` selects what data files hold, by physical names. ``values`` are the partition's, as
+    the log has them, and ``folder`` is where its files stand, relative to the table. Files are cut
+    at about ``file_bytes``, at the end of row groups. After any error no file of this call is left
+    behind.
+    """
+    root = storage.url()
+    place = f"{root.rstrip('/')}/{folder}" if folder else root
+    if storage.local_path is not None:
+        storage.require_inside([folder] if folder else [])
+        (storage.local_path / folder).mkdir(parents=True, exist_ok=True)
+    token = uuid.uuid4().hex[:16]
+    try:
+        written = write_parquet(
+            cursor,
+            query,
+            place,
+            token=token,
+            file_bytes=file_bytes,
+            field_ids=field_ids(layout.schema, without=tuple(values)),
+            group_rows=group_rows,
+        )
+        return _taken_in(written, layout, storage, properties, values)
+    except DuckError as error:
+        discard(storage, token)
+        raise translate(error, "write the rows anew") from error
+    except BaseException:
+        discard(storage, token)
         raise
 
 
@@ -185,11 +243,18 @@ def discard_files(storage: Storage, files: NewFiles) -> None:
         storage.delete([add.key[0] for add in files.adds])
 
 
-def _add(file: WrittenFile, layout: Layout, root: str, properties: Mapping[str, str]) -> AddFile:
-    values = {
-        field.physical_name: to_log(file.partition.get(field.physical_name), field.type)
-        for field in layout.partitions
-    }
+def _add(
+    file: WrittenFile,
+    layout: Layout,
+    root: str,
+    properties: Mapping[str, str],
+    values: Mapping[str, str | None] | None,
+) -> AddFile:
+    if values is None:
+        values = {
+            field.physical_name: to_log(file.partition.get(field.physical_name), field.type)
+            for field in layout.partitions
+        }
     return AddFile(
         path=encode_path(_relative(file, root)),
         partition_values=values,

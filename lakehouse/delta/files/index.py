@@ -51,6 +51,12 @@ class FileIndex:
         return self._totals[0] + self._held_rows
 
     @property
+    def about(self) -> int:
+        """Return about how many files there are; this reads nothing."""
+        stored = 0 if self.stored is None else self.stored.rows - len(self.gone)
+        return max(0, stored) + self._held_rows
+
+    @property
     def is_empty(self) -> bool:
         """Tell whether there is certainly no file; this reads nothing."""
         return self.stored is None and not self._held_rows
@@ -163,6 +169,12 @@ class FileIndex:
         with engine.work("read the table's files", reading=True) as cursor:
             with self.on(cursor, engine) as source:
                 return cursor.sql(f"SELECT * FROM {source} ORDER BY position").to_arrow_table()
+
+    def in_memory(self, engine: Engine) -> pa.Table | None:
+        """Return the index with its typed columns, where no file is stored or has deleted rows."""
+        if self.stored is not None or self.has_deletion_vectors:
+            return None
+        return self._held_typed(engine)
 
     def _held_typed(self, engine: Engine) -> pa.Table:
         if not self._typed:
