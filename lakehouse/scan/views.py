@@ -133,8 +133,10 @@ def _joins(layout: Layout, *, has_vectors: bool) -> str:
         )
         sql += f" JOIN ({parts}) AS p ON p.i = r.file_index"
     if has_vectors:
+        # No anti-join: DuckDB 2 takes a scan for one row, and would hold all of it in memory.
         sql += (
-            " ANTI JOIN temp.main.dv_<key> AS d ON d.i = r.file_index AND d.n = r.file_row_number"
+            " WHERE (r.file_index, r.file_row_number) NOT IN "
+            "(SELECT (d.i, d.n) FROM temp.main.dv_<key> AS d)"
         )
     return sql
 
