@@ -19,7 +19,7 @@ from lakehouse.scan.choice import Choice, joined
 from lakehouse.scan.join_keys import Profile, profiled
 from lakehouse.scan.kept import bind, bind_nothing
 from lakehouse.scan.may import May
-from lakehouse.scan.predicate import is_fixed
+from lakehouse.scan.predicate import is_fixed, unfixed
 from lakehouse.scan.report import TableRef
 from lakehouse.scan.views import TableView
 
@@ -114,6 +114,7 @@ class Probe:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
+        self._names: frozenset[str] | None = None
         self._databases: dict[tuple[tuple[str, str, str], ...], str] = {}
 
     def narrow(
@@ -137,7 +138,7 @@ class Probe:
             for ref, choice in zip(refs, choices, strict=True)
         ]
         big = large(sizes)
-        if not big or not is_fixed(cursor, query.sql):
+        if not big or not is_fixed(cursor, query.sql, self._unfixed(cursor)):
             return list(choices)
         database, is_new = self._database(refs, views, big, wide=wide)
         if is_new and query.at_once:
@@ -239,6 +240,11 @@ class Probe:
             cursor.execute("RESET disabled_optimizers")
             cursor.execute("RESET dynamic_or_filter_threshold")
         return profiled(str(rows[0][1]), names)
+
+    def _unfixed(self, cursor: Connection) -> frozenset[str]:
+        if self._names is None:
+            self._names = unfixed(cursor)
+        return self._names
 
     def _stand_in(self, name: str, view: TableView, *, wide: bool) -> None:
         """Make a table without rows that DuckDB takes for one of many."""

@@ -36,6 +36,7 @@ _CLOCK = re.compile(
 
 
 _REMEMBERED = 256  # plans, views and predicates, each
+_LONG = 10_000  # a text that is not remembered
 _PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
 _VERBS = "Use the lake's and the tables' methods: create_table, append, overwrite, drop_table"
 _NOT_QUERIES = {
@@ -286,7 +287,8 @@ class Scanner:
             may = on_demand.Pruner(layout, self._volatile).may_match(filters)
         if len(self._mays) >= _REMEMBERED:
             self._mays.clear()
-        self._mays[key] = layout, may
+        if sum(map(len, filters)) <= _LONG:
+            self._mays[key] = layout, may
         return may
 
     def _ordered(
@@ -383,7 +385,7 @@ class Scanner:
         finally:
             cursor.execute("RESET disabled_optimizers")
         plan = str(rows[0][1])
-        if params is None and self._is_lasting(sql, plan):
+        if params is None and len(sql) + len(plan) <= _LONG and self._is_lasting(sql, plan):
             if len(self._plans) >= _REMEMBERED:
                 self._plans.clear()
                 self._columns.clear()
