@@ -115,6 +115,7 @@ class Probe:
         self._engine = engine
         self._lock = threading.Lock()
         self._names: frozenset[str] | None = None
+        self._keeper: Connection | None = None
         self._databases: dict[tuple[tuple[str, str, str], ...], str] = {}
 
     def narrow(
@@ -248,6 +249,12 @@ class Probe:
 
     def _stand_in(self, name: str, view: TableView, *, wide: bool) -> None:
         """Make a table without rows that DuckDB takes for one of many."""
+        if self._keeper is None:
+            # Rows that a transaction might still see are not cleared away when they are deleted.
+            self._engine.once("keeper", "CREATE TABLE stand_in.keeper (held BOOLEAN)")
+            self._keeper = self._engine.cursor()
+            self._keeper.execute("BEGIN")
+            self._keeper.execute("SELECT count(*) FROM stand_in.keeper").fetchall()
         columns = [column.split(" ", 1) for column in view.columns]
         types = {c: "HUGEINT" if wide and type_ in _WHOLE else type_ for c, type_ in columns}
         nulls = ", ".join(f"NULL::{type_} AS {column}" for column, type_ in types.items())
