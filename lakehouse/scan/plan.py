@@ -17,6 +17,7 @@ from typing import Any
 from lakehouse.scan.aliases import called
 
 _COLUMN = re.compile(r"\bc(\d+)_[0-9a-f]{20}\b")
+_LONG = 10_000  # a plan that is not remembered
 # Known only while the query runs; and what stands around it, outside of strings.
 _DYNAMIC = re.compile(r"Dynamic Filter \(c(\d+)_[0-9a-f]{20}\)")
 _NARROWING = re.compile(
@@ -54,9 +55,17 @@ class Reach:
     order: Order | None = None
 
 
-@functools.lru_cache(maxsize=256)
 def reaches(plan: str) -> Mapping[str, Sequence[Reach]]:
     """Return the scans of each stand-in, by its name, from ``EXPLAIN (FORMAT json)``."""
+    return _remembered(plan) if len(plan) <= _LONG else _reaches(plan)
+
+
+@functools.lru_cache(maxsize=256)
+def _remembered(plan: str) -> Mapping[str, Sequence[Reach]]:
+    return _reaches(plan)
+
+
+def _reaches(plan: str) -> Mapping[str, Sequence[Reach]]:
     found: dict[str, list[Reach]] = {}
     for root in json.loads(plan):
         _walk(root, (), found)

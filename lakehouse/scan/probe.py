@@ -17,7 +17,7 @@ from lakehouse.duck.errors import DuckError, Interruption
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.choice import Choice, joined
 from lakehouse.scan.definitions import create_query
-from lakehouse.scan.expression import is_fixed
+from lakehouse.scan.expression import is_fixed, unfixed
 from lakehouse.scan.join_keys import Profile, profiled
 from lakehouse.scan.kept import bind, bind_nothing
 from lakehouse.scan.may import May
@@ -114,6 +114,8 @@ class Probe:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
+        self._names: frozenset[str] | None = None
+        self._keeper: Connection | None = None
         self._databases: dict[tuple[tuple[str, str, str], ...], str] = {}
 
     def narrow(
@@ -138,7 +140,7 @@ class Probe:
         ]
         big = large(sizes)
         texts = (query.sql, *(view.sql for view in query.queries))
-        if not big or not is_fixed(cursor, *texts):
+        if not big or not is_fixed(cursor, texts, self._unfixed(cursor)):
             return list(choices)
         database, is_new = self._database(query, big, wide=wide)
         if is_new and query.at_once:
@@ -245,8 +247,19 @@ class Probe:
             cursor.execute("RESET dynamic_or_filter_threshold")
         return profiled(str(rows[0][1]), names)
 
+    def _unfixed(self, cursor: Connection) -> frozenset[str]:
+        if self._names is None:
+            self._names = unfixed(cursor)
+        return self._names
+
     def _stand_in(self, name: str, view: TableView, *, wide: bool) -> None:
         """Make a table without rows that DuckDB takes for one of many."""
+        if self._keeper is None:
+            # Rows that a transaction might still see are not cleared away when they are deleted.
+            self._engine.once("keeper", "CREATE TABLE stand_in.keeper (held BOOLEAN)")
+            self._keeper = self._engine.cursor()
+            self._keeper.execute("BEGIN")
+            self._keeper.execute("SELECT count(*) FROM stand_in.keeper").fetchall()
         columns = [column.split(" ", 1) for column in view.columns]
         types = {c: "HUGEINT" if wide and type_ in _WHOLE else type_ for c, type_ in columns}
         nulls = ", ".join(f"NULL::{type_} AS {column}" for column, type_ in types.items())

@@ -38,6 +38,7 @@ CLOCK = re.compile(
 
 
 _REMEMBERED = 256  # plans, views and predicates, each
+_LONG = 10_000  # a text that is not remembered
 _PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
 _VERBS = (
     "Tables are changed by lake.sql, with the statements of docs/sql.md, or by methods: "
@@ -338,7 +339,8 @@ class Scanner:
             may = on_demand.Pruner(layout, self._volatile).may_match(filters)
         if len(self._mays) >= _REMEMBERED:
             self._mays.clear()
-        self._mays[key] = layout, may
+        if sum(map(len, filters)) <= _LONG:
+            self._mays[key] = layout, may
         return may
 
     def _ordered(
@@ -450,6 +452,7 @@ class Scanner:
         texts = (sql, *(query.sql for query in queries))
         if (
             params is None
+            and len(sql) + len(plan) <= _LONG
             and not self._engine.has_temporary  # a temporary view may be another one tomorrow
             and all(map(self._is_lasting, texts))
             and only_reads(plan, "stand_in")

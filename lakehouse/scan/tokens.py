@@ -29,6 +29,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_LONG = 10_000  # a text whose tokens are not remembered
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
@@ -54,10 +55,14 @@ def tokens(sql: str) -> list[Token]:
     >>> [token.text for token in tokens('FROM silver . "my table" /* nightly */ -- \'tis so')]
     ['FROM', 'silver', '.', 'my table']
     """
-    return list(_tokens(sql))
+    return list(_remembered(sql) if len(sql) <= _LONG else _tokens(sql))
 
 
 @functools.lru_cache(maxsize=256)
+def _remembered(sql: str) -> tuple[Token, ...]:
+    return _tokens(sql)
+
+
 def _tokens(sql: str) -> tuple[Token, ...]:
     found: list[Token] = []
     end = 0
