@@ -50,7 +50,7 @@ static: setup ## format, lint, types and import contracts
 
 .PHONY: doctest
 doctest: setup ## run the examples in the docstrings
-	$(BIN)/python -m pytest --doctest-modules -q $(CODE)
+	$(BIN)/python -m pytest --doctest-modules -q --ignore compaction/on_ray.py $(CODE)
 
 .PHONY: test-duckdb15
 test-duckdb15: $(DUCKDB15)/.project servers ## run the tests on DuckDB 1.5.5, the oldest that we support
