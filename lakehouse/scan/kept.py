@@ -105,6 +105,8 @@ def _bind_quickly(
     files, sizes, counts = (found[name].to_pylist() for name in ("file", "size", "rows"))
     if _ALL not in snapshot.contained:
         snapshot.storage.require_inside(files)
+        if not tests:
+            snapshot.contained.add(_ALL)
     urls = [snapshot.storage.url(file) for file in files]
     listed = literals([escaped(url) for url in urls] or [engine.empty_parquet])
     rows = sum(count for count in counts if count is not None)

@@ -194,9 +194,10 @@ class Scanner:
             scans = [reached.get(f"t{view.key}", []) for view in views]
             if len(refs) == 1:
                 scans = [_resolved(sql, refs[0], views[0], scans[0])]
+            wheres = [self.where(ref, scan) for ref, scan in zip(refs, scans, strict=True)]
             choices = [
-                Choice(self.where(ref, scan), tests=_tests(ref, scan))
-                for ref, scan in zip(refs, scans, strict=True)
+                Choice(where, tests=_tests(ref, scan, where))
+                for ref, scan, where in zip(refs, scans, wheres, strict=True)
             ]
             try:
                 choices = [
@@ -235,8 +236,8 @@ class Scanner:
         except BaseException:
             cursor.close()
             raise
-        wheres = [choice.may for choice in choices]
-        reads = tuple(zip(refs, wheres, scans, figures, strict=True))
+        mays = [choice.may for choice in choices]
+        reads = tuple(zip(refs, mays, scans, figures, strict=True))
         return Prepared(self._engine, cursor, sql, params, reads, at_once, self.tally)
 
     def require_trust(self, argument: str) -> None:
@@ -515,8 +516,10 @@ def _filters(scans: Sequence[Reach]) -> list[str]:
     return [text for scan in scans for text in scan.filters]
 
 
-def _tests(ref: TableRef, scans: Sequence[Reach]) -> tuple[quick.Test, ...] | None:
+def _tests(ref: TableRef, scans: Sequence[Reach], where: May) -> tuple[quick.Test, ...] | None:
     layout = ref.snapshot.files.layout
+    if where == EVERY:
+        return None if layout.partitions else ()
     return quick.tests(scans[0].filters, layout) if len(scans) == 1 else None
 
 
