@@ -332,14 +332,15 @@ def test_a_file_that_lost_a_row_is_never_committed(lake, monkeypatch) -> None:
     before, version, files = content(table), table.version, _stored(table)
     written = data_files.write_part
 
-    def shortened(cursor, query, *args, **kwargs):
-        return written(cursor, f"{query} LIMIT 19", *args, **kwargs)
+    def shortened(cursor, queries, *args, **kwargs):
+        return written(cursor, [f"{query} LIMIT 19" for query in queries], *args, **kwargs)
 
-    def forged(cursor, query, *args, **kwargs):
-        return written(cursor, f"SELECT * REPLACE (id + 1 AS id) FROM ({query})", *args, **kwargs)
+    def forged(cursor, queries, *args, **kwargs):
+        changed = [f"SELECT * REPLACE (id + 1 AS id) FROM ({query})" for query in queries]
+        return written(cursor, changed, *args, **kwargs)
 
     for broken, message in ((shortened, "19 rows"), (forged, "another content")):
-        monkeypatch.setattr("lakehouse.table.copying.write_part", broken)
+        monkeypatch.setattr("lakehouse.table.written.write_part", broken)
         (report,) = compaction.run(lake)
         assert message in report.problems[0]
         assert (content(table), table.version, _stored(table)) == (before, version, files)
