@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +19,7 @@ import compaction
 import lakehouse
 from compaction import Policy
 from compaction.executors import Inline, Processes, Threads
+from compaction.on_ray import OnRay
 from lakehouse.delta.log import commit_path
 from lakehouse.duck.engine import Engine
 from lakehouse.lint.log import lint
@@ -214,6 +216,13 @@ def test_every_executor_writes_the_same(lake, executor) -> None:
     ordered = table.read(columns=["id", "part"]).fetchall()
     found = {part: [i for i, p in ordered if p == part] for part in PARTS}
     assert sum(map(len, found.values())) == len(before)
+
+
+def test_without_ray_it_says_what_to_install(lake, monkeypatch) -> None:
+    filled(lake, count=3)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(lakehouse.UnsupportedError, match=r"lakehouse-storage\[ray\]"):
+        compaction.run(lake, executor=OnRay())
 
 
 def test_beside_writers_no_row_is_lost_and_nobody_fails(lake) -> None:
