@@ -73,7 +73,7 @@ PROVE := $(BIN)/python -m lakehouse.testing
 prove: stress kills lost-answers matrix machine ## prove it: all of the proofs, with their figures
 
 .PHONY: stress
-stress: setup ## 6 processes on one table for a minute, then the same on a store that fails (ARGS=--seed=7)
+stress: setup ## 8 processes on one table for a minute, then the same on a store that fails (ARGS=--seed=7)
 	$(PROVE) stress $(ARGS)
 	$(PROVE) stress --faulty $(ARGS)
 
@@ -100,6 +100,19 @@ prove-stores: servers ## stress, kills and lost answers on MinIO and SeaweedFS (
 		$(PROVE) kills --count 60 --store $$store $(ARGS); \
 		$(PROVE) lost-answers --count 150 --store $$store $(ARGS); done
 
+PROVE_UPKEEP := $(BIN)/python -m compaction.testing
+
+.PHONY: prove-upkeep
+prove-upkeep: servers ## two keepers beside writers for 120 s, and 100 kills of keepers, on disk and MinIO
+	$(PROVE_UPKEEP) beside $(ARGS)
+	$(PROVE_UPKEEP) beside --store minio $(ARGS)
+	$(PROVE_UPKEEP) kills $(ARGS)
+	$(PROVE_UPKEEP) kills --store minio $(ARGS)
+
+.PHONY: prove-worker
+prove-worker: setup ## two workers share a lake for ten minutes; one is killed (ARGS=--seconds=60)
+	$(PROVE_UPKEEP) workers $(ARGS)
+
 .PHONY: bench
 bench: setup ## measure against delta-rs and raw DuckDB
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -108,9 +121,17 @@ bench: setup ## measure against delta-rs and raw DuckDB
 bench-commits: setup ## measure commits: latency, and many writers, against delta-rs
 	$(BIN)/python -m benchmarks commits $(ARGS)
 
+.PHONY: bench-merge
+bench-merge: setup ## measure merges, updates and deletes against delta-rs (ARGS=--rows=1000000)
+	$(BIN)/python -m benchmarks merge $(ARGS)
+
 .PHONY: bench-million
 bench-million: setup ## measure a table of a million files against delta-rs and Polars
 	$(BIN)/python -m benchmarks million $(ARGS)
+
+.PHONY: bench-queries
+bench-queries: $(DUCKDB15)/.project ## measure queries against all peers, and TPC-H (ARGS="--query-files 500 --query-rows 200000 --scale 0.01": a small one)
+	$(DUCKDB15)/bin/python -m benchmarks queries $(ARGS)
 
 .PHONY: bench-upkeep
 bench-upkeep: setup ## measure upkeep against delta-rs: 20,000 small files, z-order, what queries gain
@@ -177,7 +198,7 @@ lock: setup ## write locks/ from pyproject.toml (ARGS=--upgrade: choose the newe
 	$(COMPILE) --extra all --group duckdb15 pyproject.toml -o locks/duckdb15.txt $(ARGS)
 	$(COMPILE) --extra all --group spark --constraints locks/dev.txt pyproject.toml -o locks/spark.txt $(ARGS)
 	$(COMPILE) --extra ray --extra s3 --group ray --constraints locks/dev.txt pyproject.toml -o locks/ray.txt $(ARGS)
-	$(COMPILE) --extra s3 --constraints locks/dev.txt pyproject.toml -o locks/image.txt $(ARGS)
+	$(COMPILE) --extra s3 --extra worker --constraints locks/dev.txt pyproject.toml -o locks/image.txt $(ARGS)
 	echo uv | $(COMPILE) - -o locks/installer.txt $(ARGS)
 	for name in azurite s3rver; do \
 		(cd locks/$$name && npm install --package-lock-only --omit-lockfile-registry-resolved); done

@@ -14,16 +14,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import append, commits, million, remote, upkeep
+from benchmarks import append, commits, merge, million, queries, remote
 from benchmarks.measure import Figure, load
 
 # Each takes an empty folder and the options of the command line.
 BENCHMARKS: Mapping[str, Callable[[Path, argparse.Namespace], Iterator[Figure]]] = {
     "append": append.run,
     "commits": commits.run,
+    "merge": merge.run,
     "million": million.run,
+    "queries": queries.run,
     "remote": remote.run,
-    "upkeep": upkeep.run,
 }
 
 
@@ -33,9 +34,16 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--files", type=int, default=1_000_000)
+    parser.add_argument("--query-files", type=int, default=20_000, help="of queries' small files")
+    parser.add_argument(
+        "--query-rows", type=int, default=20_000_000, help="of queries' large table"
+    )
+    parser.add_argument("--scale", type=float, default=1, help="of queries' TPC-H")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--gigabytes", type=float, default=0, help="of remote's large append")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep million's table there")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep tables there (million, queries)"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):

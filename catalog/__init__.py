@@ -9,12 +9,15 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from catalog.changes import (
         KEEP,
         AddTable,
+        AddView,
         Change,
         DeclareLayer,
         DropTable,
+        DropView,
         Keep,
         RenameTable,
         UpdateTable,
+        UpdateView,
     )
     from catalog.errors import (
         AlreadyExistsError,
@@ -29,12 +32,14 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
         UnsupportedError,
     )
     from catalog.journal import Backoff
+    from catalog.leases import Lease, Leases
     from catalog.names import near_misses, validate_layer, validate_table_name
-    from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry
+    from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry, ViewEntry
     from catalog.storage import Options, Storage, StoredObject, open_storage
 
 __all__ = [
     "AddTable",
+    "AddView",
     "AlreadyExistsError",
     "Backoff",
     "Catalog",
@@ -46,11 +51,14 @@ __all__ = [
     "DataError",
     "DeclareLayer",
     "DropTable",
+    "DropView",
     "InputError",
     "KEEP",
     "Keep",
     "LakehouseError",
     "LayerEntry",
+    "Lease",
+    "Leases",
     "NotFoundError",
     "Options",
     "OutcomeUnknownError",
@@ -61,6 +69,8 @@ __all__ = [
     "TableEntry",
     "UnsupportedError",
     "UpdateTable",
+    "UpdateView",
+    "ViewEntry",
     "near_misses",
     "open_storage",
     "validate_layer",
@@ -74,12 +84,15 @@ __getattr__ = lazy.names(
         "catalog.changes": (
             "KEEP",
             "AddTable",
+            "AddView",
             "Change",
             "DeclareLayer",
             "DropTable",
+            "DropView",
             "Keep",
             "RenameTable",
             "UpdateTable",
+            "UpdateView",
         ),
         "catalog.errors": (
             "AlreadyExistsError",
@@ -94,6 +107,7 @@ __getattr__ = lazy.names(
             "UnsupportedError",
         ),
         "catalog.journal": ("Backoff",),
+        "catalog.leases": ("Lease", "Leases"),
         "catalog.names": (
             "near_misses",
             "validate_layer",
@@ -104,6 +118,7 @@ __getattr__ = lazy.names(
             "CatalogState",
             "LayerEntry",
             "TableEntry",
+            "ViewEntry",
         ),
         "catalog.storage": (
             "Options",

@@ -18,7 +18,7 @@ from catalog.document import decode, decode_change, encode
 from catalog.errors import ConflictError, CorruptionError, NotFoundError
 from catalog.fitness import Fitness, Probing
 from catalog.journal import Backoff, Journal
-from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry
+from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry, ViewEntry
 from catalog.storage import Storage
 from catalog.storage.location import parse
 
@@ -126,6 +126,16 @@ class Catalog:
         """Return a table by its name, in any case; NotFoundError carries the near misses."""
         return self.state.table(name)
 
+    def views(self, layer: str | None = None) -> list[ViewEntry]:
+        """List the views of one layer or of all, sorted by name."""
+        state = self.state
+        wanted = None if layer is None else state.layer(layer).name
+        return [view for view in state.views.values() if wanted in (None, view.layer)]
+
+    def view(self, name: str) -> ViewEntry:
+        """Return a view by its name, in any case; NotFoundError carries the near misses."""
+        return self.state.view(name)
+
     def layers(self) -> list[str]:
         """List the names of the layers in the order they were declared."""
         return list(self.state.layers)
@@ -158,13 +168,16 @@ class Catalog:
         )
         return self.commit([addition]).table(name)
 
-    def drop_table(self, name: str) -> TableEntry:
-        """Forget a table and return what was known of it; its files stay."""
-        before, _ = self._commit([change.DropTable(name)], operation=None)
+    def drop_table(self, name: str, *, cascade: bool = False) -> TableEntry:
+        """Forget a table and return what was known of it; its files stay.
+
+        Raise InputError where views read it, unless `cascade` drops these too.
+        """
+        before, _ = self.transition([change.DropTable(name, cascade)])
         return before.table(name)
 
     def rename_table(self, old: str, new: str) -> TableEntry:
-        """Give a table another name, in any layer; its location stays."""
+        """Give a table that no view reads another name, in any layer; its location stays."""
         return self.commit([change.RenameTable(old, new)]).table(new)
 
     def update_table(
@@ -178,6 +191,47 @@ class Catalog:
         """Replace what is passed: None removes it, what is left out stays."""
         update = change.UpdateTable(name, description=description, owner=owner, tags=tags)
         return self.commit([update]).table(name)
+
+    def add_view(
+        self,
+        name: str,
+        sql: str,
+        *,
+        depends_on: Iterable[str],
+        description: str | None = None,
+        owner: str | None = None,
+        replace: bool = False,
+    ) -> ViewEntry:
+        """Keep a query under a name that is free, or, by `replace`, a view's already.
+
+        `depends_on` are the tables and views that the query reads; they must be there. Raise
+        AlreadyExistsError, NotFoundError, or InputError for a view that would read itself.
+        """
+        addition = change.AddView(
+            name=name,
+            sql=sql,
+            depends_on=tuple(depends_on),
+            description=description,
+            owner=owner,
+            replace=replace,
+        )
+        return self.commit([addition]).view(name)
+
+    def drop_view(self, name: str, *, cascade: bool = False) -> ViewEntry:
+        """Forget a view and return it; by `cascade` also the views that read it."""
+        before, _ = self.transition([change.DropView(name, cascade)])
+        return before.view(name)
+
+    def update_view(
+        self,
+        name: str,
+        *,
+        description: str | Keep | None = KEEP,
+        owner: str | Keep | None = KEEP,
+    ) -> ViewEntry:
+        """Replace what is passed: None removes it, what is left out stays."""
+        update = change.UpdateView(name, description=description, owner=owner)
+        return self.commit([update]).view(name)
 
     def declare_layer(self, name: str, description: str | None = None) -> LayerEntry:
         """Add a layer, or describe one that exists; declaring it twice does no harm."""
@@ -198,20 +252,12 @@ class Catalog:
         >>> state.version, list(state.tables)
         (1, ['gold.b'])
         """
-        return self._commit(changes, operation=operation)[1]
+        return self.transition(changes, operation=operation)[1]
 
-    def history(self, limit: int | None = None) -> list[CatalogChange]:
-        """List the changes that made the catalog, newest first; each costs one read."""
-        versions = self._journal.list().versions[::-1][:limit]
-        return [
-            decode_change(self._journal.read(version), where=self._journal.where(version))[0]
-            for version in versions
-        ]
-
-    def _commit(
-        self, changes: Sequence[change.Change], *, operation: str | None
+    def transition(
+        self, changes: Sequence[change.Change], *, operation: str | None = None
     ) -> tuple[CatalogState, CatalogState]:
-        """Return the state that the changes were made on, and the one that they made."""
+        """Make changes as `commit` does; return the state they were made on and the new one."""
         changes = [self._absolute(item) for item in changes]
         if not changes:
             state = self.state
@@ -226,6 +272,14 @@ class Catalog:
             f"the catalog changed under each of {self._backoff.attempts} attempts",
             next_step="Repeat the operation, with fewer others at the same time",
         )
+
+    def history(self, limit: int | None = None) -> list[CatalogChange]:
+        """List the changes that made the catalog, newest first; each costs one read."""
+        versions = self._journal.list().versions[::-1][:limit]
+        return [
+            decode_change(self._journal.read(version), where=self._journal.where(version))[0]
+            for version in versions
+        ]
 
     def _create(self, layers: Sequence[change.Change]) -> None:
         nothing = CatalogState(-1, datetime.min.replace(tzinfo=UTC))

@@ -2,7 +2,6 @@
 
 import contextlib
 import enum
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,8 +9,18 @@ from functools import cached_property
 
 from catalog.errors import AlreadyExistsError, InputError
 from catalog.names import fold, validate_layer, validate_table_name
-from catalog.state import CatalogState, LayerEntry, TableEntry, missing_layer, missing_table
+from catalog.places import Places
+from catalog.state import (
+    CatalogState,
+    LayerEntry,
+    TableEntry,
+    ViewEntry,
+    missing_layer,
+    missing_table,
+    missing_view,
+)
 from catalog.storage.location import Location, check_relative, parse
+from catalog.views import check_acyclic, check_unused, dependents
 
 FOLDER = "_catalog"
 
@@ -40,14 +49,15 @@ class AddTable:
 
 @dataclass(frozen=True, slots=True)
 class DropTable:
-    """Forget a table; its files stay."""
+    """Forget a table that no view reads, or, by `cascade`, these views too; its files stay."""
 
     name: str
+    cascade: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RenameTable:
-    """Give a table another name, in any layer; its location stays."""
+    """Give a table that no view reads another name, in any layer; its location stays."""
 
     old: str
     new: str
@@ -71,7 +81,49 @@ class DeclareLayer:
     description: str | None = None
 
 
-Change = AddTable | DropTable | RenameTable | UpdateTable | DeclareLayer
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddView:
+    """Keep a query under a free name, or, by `replace`, in place of a view of that name.
+
+    Everything in `depends_on` must be there, and the view must not read itself. A description
+    or owner that is None stays what it was.
+    """
+
+    name: str
+    sql: str
+    depends_on: tuple[str, ...]
+    description: str | None = None
+    owner: str | None = None
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DropView:
+    """Forget a view that no other reads, or, by `cascade`, those too."""
+
+    name: str
+    cascade: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateView:
+    """Replace what is not KEEP."""
+
+    name: str
+    description: str | Keep | None = KEEP
+    owner: str | Keep | None = KEEP
+
+
+Change = (
+    AddTable
+    | DropTable
+    | RenameTable
+    | UpdateTable
+    | DeclareLayer
+    | AddView
+    | DropView
+    | UpdateView
+)
 
 _OPERATIONS: dict[type[object], str] = {
     AddTable: "add table",
@@ -79,7 +131,11 @@ _OPERATIONS: dict[type[object], str] = {
     RenameTable: "rename table",
     UpdateTable: "update table",
     DeclareLayer: "declare layer",
+    AddView: "add view",
+    DropView: "drop view",
+    UpdateView: "update view",
 }
+_CASCADE = "Drop these views first, or drop with CASCADE (cascade=True), which takes them along"
 
 
 def describe(changes: Sequence[Change]) -> tuple[str, tuple[str, ...]]:
@@ -116,8 +172,8 @@ def apply(
     draft = _Draft(state, parse(root), now)
     for change in changes:
         draft.apply(change)
-    tables = dict(sorted(draft.tables.items()))
-    return CatalogState(state.version + 1, max(now, state.timestamp), draft.layers, tables)
+    tables, views = dict(sorted(draft.tables.items())), dict(sorted(draft.views.items()))
+    return CatalogState(state.version + 1, max(now, state.timestamp), draft.layers, tables, views)
 
 
 class _Draft:
@@ -126,7 +182,8 @@ class _Draft:
     def __init__(self, state: CatalogState, root: Location, now: datetime) -> None:
         self.layers = dict(state.layers)
         self.tables = dict(state.tables)
-        self._names = {fold(name): name for name in state.tables}
+        self.views = dict(state.views)
+        self._names = {fold(name): name for name in state.entries}
         self._layer_names = {fold(name): name for name in state.layers}
         self._root = root
         self._now = now
@@ -135,14 +192,24 @@ class _Draft:
         match change:
             case AddTable():
                 self._add(change)
-            case DropTable(name):
-                self._forget(self._existing(name))
+            case DropTable(name, cascade):
+                entry = self._existing(name)
+                self._free_of_views(entry.name, cascade=cascade)
+                self._forget(entry)
             case RenameTable(old, new):
                 self._rename(old, new)
             case UpdateTable():
                 self._update(change)
             case DeclareLayer(name, description):
                 self._declare(name, description)
+            case AddView():
+                self._add_view(change)
+            case DropView(name, cascade):
+                view = self._existing_view(name)
+                self._free_of_views(view.name, cascade=cascade)
+                self._forget_view(view.name)
+            case UpdateView():
+                self._update_view(change)
 
     def _add(self, change: AddTable) -> None:
         name = self._free_name(change.name)
@@ -162,6 +229,9 @@ class _Draft:
 
     def _rename(self, old: str, new: str) -> None:
         entry = self._existing(old)
+        check_unused(
+            entry.name, self.views, next_step="Drop these views first, and create them anew after"
+        )
         # Forgotten first, so that a table can change the case of its own name.
         del self.tables[entry.name], self._names[fold(entry.name)]
         self._remember(replace(entry, name=self._free_name(new)))
@@ -187,9 +257,63 @@ class _Draft:
     def _existing(self, name: str) -> TableEntry:
         validate_table_name(name)
         found = self._names.get(fold(name))
-        if found is None:
-            raise missing_table(name, self.tables)
+        if found is None or found not in self.tables:
+            raise missing_table(name, self.tables, self.views)
         return self.tables[found]
+
+    def _add_view(self, change: AddView) -> None:
+        validate_table_name(change.name)
+        known = self.views.get(self._names.get(fold(change.name), ""))
+        if not change.replace or known is None:
+            known = None
+            name = self._free_name(change.name)
+        else:
+            name = known.name
+        description, owner = change.description, change.owner
+        if known is not None:
+            description = known.description if description is None else description
+            owner = known.owner if owner is None else owner
+        view = ViewEntry(
+            name=name,
+            sql=_checked_text(change.sql, what="SQL"),
+            depends_on=tuple(self._read_by_view(read) for read in change.depends_on),
+            created=self._now,
+            description=_optional_text(description, what="description"),
+            owner=_optional_text(owner, what="owner"),
+        )
+        check_acyclic(view, self.views)
+        self.views[name] = view
+        self._names[fold(name)] = name
+
+    def _read_by_view(self, name: str) -> str:
+        found = self._names.get(fold(name))
+        if found is None:
+            raise missing_table(name, {**self.tables, **self.views}, {})
+        return found
+
+    def _existing_view(self, name: str) -> ViewEntry:
+        validate_table_name(name)
+        found = self._names.get(fold(name))
+        if found is None or found not in self.views:
+            raise missing_view(name, self.tables, self.views)
+        return self.views[found]
+
+    def _update_view(self, change: UpdateView) -> None:
+        view = self._existing_view(change.name)
+        if change.description is not KEEP:
+            view = replace(view, description=_optional_text(change.description, what="description"))
+        if change.owner is not KEEP:
+            view = replace(view, owner=_optional_text(change.owner, what="owner"))
+        self.views[view.name] = view
+
+    def _free_of_views(self, name: str, *, cascade: bool) -> None:
+        if not cascade:
+            check_unused(name, self.views, next_step=_CASCADE)
+        for view in dependents(name, self.views):
+            self._forget_view(view)
+
+    def _forget_view(self, name: str) -> None:
+        del self.views[name], self._names[fold(name)]
 
     def _free_name(self, name: str) -> str:
         layer, table = validate_table_name(name)
@@ -197,9 +321,10 @@ class _Draft:
             raise missing_layer(layer, self.layers)
         name = f"{self._layer_names[fold(layer)]}.{table}"
         if taken := self._names.get(fold(name)):
+            kind = "view" if taken in self.views else "table"
             raise AlreadyExistsError(
-                f"table {taken} exists",
-                next_step="Use another name, or drop or rename that table first",
+                f"{kind} {taken} exists",
+                next_step=f"Use another name, or drop or rename that {kind} first",
                 name=taken,
             )
         return name
@@ -217,47 +342,12 @@ class _Draft:
         return self._root.child(entry.location) if entry.managed else parse(entry.location)
 
     @cached_property
-    def _places(self) -> "_Places":
-        places = _Places()
+    def _places(self) -> Places:
+        places = Places()
         places.occupy(self._root.child(FOLDER), "the catalog itself")
         for entry in self.tables.values():
             places.occupy(self._locate(entry), entry.name)
         return places
-
-
-class _Places:
-    """The places that are taken, and how many lie in each folder at any depth."""
-
-    def __init__(self) -> None:
-        self._taken: dict[tuple[str, ...], str] = {}
-        self._within: Counter[tuple[str, ...]] = Counter()
-
-    def claim(self, location: Location, owner: str) -> None:
-        *above, place = location.lineage()
-        if self._within[place]:
-            depth = len(place)
-            other = next(name for key, name in self._taken.items() if key[:depth] == place)
-        else:
-            other = next((self._taken[key] for key in above if key in self._taken), "")
-        if other:
-            raise AlreadyExistsError(
-                f"the location of {owner}, {location.uri}, overlaps with that of {other}",
-                next_step="Use a folder that neither holds nor lies in another table's",
-                name=owner,
-                location=location.uri,
-                other=other,
-            )
-        self.occupy(location, owner)
-
-    def occupy(self, location: Location, owner: str) -> None:
-        lineage = list(location.lineage())
-        self._taken[lineage[-1]] = owner
-        self._within.update(lineage)
-
-    def release(self, location: Location) -> None:
-        lineage = list(location.lineage())
-        del self._taken[lineage[-1]]
-        self._within.subtract(lineage)
 
 
 def _checked_text(value: object, *, what: str) -> str:

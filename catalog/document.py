@@ -25,14 +25,25 @@ A document is one version of the whole catalog, `_catalog/00000000000000000017.j
                 "head": 12,
             }
         },
+        "views": {
+            "gold.delays": {
+                "sql": "SELECT carrier, avg(delay) AS delay FROM silver.flights GROUP BY ALL",
+                "depends_on": ["silver.flights"],
+                "created": "2026-01-31T12:00:00+00:00",
+                "description": "...",
+                "owner": "...",
+            }
+        },
     }
 
 `change` says what led here; its token is how a writer recognises its own document when the
 answer to a put was lost. Fields that are null or empty are left out; a missing `head` means the
 table's latest version. A managed `location` is relative to the lake's root, any other is a URI.
+`views` is left out where there is none, so that software from before views goes on as long as a
+lake has none; it refuses a document that has some.
 
 Top-level fields reserved for what is to come: `heads` (pins of a lake-wide transaction),
-`snapshots` (named sets of table versions), `grants`, `leases`. A document with a field that
+`snapshots` (named sets of table versions), `grants`. A document with a field that
 this version does not know is refused, never rewritten without it; a field that older software
 must not ignore raises `format`.
 """
@@ -44,20 +55,21 @@ from typing import Any, TypeVar
 
 from catalog.errors import CorruptionError, UnsupportedError
 from catalog.names import validate_layer, validate_table_name
-from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry
+from catalog.state import CatalogChange, CatalogState, LayerEntry, TableEntry, ViewEntry
 from catalog.storage.location import check_relative, parse
 
 Value = TypeVar("Value")
 FORMAT = 1
-_TOP = {"format", "version", "change", "layers", "tables"}
+_TOP = {"format", "version", "change", "layers", "tables", "views"}
 _CHANGE = {"token", "operation", "names", "user", "timestamp"}
 _LAYER = {"description"}
 _TABLE = {"id", "location", "managed", "created", "description", "owner", "tags", "head"}
+_VIEW = {"sql", "depends_on", "created", "description", "owner"}
 
 
 def encode(state: CatalogState, change: CatalogChange, *, token: str) -> bytes:
     """Write a state and the change that led to it as a document."""
-    document = {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "version": state.version,
         "change": {
@@ -73,6 +85,8 @@ def encode(state: CatalogState, change: CatalogChange, *, token: str) -> bytes:
         },
         "tables": {table.name: _encode_table(table) for table in state.tables.values()},
     }
+    if state.views:
+        document["views"] = {view.name: _encode_view(view) for view in state.views.values()}
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -91,8 +105,16 @@ def decode(data: bytes, *, where: str) -> CatalogState:
         for table in tables.values():
             if table.layer not in layers:
                 raise ValueError(f"table {table.name} is in no layer")
+        raw_views = document.get("views", {})
+        views = {name: _decode_view(name, raw, where) for name, raw in raw_views.items()}
+        for view in views.values():
+            if view.layer not in layers or view.name in tables:
+                raise ValueError(f"view {view.name} is in no layer, or a table too")
+            for name in view.depends_on:
+                if name not in tables and name not in views:
+                    raise ValueError(f"view {view.name} reads {name}, which is not there")
         timestamp = datetime.fromisoformat(document["change"]["timestamp"])
-        return CatalogState(_whole(document["version"]), timestamp, layers, tables)
+        return CatalogState(_whole(document["version"]), timestamp, layers, tables, views)
 
     return _guard(read, where)
 
@@ -158,6 +180,33 @@ def _encode_table(table: TableEntry) -> dict[str, Any]:
             "tags": dict(table.tags) or None,
             "head": table.head,
         }
+    )
+
+
+def _encode_view(view: ViewEntry) -> dict[str, Any]:
+    return _compact(
+        {
+            "sql": view.sql,
+            "depends_on": list(view.depends_on),
+            "created": view.created.isoformat(),
+            "description": view.description,
+            "owner": view.owner,
+        }
+    )
+
+
+def _decode_view(name: str, raw: dict[str, Any], where: str) -> ViewEntry:
+    _refuse_unknown(raw, _VIEW, where)
+    validate_table_name(name)
+    if not isinstance(raw["depends_on"], list):
+        raise TypeError(f"view {name} has a field of the wrong type")
+    return ViewEntry(
+        name=name,
+        sql=_text(raw["sql"]),
+        depends_on=tuple(map(_text, raw["depends_on"])),
+        created=datetime.fromisoformat(raw["created"]),
+        description=_optional_text(raw.get("description")),
+        owner=_optional_text(raw.get("owner")),
     )
 
 

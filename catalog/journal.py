@@ -54,12 +54,18 @@ class Found:
         return self.versions[-1] if self.versions else None
 
 
+def _token_of_change(data: bytes, where: str) -> str:
+    return decode_change(data, where=where)[1]
+
+
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """Keep numbered documents in one folder."""
+    """Keep numbered documents in one folder; ``token_of`` reads a document's token."""
 
     storage: Storage
     backoff: Backoff
+    token_of: Callable[[bytes, str], str] = _token_of_change
+    hints: bool = True  # of use where documents are many
 
     def path(self, version: int) -> str:
         """Return a document's name, which sorts by version."""
@@ -118,9 +124,9 @@ class Journal:
             # Not there yet, but a put in flight may still land. Sending the same document for
             # the same version again is safe, going on to anything else is not.
         raise OutcomeUnknownError(
-            f"cannot tell whether the change became catalog version {version}: storage gave"
-            f" no answer in {self.backoff.attempts} tries",
-            next_step="Look at the catalog's history before repeating it",
+            f"cannot tell whether the change became version {version} of {self.storage.url()}:"
+            f" storage gave no answer in {self.backoff.attempts} tries",
+            next_step="Look at what is there before repeating it",
             version=version,
             token=token,
         ) from unknown
@@ -133,7 +139,7 @@ class Journal:
 
     def _is_ours(self, written: bytes, version: int, token: str) -> bool:
         try:
-            return decode_change(written, where=self.where(version))[1] == token
+            return self.token_of(written, self.where(version)) == token
         except CorruptionError:
             return False
 
@@ -146,7 +152,7 @@ class Journal:
 
     def _leave_hint(self, version: int) -> None:
         # One listing reaches a thousand documents further, so that a rare hint is as good.
-        if version and version % HINT_EVERY == 0:
+        if self.hints and version and version % HINT_EVERY == 0:
             try:
                 self.storage.put(HINT, str(version).encode())
             except (StorageError, OutcomeUnknownError):

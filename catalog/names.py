@@ -9,7 +9,18 @@ from catalog.errors import InputError
 
 MAX_LENGTH = 128
 RESERVED = frozenset(
-    {"_catalog", "information_schema", "main", "memory", "pg_catalog", "system", "temp"}
+    {
+        "_catalog",
+        "_holds",
+        "_leases",
+        "_maintenance",
+        "information_schema",
+        "main",
+        "memory",
+        "pg_catalog",
+        "system",
+        "temp",
+    }
 )
 _ASCII = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RULE = "letters, digits and underscores, not starting with a digit"

@@ -56,7 +56,7 @@ class TableFacts:
     - ``newest``: when each partition got its newest file.
     - ``commits_since_checkpoint``: of which readers have to read each.
     - ``expired_entries``, ``expired_bytes``: log entries older than their retention.
-    - ``dead_files``, ``dead_bytes``: files that only expired versions need.
+    - ``dead_files``, ``dead_bytes``: files that no version needs which is kept.
     - ``reads``: how often the table was queried, as far as is known, at least 1.
     """
 

@@ -10,6 +10,8 @@ import typer
 
 from compaction.policy import PROPERTIES, Policy, explained
 from compaction.run import proposals
+from compaction.schedule import PROPERTIES as WHEN
+from compaction.schedule import Schedule
 from lakehouse import InputError, Lake, NotFoundError, Table
 from lakehouse.cli.options import JsonOption, LakeOption, complete_tables, open_lake, pairs
 from lakehouse.cli.output import emit, grid, number, say, size, stdout
@@ -80,17 +82,19 @@ def _property(name: str) -> str:
     >>> _property("clusterBy"), _property("delta.targetFileSize")
     ('lakehouse.clusterBy', 'delta.targetFileSize')
     """
-    known = {key.lower(): key for key in PROPERTIES}
+    known = {key.lower(): key for key in (*PROPERTIES, *WHEN)}
     for candidate in (name, f"lakehouse.{name}", f"delta.{name}"):
         if candidate.lower() in known:
             return known[candidate.lower()]
     raise InputError(
-        f"{name!r} is no part of a policy", next_step=f"Set one of {', '.join(PROPERTIES)}"
+        f"{name!r} is no part of a policy",
+        next_step=f"Set one of {', '.join((*PROPERTIES, *WHEN))}",
     )
 
 
 def _check(changes: Mapping[str, str], tables: list[Table]) -> None:
     """Raise InputError before the first of several tables is changed."""
+    Schedule().with_properties(changes)
     wanted = Policy.of(changes).clustering
     for table in tables:
         if wanted is not None:
@@ -134,6 +138,14 @@ def _shown(table: Table) -> dict[str, Any]:
                 "source": found[field.name][1],
             }
             for field in dataclasses.fields(Policy)
+        ]
+        + [
+            {
+                "property": name,
+                "value": table.properties.get(name),
+                "source": "property" if name in table.properties else "default",
+            }
+            for name in WHEN
         ],
     }
 

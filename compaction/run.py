@@ -15,7 +15,7 @@ from compaction.survey import Surveyed, survey, tables_of
 from lakehouse import Lake, LakehouseError, Table, WriteReport
 from lakehouse.delta.protocol import check_writable
 from lakehouse.table.copying import Copy, cluster_tags, copies_of, leaves_of
-from lakehouse.table.rewriting import Fence
+from lakehouse.table.fencing import Fence
 
 T = TypeVar("T")
 REDOS = 5
@@ -28,7 +28,8 @@ class CompactionReport:
 
     ``bins`` are the rewrites that were committed, ``redone`` those that were planned again because
     a writer was faster, and ``left`` the files that were left to a later run. ``bytes_written`` are
-    the new files'. ``problems`` say what failed.
+    the new files'. ``files_deleted`` are those that no version needs which is kept. ``problems`` say
+    what failed.
     """
 
     table: str
@@ -44,6 +45,8 @@ class CompactionReport:
     left: int = 0
     checkpoints: int = 0
     log_entries: int = 0
+    files_deleted: int = 0
+    bytes_deleted: int = 0
     problems: tuple[str, ...] = ()
 
 
@@ -168,6 +171,7 @@ class _Run:
         kinds = {step.kind for step in made.steps}
         checkpoints = int("checkpoint" in kinds and self._tried(self._table.checkpoint) is not None)
         expired = self._tried(self._table.expire_log) if "expire_log" in kinds else None
+        swept = self._tried(self._table.vacuum) if "vacuum" in kinds else None
         before = self._first.facts.all_files
         done = self._done
         return CompactionReport(
@@ -184,6 +188,8 @@ class _Run:
             left=len(lost),
             checkpoints=checkpoints,
             log_entries=0 if expired is None else expired.files,
+            files_deleted=0 if swept is None else swept.files,
+            bytes_deleted=0 if swept is None else swept.bytes,
             problems=tuple(self._problems),
         )
 

@@ -49,6 +49,7 @@ def survey(
     newest, count, size = _partitions(snapshot, engine)
     files = [*_files(snapshot, found, engine, found.small(size))]
     entries, expired = (0, 0) if only is not None else _expired(table)
+    dead, dead_bytes = (0, 0) if only is not None else _dead(table)
     facts = TableFacts(
         name=table.name,
         version=snapshot.version,
@@ -60,6 +61,8 @@ def survey(
         commits_since_checkpoint=_lag(snapshot),
         expired_entries=entries,
         expired_bytes=expired,
+        dead_files=dead,
+        dead_bytes=dead_bytes,
     )
     return Surveyed(table, snapshot, found, facts)
 
@@ -75,6 +78,14 @@ def _expired(table: Table) -> tuple[int, int]:
         report = table.expire_log(dry_run=True)
     except UnsupportedError:
         return 0, 0  # the table keeps its log whole
+    return report.files, report.bytes
+
+
+def _dead(table: Table) -> tuple[int, int]:
+    try:
+        report = table.vacuum(dry_run=True)
+    except UnsupportedError:
+        return 0, 0  # nobody but the engine that made it may clean it up
     return report.files, report.bytes
 
 

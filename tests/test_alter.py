@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import lakehouse
-from lakehouse.lake.alter_statement import parse_alter
+from lakehouse.lake.statements.parse import parse
 from tests.types.engines import PEERS, comparable, new_table, ours
 
 
@@ -407,7 +407,7 @@ def test_alter_table_in_sql(lake):
 )  # fmt: skip
 def test_alter_table_that_is_not_understood(statement):
     with pytest.raises(lakehouse.InputError, match="ALTER TABLE"):
-        parse_alter(statement)
+        parse(statement)
 
 
 def test_alter_table_on_what_is_not_there(lake):
@@ -416,7 +416,7 @@ def test_alter_table_on_what_is_not_there(lake):
         lake.sql("ALTER TABLE silver.trip ADD COLUMN b INTEGER")
     with pytest.raises(lakehouse.InputError, match="has type 'NUMBR'"):
         lake.sql("ALTER TABLE silver.trips ADD COLUMN b NUMBR")
-    assert parse_alter("SELECT 'alter table'") is None
+    assert parse("SELECT 'alter table'") is None
 
 
 SINGLE = 0.10000000149011612  # what 0.1 is in single precision

@@ -259,7 +259,9 @@ def test_a_lake_of_many_tables_answers_at_once(lake):
 )
 def test_a_statement_that_is_no_query_is_refused_with_the_method_to_call(lake, flights, sql, words):
     with pytest.raises(lakehouse.InputError, match=words):
-        lake.sql(sql)
+        lake.explain(sql)
+    with lake.snapshot() as view, pytest.raises(lakehouse.InputError, match=words):
+        view.sql(sql)
     assert len(flights.read().fetchall()) == 3
 
 

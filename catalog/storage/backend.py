@@ -44,6 +44,9 @@ class Backend(Protocol):
     def upload(self, path: str, source: Path) -> None:
         """Write or replace a file in one step with what stands in a local file, in pieces."""
 
+    def copy(self, path: str, to: str) -> None:
+        """Copy a file below the same folder, in place of one that is there."""
+
     def list(
         self, prefix: str, start_after: str | None, *, temporary: bool = False
     ) -> Iterator[StoredObject]:

@@ -92,6 +92,25 @@ class LocalBackend:
     def upload(self, path: str, source: Path) -> None:
         self._replace(path, source)
 
+    def copy(self, path: str, to: str) -> None:
+        self.require_inside([path, to])
+        source, target = self.url(path), self.url(to)
+        temporary = os.path.join(os.path.dirname(target), f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+        try:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            try:
+                os.link(source, temporary, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_HARD_LINKS:
+                    raise
+                shutil.copyfile(source, temporary)
+            os.replace(temporary, target)
+        except OSError as error:
+            raise _translate(error, "copy", source) from error
+        finally:
+            _discard(temporary)
+        self._acknowledge(target)
+
     def list(
         self, prefix: str, start_after: str | None, *, temporary: bool = False
     ) -> Iterator[StoredObject]:

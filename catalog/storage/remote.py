@@ -83,6 +83,9 @@ class RemoteBackend:
     def upload(self, path: str, source: Path) -> None:
         self._ask("write", path, lambda to: obstore.put(to, self._key(path), source, **_PIECES))
 
+    def copy(self, path: str, to: str) -> None:
+        self._ask("copy", path, lambda at: obstore.copy(at, self._key(path), self._key(to)))
+
     def list(
         self, prefix: str, start_after: str | None, *, temporary: bool = False
     ) -> Iterator[StoredObject]:

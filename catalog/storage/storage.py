@@ -115,6 +115,13 @@ class Storage:
         """
         self._backend.upload(check_relative(path), source)
 
+    def copy(self, path: str, to: str) -> None:
+        """Copy a file to another name below this folder, in place of one that is there.
+
+        On local disk both names then stand for one file, and cost the space of one.
+        """
+        self._backend.copy(check_relative(path), check_relative(to))
+
     def read_many(self, paths: Sequence[str], *, at_most: int | None = None) -> Iterator[bytes]:
         """Yield the contents of files in order.
 

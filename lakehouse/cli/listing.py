@@ -6,13 +6,14 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn
 from rich.text import Text
 
 import lakehouse
+from catalog.state import find
 from lakehouse.cli.options import JsonOption, LakeOption, TableArgument, complete_layers, open_lake
 from lakehouse.cli.output import (
     emit,
@@ -33,11 +34,15 @@ MANY = 300
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Listed:
-    """Hold a line of ``ls``. What only the table's log knows is None until it was opened."""
+    """Hold a line of ``ls``. What only the table's log knows is None until it was opened.
+
+    A view has neither place nor size.
+    """
 
     name: str
+    kind: Literal["table", "view"]
     layer: str
-    uri: str
+    uri: str | None
     managed: bool
     description: str | None
     version: int | None = None
@@ -65,11 +70,16 @@ def ls(
     lake: LakeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List the tables with rows, files, size, version and time of the last change (UTC)."""
+    """List tables and views; tables with rows, files, size, version and time of the last change (UTC)."""
     with open_lake(lake) as opened:
         known = opened.tables(layer=layer)
         wanted = len(known) <= MANY if details is None else details
         rows = list(_opened(opened, known)) if wanted else [_listed(info) for info in known]
+        rows += [
+            Listed(view.name, "view", view.layer, None, False, view.description)
+            for view in opened.views(layer=layer)
+        ]
+        rows.sort(key=lambda row: row.name)
     if json:
         emit(rows)
     elif details is False:
@@ -88,22 +98,36 @@ def show(
     lake: LakeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show a table's columns, partitioning, properties, size and latest changes."""
+    """Show a table's columns, partitioning, properties, size and latest changes; or a view's query."""
     with open_lake(lake) as opened:
+        if find(opened.catalog.state.views, table) is not None:
+            _show_view(opened, table, json=json)
+            return
         found = opened.table(table)
         detail = found.detail()
-        types = [str(type_) for type_ in found.read(version=detail.version).types]
+        columns = columns_of(found, detail)
         commits = found.history(5)
-    columns = [
-        {"name": f.name, "type": type_, "nullable": f.nullable, "comment": _comment(f)}
-        for f, type_ in zip(detail.schema, types, strict=True)
-    ]
     facts = {f.name: getattr(detail, f.name) for f in dataclasses.fields(detail)}
     if json:
         emit({**facts, "schema": columns, "history": commits})
         return
     out = stdout()
     out.print(_facts(detail))
+    out.print(columns_table(columns, detail))
+    out.print(history_table(commits))
+
+
+def columns_of(table: lakehouse.Table, detail: lakehouse.TableDetail) -> list[dict[str, Any]]:
+    """Return a table's columns with DuckDB's types."""
+    types = [str(type_) for type_ in table.read(version=detail.version).types]
+    return [
+        {"name": f.name, "type": type_, "nullable": f.nullable, "comment": _comment(f)}
+        for f, type_ in zip(detail.schema, types, strict=True)
+    ]
+
+
+def columns_table(columns: Sequence[dict[str, Any]], detail: lakehouse.TableDetail) -> Any:
+    """Return the table of columns that people see."""
     listed = grid("column", "type", "", "comment")
     for column in columns:
         partition = " partition" if column["name"] in detail.partition_by else ""
@@ -111,8 +135,40 @@ def show(
         listed.add_row(
             visible(column["name"]), column["type"], (null + partition).strip(), column["comment"]
         )
+    return listed
+
+
+def names_table(known: Sequence[lakehouse.TableInfo]) -> Any:
+    """Return the table of tables' names and descriptions, without opening any."""
+    return _ls_table([_listed(info) for info in known], details=False)
+
+
+def _show_view(lake: lakehouse.Lake, name: str, *, json: bool) -> None:
+    view = lake.view(name)
+    columns = [
+        {"name": row[0], "type": row[1]} for row in lake.sql(f"DESCRIBE {view.name}").fetchall()
+    ]
+    if json:
+        emit({**dataclasses.asdict(view), "kind": "view", "schema": columns})
+        return
+    out = stdout()
+    facts = grid("", "")
+    facts.show_header = False
+    pairs = {
+        "view": view.name,
+        "about": view.description,
+        "created": moment(view.created),
+        "reads": ", ".join(view.depends_on),
+        "query": view.sql,
+    }
+    for key, value in pairs.items():
+        if value:
+            facts.add_row(Text(key, style="dim"), visible(value))
+    out.print(facts)
+    listed = grid("column", "type")
+    for column in columns:
+        listed.add_row(visible(column["name"]), column["type"])
     out.print(listed)
-    out.print(history_table(commits))
 
 
 def _opened(lake: lakehouse.Lake, known: Sequence[lakehouse.TableInfo]) -> Iterator[Listed]:
@@ -136,20 +192,23 @@ def _opened(lake: lakehouse.Lake, known: Sequence[lakehouse.TableInfo]) -> Itera
 
 
 def _listed(info: lakehouse.TableInfo) -> Listed:
-    return Listed(info.name, info.layer, info.uri, info.managed, info.description)
+    return Listed(info.name, "table", info.layer, info.uri, info.managed, info.description)
 
 
 def _ls_table(rows: Sequence[Listed], *, details: bool) -> Any:
     figures = ("rows", "files", "size", "version")
     heads = ["table", *((*figures, "modified") if details else ())]
-    if any(row.description or row.error for row in rows):
+    if any(row.description or row.error or row.kind == "view" for row in rows):
         heads.append("about")
     table = grid(*heads, right=figures)
     for row in rows:
-        about = Text(visible(row.description or ""), style="dim")
+        told = " ".join(filter(None, ("view" if row.kind == "view" else "", row.description)))
+        about = Text(visible(told), style="dim")
         cells: list[Any] = [row.name]
         if row.error is not None:
             about = Text(visible(row.error), style="red")
+            cells += [""] * 5
+        elif details and row.kind == "view":
             cells += [""] * 5
         elif details:
             cells += [number(row.rows), number(row.files), size(row.bytes)]

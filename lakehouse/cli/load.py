@@ -22,8 +22,8 @@ from lakehouse.cli.options import (
     pairs,
 )
 from lakehouse.cli.output import emit, number, progress, say, size
-from lakehouse.cli.stream import batches
 from lakehouse.duck.errors import translated
+from lakehouse.duck.stream import batches
 
 _BATCH = 100_000  # rows: small enough for the display to move
 _HINT = "Correct the file, or see --option, such as nullstr=NA or columns={'id': 'VARCHAR'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -23,6 +24,8 @@ from catalog.errors import InputError
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _CONTROLS |= {ord("\n"): "\\n", ord("\t"): "\\t", ord("\r"): "\\r"}
+
+_NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 
 
 class _Console(Console):
@@ -99,6 +102,11 @@ def size(count: int | None) -> str:
 def number(count: int | None) -> str:
     """Return a count with separators; ``?`` where it is not known."""
     return "?" if count is None else f"{count:,}"
+
+
+def is_number(type_: str) -> bool:
+    """Tell whether a DuckDB type is one of numbers."""
+    return _NUMBERS.fullmatch(type_) is not None
 
 
 def moment(time: datetime | None) -> str:

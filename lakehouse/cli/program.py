@@ -7,6 +7,7 @@ libraries of commands that they only name.
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 import threading
@@ -38,15 +39,29 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Watch real flights go from raw files to gold tables.",
     ),
     "layers": ("lakehouse.cli.layers:layers", "Lake", "List the layers, or add one."),
-    "doctor": ("lakehouse.cli.doctor:doctor", "Lake", "Say what is installed, reachable, healthy."),
+    "doctor": (
+        "lakehouse.cli.doctor:doctor",
+        "Lake",
+        "Check the installation, storage and tables.",
+    ),
     "show": ("lakehouse.cli.listing:show", "Tables", "Show a table's columns, size and history."),
     "create": ("lakehouse.cli.tables:create", "Tables", "Create an empty table."),
     "register": ("lakehouse.cli.tables:register", "Tables", "Name an existing Delta table."),
     "load": ("lakehouse.cli.load:load", "Tables", "Load CSV, JSON or Parquet files into a table."),
     "rename": ("lakehouse.cli.tables:rename", "Tables", "Give a table another name."),
     "drop": ("lakehouse.cli.tables:drop", "Tables", "Take a table out of the lake."),
-    "sql": ("lakehouse.cli.query:sql", "Queries", "Run SQL over the tables."),
-    "explain": ("lakehouse.cli.query:explain", "Queries", "Show which files a query reads."),
+    "sql": (
+        "lakehouse.cli.query:sql",
+        "Queries",
+        "Run SQL over the tables; without a query: a shell.",
+    ),
+    "explain": (
+        "lakehouse.cli.query:explain",
+        "Queries",
+        "Show which files a query reads and skips, and why.",
+    ),
+    "vacuum": ("lakehouse.cli.vacuum:vacuum", "Time", "Delete files that no version needs."),
+    "snapshots": ("lakehouse.cli.vacuum:snapshots", "Time", "List, name and drop snapshots."),
     "history": ("lakehouse.cli.timeline:history", "Time", "List a table's versions."),
     "restore": ("lakehouse.cli.timeline:restore", "Time", "Bring an earlier version back."),
 }
@@ -61,7 +76,9 @@ class Program(TyperGroup):
         for name, (_, heading, text) in COMMANDS.items():
             self.commands[name] = TyperCommand(name, help=text, rich_help_panel=heading)
         for name, plugin in self.plugins.items():
-            text = f"Commands of the package {plugin.module.partition('.')[0]}."
+            text = (
+                f"From the package {plugin.module.partition('.')[0]}; see lakehouse {name} --help."
+            )
             self.commands[name] = TyperCommand(name, help=text, rich_help_panel="Other packages")
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -155,8 +172,15 @@ def _named(point: EntryPoint) -> str:
 
 def _wrapped(function: Any, name: str) -> typer.Typer:
     single = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    single.command(name, context_settings=_SETTINGS)(function)
+    single.command(name, help=_flowing(function), context_settings=_SETTINGS)(function)
     return single
+
+
+def _flowing(function: Any) -> str:
+    """Return a docstring whose paragraphs fill the terminal's lines, not those of the source."""
+    return "\n\n".join(
+        " ".join(paragraph.split()) for paragraph in (inspect.getdoc(function) or "").split("\n\n")
+    )
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001 - Typer calls it so
@@ -187,8 +211,9 @@ def _lakehouse(
 ) -> None:
     """Work with tables in bronze, silver and gold.
 
-    Each command takes [bold]--lake[/] (or the environment variable LAKEHOUSE_URI), and
-    [bold]--json[/] for programs.
+    Begin with [bold]init[/], [bold]load[/] and [bold]sql[/]; [bold]demo[/] shows what comes of it.
+
+    Each command takes [bold]--lake[/] (default: LAKEHOUSE_URI, then ./lake) and [bold]--json[/].
     """
 
 

@@ -1,4 +1,4 @@
-"""Show a query's result as a table, or write it as CSV, JSON lines or Parquet.
+"""Show a query's result as a table or a chart, or write it as CSV, JSON lines or Parquet.
 
 Values become text in DuckDB, so that nothing is lost on the way: decimals, nanoseconds and
 large integers come out digit by digit.
@@ -19,18 +19,18 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from catalog.errors import InputError, LakehouseError, StorageError
-from lakehouse.cli.output import number, say, stdout, visible
-from lakehouse.cli.stream import batches, lines
+from lakehouse.cli.output import is_number, number, say, stdout, visible
 from lakehouse.duck.engine import Relation
+from lakehouse.duck.stream import batches, lines
 
-Format = Literal["table", "csv", "json", "parquet"]
+Format = Literal["table", "csv", "json", "parquet", "chart"]
+SHOWN_ONLY = ("table", "chart")
 SHOWN = 50
 _COUNTED = 1_000_000  # counting what is not shown must not take longer than people wait
 _BATCH = 2_000
 _CELL = 60
 _DOING = "run the query"
 _TEXT = "CAST(COLUMNS(*) AS VARCHAR)"
-_NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 # In DuckDB's JSON text: strings, and the numbers that JSON does not have.
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN')
 _SUFFIXES: dict[str, Format] = {
@@ -48,15 +48,17 @@ def chosen_format(wanted: Format | None, output: Path | None, *, as_json: bool) 
     if found is None:
         raise InputError(
             f"cannot tell the format by the name {output}",
-            next_step=f"Pass --format with one of {', '.join(get_args(Format))}",
+            next_step=f"Choose one of {', '.join(get_args(Format))}",
         )
     if found == "parquet" and output is None:
-        raise InputError("Parquet is not for a terminal", next_step="Pass --output FILE")
+        raise InputError("Parquet is not for a terminal", next_step="Name a file for it")
+    if found in SHOWN_ONLY and output is not None:
+        raise InputError(f"a {found} is for the terminal", next_step="Choose csv, json or parquet")
     return found
 
 
-def show(rows: Relation, *, limit: int | None) -> None:
-    """Print rows as a table, and say how many there are beyond ``limit``.
+def show(rows: Relation, *, limit: int | None, hint: str = "use --all or --limit") -> None:
+    """Print rows as a table, and say how many there are beyond ``limit``, and ``hint``.
 
     On a terminal, columns in the middle are left out where the table would be too wide.
     """
@@ -75,13 +77,19 @@ def show(rows: Relation, *, limit: int | None) -> None:
     _print_table(rows.columns, [str(type_) for type_ in rows.types], shown)
     if more:
         count = f"more than {number(_COUNTED)}" if more > _COUNTED else number(more)
-        say(f"… {count} more rows; use --all or --limit.", style="dim")
+        say(f"… {count} more rows; {hint}.", style="dim")
 
 
-def write(rows: Relation, form: Format, output: Path | None) -> None:
-    """Write rows to a file, which appears when it is complete, or to standard output."""
+def write(
+    rows: Relation, form: Format, output: Path | None, *, limit: int | None = None, hint: str = ""
+) -> None:
+    """Write rows to a file, which appears when it is complete, or to standard output.
+
+    ``limit`` is for standard output; it says where there are more rows, and ``hint``.
+    """
     if output is None:
-        _write_text(rows, form, sys.stdout)
+        if _write_text(rows, form, sys.stdout, limit=limit):
+            say(f"… more rows; {hint}.", style="dim")
         return
     with _replacing(output) as place:
         if form == "parquet":
@@ -144,7 +152,7 @@ def _print_table(
         for index, name in enumerate(names)
     ]
     kept = columns_that_fit([width + 3 for width in widths], out.width)
-    ends = [bool(_NUMBERS.fullmatch(type_)) for type_ in types]
+    ends = [is_number(type_) for type_ in types]
     gap = next((i for i, (a, b) in enumerate(itertools.pairwise(kept)) if b > a + 1), None)
 
     def line(values: Sequence[str]) -> str:
@@ -169,18 +177,20 @@ def _padded(text: str, width: int, *, right: bool) -> str:
     return space + text if right else text + space
 
 
-def _write_text(rows: Relation, form: Format, file: TextIO) -> None:
+def _write_text(rows: Relation, form: Format, file: TextIO, *, limit: int | None = None) -> bool:
+    """Write rows as text; return whether there are more than ``limit``."""
+    rows = rows if limit is None else rows.limit(limit + 1)
     if form == "json":
         objects = rows.query("result", "SELECT to_json(result)::VARCHAR FROM result")
         assert objects is not None  # it is a SELECT
         texts = lines(objects, size=_BATCH, doing=_DOING)
-        file.writelines(json_line(str(text)) + "\n" for (text,) in texts)
-    elif form == "csv":
+        written = (json_line(str(text)) for (text,) in texts)
+    else:
         file.write(csv_line(rows.columns) + "\n")
         texts = lines(rows.project(_TEXT), size=_BATCH, doing=_DOING)
-        file.writelines(csv_line(row) + "\n" for row in texts)
-    else:
-        raise InputError("a table is for the terminal", next_step="Pass --format csv or json")
+        written = (csv_line(row) for row in texts)
+    file.writelines(f"{line}\n" for line in itertools.islice(written, limit))
+    return next(written, None) is not None
 
 
 def _csv_cell(value: str | None) -> str:

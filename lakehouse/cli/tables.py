@@ -116,6 +116,9 @@ def rename(
 def drop(
     table: TableArgument,
     *,
+    cascade: Annotated[
+        bool, typer.Option("--cascade", help="Drop the views that read it, too.")
+    ] = False,
     purge: Annotated[
         bool, typer.Option("--purge", help="Delete the files too. This cannot be undone.")
     ] = False,
@@ -130,13 +133,15 @@ def drop(
             say(_plan(found, purge=purge))
         question = f"Drop {found.name}" + (" and delete its files?" if purge else "?")
         confirm(question, yes=yes, as_json=json)
-        report = opened.drop_table(found.name, purge=purge)
+        report = opened.drop_table(found.name, purge=purge, cascade=cascade)
     if json:
         emit(report)
     elif purge:
         say(f"Dropped {report.name}; {number(report.files_deleted)} files deleted.")
     else:
         say(f"Dropped {report.name}. To undo: lakehouse register {report.name} {report.uri}")
+    if report.views and not json:
+        say(f"Dropped with it: {', '.join(report.views)}.")
 
 
 def parse_columns(texts: Sequence[str]) -> dict[str, str]:

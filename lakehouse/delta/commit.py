@@ -82,9 +82,13 @@ class Committed:
 
     @property
     def names_files(self) -> bool:
-        """Tell whether the commit made files live: else, what was written for it is of no use."""
+        """Tell whether the commit names new files: else, what was written for it is of no use."""
         actions = () if self.change is None else self.change.actions
-        return any(isinstance(action, act.AddFile) for action in actions)
+        return any(
+            isinstance(action, act.AddFile)
+            or (isinstance(action, act.OtherAction) and action.kind == "cdc")
+            for action in actions
+        )
 
 
 Plan = Callable[[Snapshot], Change | None]

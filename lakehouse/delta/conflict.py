@@ -23,20 +23,25 @@ class Reads:
     result depends on all rows of the table, so that any new row matters. ``matching`` says that
     its result depends on the rows that a predicate is true for: given files that were added, it
     returns the keys of those that may hold such a row. ``files`` must then name every file of
-    the snapshot that holds one. A blind append reads nothing.
+    the snapshot that holds one. ``unchanged`` says that no file may come or go: what is written
+    was computed from the table as it was. ``applications`` are those whose transactions it has
+    looked at. A blind append reads nothing.
     """
 
     files: frozenset[act.FileKey] = frozenset()
     everything: bool = False
     matching: MayMatch | None = None
+    unchanged: bool = False
+    applications: frozenset[str] = frozenset()
 
     @property
     def is_blind(self) -> bool:
         """Tell whether nothing was read."""
-        return not self.files and not self.everything and self.matching is None
+        return self == _NOTHING
 
 
 EVERYTHING = Reads(everything=True)
+_NOTHING = Reads()
 
 
 def conflict(ours: Iterable[act.Action], reads: Reads, winner: Iterable[act.Action]) -> str | None:
@@ -56,6 +61,7 @@ def conflict(ours: Iterable[act.Action], reads: Reads, winner: Iterable[act.Acti
     """
     mine, theirs = list(ours), list(winner)
     my_apps = {action.app_id for action in mine if isinstance(action, act.Transaction)}
+    my_apps |= reads.applications
     my_domains = {action.domain for action in mine if isinstance(action, act.DomainMetadata)}
     for action in theirs:
         match action:
@@ -63,6 +69,8 @@ def conflict(ours: Iterable[act.Action], reads: Reads, winner: Iterable[act.Acti
                 return "the table's protocol changed"
             case act.Metadata():
                 return "the table's schema or properties changed"
+            case act.AddFile() | act.RemoveFile() if reads.unchanged:
+                return "the table changed under an operation that computes rows from it"
             case act.RemoveFile() if action.key in reads.files:
                 return f"file {action.path} was removed by another commit"
             case act.AddFile() if reads.everything and action.data_change:

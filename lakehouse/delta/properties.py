@@ -206,8 +206,15 @@ _KNOWN: Mapping[str, tuple[Check, str]] = MappingProxyType(
         "lakehouse.upkeep": _SWITCH,
         "lakehouse.upkeepBytes": (_bytes, "a number of bytes such as 10gb"),
         "lakehouse.upkeepCoolDown": _TIME,
+        "lakehouse.upkeepJitter": _TIME,
+        "lakehouse.upkeepMisfire": _choice("run", "skip"),
         "lakehouse.upkeepPriority": (_integer(0), "a number, 0 or more"),
         "lakehouse.upkeepSeconds": (_integer(1), "a number of seconds, 1 or more"),
+        "lakehouse.upkeepSchedule": (
+            _matching(r"(interval\s+)?(\d+\s+[A-Za-z]+\s*)+|@[A-Za-z]+|\S+(\s+\S+){4}"),
+            "an interval such as 15 minutes, or a cron expression such as 0 3 * * *",
+        ),
+        "lakehouse.upkeepTimezone": (_matching(r"[A-Za-z0-9_+/-]+"), "such as Europe/Berlin"),
         "lakehouse.upkeepWindows": (
             _matching(rf"{_HOURS}(\s*,\s*{_HOURS})*"),
             "hours of the day in UTC: 22:00-06:00",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from catalog.errors import UnsupportedError
 from lakehouse.delta.actions import Protocol
-from lakehouse.delta.features import FEATURES, is_on, required
+from lakehouse.delta.features import FEATURES, required
 from lakehouse.delta.schema.fields import Struct
 
 READ_FEATURES = frozenset(name for name, feature in FEATURES.items() if feature.reads)
@@ -66,24 +66,6 @@ def check_writable(protocol: Protocol, configuration: Mapping[str, str], schema:
         if name in used or name not in FEATURES or not FEATURES[name].idle
     }
     _refuse(refused, "write")
-
-
-def check_change_files(protocol: Protocol, configuration: Mapping[str, str], verb: str) -> None:
-    """Raise UnsupportedError where a verb would have to write change data files.
-
-    A commit that only adds rows, only removes whole files, replaces all, or rearranges rows needs
-    none: readers of the change feed take its adds and removes. One that rewrites a file to change
-    some of its rows does (protocol, "Change Data Files"), and calls this first.
-    """
-    if "changeDataFeed" in writer_features(protocol) and is_on(
-        configuration, "delta.enableChangeDataFeed"
-    ):
-        raise UnsupportedError(
-            f"cannot {verb} rows of this table: changeDataFeed is on, and this release writes no "
-            "change data files",
-            next_step="Overwrite the table, or set delta.enableChangeDataFeed to false first",
-            features=("changeDataFeed",),
-        )
 
 
 def protocol_for(schema: Struct, configuration: Mapping[str, str]) -> Protocol:

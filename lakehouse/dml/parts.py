@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Collection, Iterator
 
 from lakehouse.delta.actions import FileKey
+from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import with_timestamps
@@ -20,7 +21,7 @@ from lakehouse.duck.rows import Source
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
-from lakehouse.scan.views import file_column
+from lakehouse.scan.views import file_column, row_column
 from lakehouse.write.data_files import NewFiles, write_rows
 from lakehouse.write.gate import gate
 
@@ -29,6 +30,8 @@ _SCHEMA = "lakehouse"
 
 def part(snapshot: Snapshot, keys: Collection[FileKey]) -> Snapshot:
     """Return the snapshot with these files only."""
+    if not keys:
+        return dataclasses.replace(snapshot, files=FileIndex(None, snapshot.files.layout))
     return dataclasses.replace(snapshot, files=snapshot.files.only(keys))
 
 
@@ -71,6 +74,12 @@ class Opened:
         number = identifier(file_column(self.snapshot.schema))
         sql = f"SELECT {number}, count(*) FROM {self.place} WHERE ({predicate}\n) GROUP BY {number}"
         return dict(self.cursor.execute(sql).fetchall())
+
+    def numbers(self, predicate: str) -> str:
+        """Return the SELECT of file and row numbers of the rows that a predicate is true for."""
+        file = identifier(file_column(self.snapshot.schema))
+        row = identifier(row_column(self.snapshot.schema))
+        return f"SELECT {file}, {row} FROM {self.place} WHERE ({predicate}\n)"
 
     def copy(self, *, where: str = "true", schema: Struct | None = None) -> NewFiles:
         """Write the rows for which ``where`` is true anew, as few files.

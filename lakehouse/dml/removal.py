@@ -1,40 +1,57 @@
-"""Remove the rows that a predicate is true for, by copy-on-write.
+"""Remove the rows that a predicate is true for.
 
 Three kinds of files are told apart: those in which no row matches stay; those in which all do
-are removed unread, where partition values or statistics prove it; of the rest, which are counted
-first, only those with a match are copied without it.
+are removed unread, where partition values or statistics prove it; the rest is read first. Of the
+files in which some rows match, those are marked in a deletion vector where the table has them and
+that is cheaper; else the others are copied. On a table with a change data feed, what goes is
+recorded beside, unless whole files tell it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from catalog.errors import LakehouseError, UnsupportedError
+from catalog.errors import UnsupportedError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.actions import FileKey
+from lakehouse.delta.bitmap import Bitmap
+from lakehouse.delta.change_data import is_recorded
 from lakehouse.delta.conflict import MayMatch, Reads
-from lakehouse.delta.protocol import check_change_files
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.dml.parts import Opened, count_rows, opened, part, reference
+from lakehouse.dml.copies import Copies
+from lakehouse.dml.marking import (
+    NOTHING,
+    Marked,
+    discard_marks,
+    is_cheaper,
+    mark,
+    may_mark,
+    rows_by_file,
+)
+from lakehouse.dml.parts import opened, part, reference
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.matching import Answer, Question, answers, may_match, question
 from lakehouse.scan.predicate import Predicate, parse_predicate
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.views import has_other_names
-from lakehouse.write.data_files import NewFiles, discard_files
-
-# Files are copied in groups of this size: where somebody rewrites one of them meanwhile, what was
-# copied of the other groups still holds.
-GROUP_BYTES = 256 << 20
+from lakehouse.write.change_files import (
+    NO_CHANGES,
+    NewChanges,
+    as_changes,
+    discard_changes,
+    write_changes,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Removed:
     """Hold a planned removal: files that go, files with the rows that stay, what was read.
 
-    ``rows_deleted`` is None where nobody counted.
+    ``rows_deleted`` is None where nobody counted; ``rows_kept`` were copied. Of ``kept``, as many
+    as ``marked`` are files that were there, under a new deletion vector. ``recorded`` says that
+    the commit must name change data files: ``changes``, and those of all else that it does.
     """
 
     gone: tuple[act.AddFile, ...]
@@ -42,20 +59,24 @@ class Removed:
     rows_deleted: int | None
     rows_kept: int
     reads: Reads
+    marked: int = 0
+    recorded: bool = False
+    changes: NewChanges = NO_CHANGES
 
     def metrics(self) -> dict[str, int]:
         """Return what history shall say of it, in Spark's words."""
-        files = {
-            "numRemovedFiles": len(self.gone),
-            "numRemovedBytes": sum(add.size for add in self.gone),
-        }
+        copied = self.kept[self.marked :]
+        gone = sum(add.size for add in self.gone) - sum(a.size for a in self.kept[: self.marked])
+        files = {"numRemovedFiles": len(self.gone) - self.marked, "numRemovedBytes": gone}
         if self.rows_deleted is None:
             return files
         return files | {
-            "numAddedFiles": len(self.kept),
-            "numAddedBytes": sum(add.size for add in self.kept),
+            "numAddedFiles": len(copied),
+            "numAddedBytes": sum(add.size for add in copied),
             "numDeletedRows": self.rows_deleted,
             "numCopiedRows": self.rows_kept,
+            **({"numDeletionVectorsAdded": self.marked} if self.marked else {}),
+            **({"numAddedChangeFiles": len(self.changes.paths)} if self.recorded else {}),
         }
 
 
@@ -73,6 +94,7 @@ class Removal:
     """
 
     def __init__(self, where: str, *, engine: Engine, scanner: Scanner) -> None:
+        scanner.require_trust("where")
         self._where = where
         self._engine = engine
         self._scanner = scanner
@@ -81,7 +103,10 @@ class Removal:
         self._asked: Question | None = None
         self._storage: Storage | None = None
         self._matches: dict[FileKey, int] = {}
-        self._copies: list[tuple[frozenset[FileKey], NewFiles]] = []
+        self._rows: dict[FileKey, Bitmap] = {}
+        self._copies = Copies(self._matches, engine, scanner)
+        self._marked: Marked = NOTHING
+        self._changes: tuple[frozenset[FileKey], NewChanges] = (frozenset(), NO_CHANGES)
 
     def predicate(self, snapshot: Snapshot) -> Predicate:
         """Return the predicate, checked; the current time in it is that of the first call."""
@@ -103,11 +128,13 @@ class Removal:
         return predicate.sql
 
     def plan(self, snapshot: Snapshot) -> Removed:
-        """Find what goes of a snapshot, and write the rows that stay of the touched files."""
+        """Find what goes of a snapshot, and write what a commit needs to say so."""
         predicate = self.predicate(snapshot)
+        self._storage = snapshot.storage
         if self._asked is None or snapshot.metadata != self._table:
             self.discard()
             self._matches.clear()
+            self._rows.clear()
             self._table = snapshot.metadata
             self._asked = question(reference(snapshot), predicate, self._scanner)
         asked = self._asked
@@ -115,21 +142,31 @@ class Removal:
         found = {answer.key: answer for answer in candidates if answer.rows != 0}
         matches = self._count(snapshot, found)
         partly = frozenset(key for key, count in matches.items() if count != found[key].rows)
-        copies = self._copy(snapshot, partly)
+        marked = self._mark(snapshot, partly)
+        rest = partly.difference(add.key for add in marked.gone)
+        copies = self._copies.of(snapshot, rest, predicate.sql)
+        # delta-rs tells the wrong rows of a removed file that has a vector.
+        told = not partly and not any(vector for _, vector in matches)
+        recorded = not told and is_recorded(snapshot.protocol, snapshot.properties)
+        copied = tuple(add for files in copies for add in files.adds)
         return Removed(
             gone=tuple(snapshot.files.only(matches.keys()).adds()),
-            kept=tuple(add for files in copies for add in files.adds),
+            kept=(*marked.kept, *copied),
             rows_deleted=sum(matches.values()),
             rows_kept=sum(files.rows for files in copies),
             reads=Reads(frozenset(matches), matching=self._matching(snapshot, asked)),
+            marked=len(marked.kept),
+            recorded=recorded,
+            changes=self._record(snapshot, frozenset(matches) if recorded else frozenset()),
         )
 
     def discard(self) -> None:
         """Delete the files that were written, for none of them is in a commit."""
-        while self._copies:
-            _, files = self._copies.pop()
-            assert self._storage is not None
-            discard_files(self._storage, files)
+        self._copies.discard()
+        if self._storage is not None:
+            discard_marks(self._storage, self._marked)
+            discard_changes(self._storage, self._changes[1])
+        self._marked, self._changes = NOTHING, (frozenset(), NO_CHANGES)
 
     def _count(self, snapshot: Snapshot, found: Mapping[FileKey, Answer]) -> dict[FileKey, int]:
         """Return how many rows match in each file with such a row, reading what is not known."""
@@ -137,58 +174,47 @@ class Removal:
         unknown = [key for key in found if key not in proven and key not in self._matches]
         if unknown:
             files = part(snapshot, unknown)
+            predicate = self.predicate(snapshot).sql
             with opened(files, self._scanner, "find the rows that match") as there:
                 keys = [add.key for add in files.files.adds()]
-                counted = there.matches(self.predicate(snapshot).sql)
-                self._matches |= {key: counted.get(i, 0) for i, key in enumerate(keys)}
-                if files.files.bytes <= GROUP_BYTES and all(
-                    0 < self._matches[key] != found[key].rows for key in keys
-                ):
-                    # After a lost race it is mostly so: what is open need not be opened again.
-                    self._copy_group(there, frozenset(keys))
+                if may_mark(snapshot):
+                    rows = rows_by_file(there.cursor, there.numbers(predicate), keys)
+                    self._rows |= rows
+                    self._matches |= {key: len(rows.get(key, ())) for key in keys}
+                else:
+                    counted = there.matches(predicate)
+                    self._matches |= {key: counted.get(i, 0) for i, key in enumerate(keys)}
+                    if self._copies.is_one_group(files) and all(
+                        0 < self._matches[key] != found[key].rows for key in keys
+                    ):
+                        # After a lost race it is mostly so: what is open need not be opened again.
+                        self._copies.add(there, frozenset(keys), predicate)
         counts = {key: proven.get(key, self._matches.get(key, 0)) for key in found}
         return {key: count for key, count in counts.items() if count}
 
-    def _copy(self, snapshot: Snapshot, keys: frozenset[FileKey]) -> list[NewFiles]:
-        """Return files with what stays of ``keys``, those of earlier plans among them."""
-        for done in [copy for copy in self._copies if not copy[0] <= keys]:
-            self._copies.remove(done)
-            discard_files(snapshot.storage, done[1])
-        rest = keys.difference(*(copied for copied, _ in self._copies))
-        for group in _groups(part(snapshot, rest).files.adds() if rest else ()):
-            with opened(part(snapshot, group), self._scanner, "copy rows") as there:
-                self._copy_group(there, group)
-        return [files for _, files in self._copies]
+    def _mark(self, snapshot: Snapshot, partly: frozenset[FileKey]) -> Marked:
+        """Mark the rows of those files in which that is cheaper than to copy the others."""
+        adds = part(snapshot, partly).files.adds() if partly and may_mark(snapshot) else ()
+        keys = {add.key for add in adds if is_cheaper(add, self._matches[add.key])}
+        if keys != {add.key for add in self._marked.gone}:
+            discard_marks(snapshot.storage, self._marked)
+            self._marked = NOTHING
+            if keys:
+                self._marked = mark(snapshot, {key: self._rows[key] for key in keys})
+        return self._marked
 
-    def _copy_group(self, there: Opened, keys: frozenset[FileKey]) -> None:
-        """Copy what stays of files, and verify the number of rows."""
-        snapshot = there.snapshot
-        check_change_files(snapshot.protocol, snapshot.properties, "delete some")
-        expected = count_rows(snapshot, self._engine, self._scanner)
-        expected -= sum(self._matches[key] for key in keys)
-        kept = there.copy(where=f"({self.predicate(snapshot).sql}\n) IS NOT TRUE")
-        self._storage = snapshot.storage
-        self._copies.append((keys, kept))
-        if kept.rows != expected:
-            self.discard()
-            raise LakehouseError(
-                f"copying {len(keys)} files kept {kept.rows} rows instead of {expected}",
-                next_step="Report this; nothing was committed",
-            )
+    def _record(self, snapshot: Snapshot, keys: frozenset[FileKey]) -> NewChanges:
+        """Return change data files with all rows that go of files."""
+        if self._changes[0] != keys:
+            discard_changes(snapshot.storage, self._changes[1])
+            self._changes = (frozenset(), NO_CHANGES)
+            if keys:
+                where = self.predicate(snapshot).sql
+                with opened(part(snapshot, keys), self._scanner, "record the change") as there:
+                    rows = as_changes(there.place, snapshot, "delete", where)
+                    self._changes = (keys, write_changes(there.cursor, rows, snapshot))
+        return self._changes[1]
 
     def _matching(self, snapshot: Snapshot, asked: Question) -> MayMatch:
         layout, engine = snapshot.files.layout, self._engine
         return lambda adds: may_match(adds, layout, asked, engine)
-
-
-def _groups(adds: Iterable[act.AddFile]) -> list[frozenset[FileKey]]:
-    """Return the keys of files in groups of about ``GROUP_BYTES``, in their order."""
-    groups: list[set[FileKey]] = []
-    size = 0
-    for add in adds:
-        if not groups or size + add.size > GROUP_BYTES:
-            groups.append(set())
-            size = 0
-        groups[-1].add(add.key)
-        size += add.size
-    return [frozenset(group) for group in groups]

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -19,13 +16,35 @@ from catalog import lazy
 from catalog.errors import InputError
 from catalog.storage import Storage
 from lakehouse.duck.errors import translated
+from lakehouse.duck.machine import machine
 from lakehouse.duck.reach import Reach, Way
+from lakehouse.duck.settings import Value, free_bytes, with_defaults
+from lakehouse.duck.spill import SpillFolder
 from lakehouse.duck.sql import literal
 
 pa: Any = lazy.module("pyarrow")
 
+# Settings that say what a query means. All others stay out of processes for untrusted SQL: they
+# may hold keys, or open what is closed there.
+MEANING = frozenset(
+    {
+        "calendar",
+        "default_collation",
+        "default_null_order",
+        "default_order",
+        "ieee_floating_point_ops",
+        "integer_division",
+        "null_order",
+        "old_implicit_casting",
+        "order_by_non_integer_literal",
+        "preserve_identifier_case",
+        "scalar_subquery_error_on_multiple_rows",
+    }
+)
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation
+TEMPORARY = "lakehouse_temporary"  # the database of users' temporary tables
+_UNPLAIN = "statistics_propagation,late_materialization"
 _THREADS_A_CORE, _MOST_THREADS = 4, 32
 VERSION: tuple[int, ...] = tuple(int(part) for part in duckdb.__version__.split(".")[:2])
 
@@ -33,33 +52,53 @@ VERSION: tuple[int, ...] = tuple(int(part) for part in duckdb.__version__.split(
 class Engine:
     """Run DuckDB for one lake.
 
-    ``config`` holds DuckDB settings (``memory_limit``, ``threads``, ``temp_directory`` ...). The
-    session's time zone is UTC unless ``config`` says otherwise, so that results do not depend on
+    ``config`` holds DuckDB settings (``memory_limit``, ``threads``, ``temp_directory`` ...); what
+    it leaves out has safe values, and files are spilled below ``spill_folder``. The session's time zone is UTC unless ``config`` says otherwise, so that results do not depend on
     the machine. Work larger than the memory limit spills to ``temp_directory``.
 
     Use one cursor per thread or piece of work; cursors share the instance's memory limit.
     """
 
-    def __init__(self, config: Mapping[str, str | int | float | bool] | None = None) -> None:
-        settings: dict[str, str | bool | int | float | list[str]] = dict(config or {})
-        self._folder = Path(tempfile.mkdtemp(prefix="lakehouse-"))
-        settings.setdefault("temp_directory", str(self._folder / "spill"))
+    def __init__(
+        self,
+        config: Mapping[str, Value] | None = None,
+        *,
+        spill_folder: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._given = (dict(config or {}), spill_folder)
+        self._machine = machine()
+        self._spill = SpillFolder(spill_folder)
+        self._folder = self._spill.path
+        chosen = dict(config or {})
+        self._chose_threads = "threads" in chosen
+        chosen.setdefault("temp_directory", str(self._folder / "spill"))
+        settings: dict[str, Any] = with_defaults(
+            chosen, self._machine, free=free_bytes(str(self._folder))
+        )
         time_zone = str(settings.pop("TimeZone", settings.pop("timezone", "UTC")))
+        self.meaning = {"timezone": time_zone} | {
+            name.lower(): str(value) for name, value in chosen.items() if name.lower() in MEANING
+        }
+        # At the start DuckDB takes this one and does not keep to it.
+        spill_limit = settings.pop("max_temp_directory_size")
         try:
             with translated("open the embedded DuckDB"):
                 self._root = duckdb.connect(":memory:", config=settings)
+                self._root.execute(
+                    f"SET GLOBAL max_temp_directory_size = {literal(str(spill_limit))}"
+                )
                 self._root.execute(f"SET GLOBAL TimeZone = {literal(time_zone)}")
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._spill.delete()
             raise
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may interrupt whoever holds it
         self._cursors: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._kept: weakref.WeakKeyDictionary[Relation, tuple[Connection, str]] = (
             weakref.WeakKeyDictionary()
         )
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._once: set[str] = set()
-        self._chose_threads = "threads" in settings
+        self.has_temporary = False
+        self._plain = 0
         self._reach = Reach(self._root, self._lock)
         self.empty_parquet = str(self._folder / "empty.parquet")
         self._root.execute(
@@ -74,6 +113,17 @@ class Engine:
         with self._lock:
             self._cursors.add(cursor)
         return cursor
+
+    def sibling(self) -> Engine:
+        """Return another engine with the same settings."""
+        config, spill_folder = self._given
+        return Engine(config, spill_folder=spill_folder)
+
+    def hand_out(self) -> Connection:
+        """Return a connection for others to keep: this engine closes when it is gone."""
+        connection = self.cursor()
+        weakref.finalize(connection, self.close)
+        return connection
 
     def interrupt(self) -> None:
         """Stop whatever this instance runs; call it from another thread."""
@@ -93,10 +143,15 @@ class Engine:
         with self._lock:
             return self._kept.get(relation)
 
-    def rows(self, values: Sequence[Mapping[str, Any]]) -> Relation:
-        """Return dicts as a relation, as if a query had given them."""
+    def rows(
+        self, values: Sequence[Mapping[str, Any]], *, schema: pa.Schema | None = None
+    ) -> Relation:
+        """Return dicts as a relation, as if a query had given them.
+
+        Without ``schema`` there is at least one, and their values tell the types.
+        """
         cursor = self.cursor()
-        relation = cursor.from_arrow(pa.Table.from_pylist([dict(row) for row in values]))
+        relation = cursor.from_arrow(pa.Table.from_pylist([dict(row) for row in values], schema))
         self.keep_with(relation, cursor, "")
         return relation
 
@@ -120,13 +175,43 @@ class Engine:
                     self._root.execute(statement)
             self._once.add(key)
 
+    def keep_temporary(self) -> None:
+        """Make room for temporary tables, which all later queries see."""
+        self.once(TEMPORARY, f"ATTACH ':memory:' AS {TEMPORARY}")
+        self.has_temporary = True
+
+    @contextlib.contextmanager
+    def plain_plans(self) -> Iterator[None]:
+        """Let plans show all scans and filters as long as anybody needs it.
+
+        DuckDB has this setting for all threads in common: none may end it while others plan. A
+        stand-in without rows would be folded away, and with it what its files are chosen by.
+        """
+        with self._lock, _open():
+            if not self._plain:
+                self._root.execute(f"SET GLOBAL disabled_optimizers = '{_UNPLAIN}'")
+            self._plain += 1
+        try:
+            yield
+        finally:
+            with self._lock, contextlib.suppress(duckdb.ConnectionException):
+                self._plain -= 1
+                if not self._plain:
+                    self._root.execute("RESET GLOBAL disabled_optimizers")
+
+    def search(self, database: str) -> str:
+        """Return SQL that lets names be looked up in a database, and among temporary tables."""
+        if not self.has_temporary:
+            return f"USE {database}"
+        return f"SET search_path = '{database}.main,{TEMPORARY}.main'"
+
     def mount(self, storage: Storage) -> Way:
         """Let this instance open the files below a storage's folder; return who fetches them."""
         if storage.is_local:
             return "disk"
         if VERSION < (2, 0) and not self._chose_threads:
             # DuckDB 1.5 has no others than its working threads to wait for answers.
-            threads = min(_MOST_THREADS, _THREADS_A_CORE * (os.cpu_count() or 1))
+            threads = min(_MOST_THREADS, _THREADS_A_CORE * self._machine.processors)
             self.once("threads", f"SET GLOBAL threads = {threads}")
         with translated(f"reach {storage.uri}"):
             return self._reach.mount(storage)
@@ -141,7 +226,7 @@ class Engine:
         # DuckDB 2.0 refuses to close a connection at work, and this one works under the lock.
         with self._lock:
             self._root.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._spill.delete()
 
     def __enter__(self) -> Engine:
         return self

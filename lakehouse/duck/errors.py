@@ -12,6 +12,8 @@ from catalog.storage.marked import original
 
 DuckError = duckdb.Error
 ParserError = duckdb.ParserException
+Interruption = duckdb.InterruptException
+OutOfMemoryError = duckdb.OutOfMemoryException
 # A name in SQL that is no table, schema or column.
 NameErrors = (duckdb.CatalogException, duckdb.BinderException)
 _DISK = (

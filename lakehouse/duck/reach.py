@@ -6,9 +6,9 @@ Filesystems".
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
-import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -64,7 +64,9 @@ class Reach:
     ``root`` is used under ``lock`` only.
     """
 
-    def __init__(self, root: duckdb.DuckDBPyConnection, lock: threading.Lock) -> None:
+    def __init__(
+        self, root: duckdb.DuckDBPyConnection, lock: contextlib.AbstractContextManager[Any]
+    ) -> None:
         self._root = root
         self._lock = lock
         self._ways: dict[str, Way] = {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -69,13 +70,15 @@ def query_of(engine: Engine, rows: Rows) -> tuple[Connection, Source] | None:
         return None
     cursor, sql = made
     text = sql.strip().rstrip(";")
-    if not text.lower().startswith(_QUERIES) or ";" in text:
+    # A PIVOT that looks for its columns is several statements: as a part of one it has no rows.
+    if not text.lower().startswith(_QUERIES) or ";" in text or _PIVOT.search(text):
         return None
     columns = columns_of(rows)
     _refuse_duplicates([column.name for column in columns])
     return cursor, Source(f"({text}\n)", columns, rescannable=True)
 
 
+_PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
 _QUERIES = ("select ", "select\n", "with ", "with\n", "from ")
 
 

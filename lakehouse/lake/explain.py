@@ -1,87 +1,108 @@
-"""Show what a query reads: files and bytes kept and skipped of each table."""
+"""Show what a query reads: files and bytes kept and skipped of each table, and why."""
 
 from __future__ import annotations
 
 import dataclasses
-import html
+import time
+from collections.abc import Callable
 from typing import Any
 
-from lakehouse.duck.errors import DuckError, translate
-from lakehouse.scan.read import Prepared
+from lakehouse.duck.stream import batches
+from lakehouse.lake import explain_html
+from lakehouse.lake.advice import Advice, advise, is_worth_a_look
+from lakehouse.lake.planned import Planned
+from lakehouse.lake.spread import spreads
+from lakehouse.lake.words import in_words, reasons, told
 from lakehouse.scan.report import TableScan
+
+_BATCH = 100_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Analysis:
+    """Report a run: the rows that came back, and seconds of planning and of running."""
+
+    rows: int
+    planning: float
+    running: float
+
+    @property
+    def in_words(self) -> str:
+        """Return it as a sentence.
+
+        >>> Analysis(1200, 0.0041, 0.25).in_words
+        '1,200 rows in 0.254 s, 0.004 s of it planning'
+        """
+        rows = f"{self.rows:,} {'row' if self.rows == 1 else 'rows'}"
+        whole = self.planning + self.running
+        return f"{rows} in {whole:.3f} s, {self.planning:.3f} s of it planning"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Explain:
-    """Hold what a query reads of each table, and DuckDB's physical plan as text."""
+    """Hold what a query reads of each table, advice, and DuckDB's physical plan as text.
+
+    ``analysis`` is there where the query was run.
+    """
 
     tables: tuple[TableScan, ...]
     plan: str
+    advice: tuple[Advice, ...] = ()
+    analysis: Analysis | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
-        return {"tables": [dataclasses.asdict(table) for table in self.tables], "plan": self.plan}
+        return {
+            "tables": [dataclasses.asdict(table) for table in self.tables],
+            "advice": [dataclasses.asdict(advice) for advice in self.advice],
+            "analysis": None if self.analysis is None else dataclasses.asdict(self.analysis),
+            "plan": self.plan,
+        }
 
     def __str__(self) -> str:
-        return "\n".join((*(_lines(table) for table in self.tables), self.plan))
+        lines = [line for table in self.tables for line in told(table)]
+        lines += [in_words(advice) for advice in self.advice]
+        lines += [] if self.analysis is None else [self.analysis.in_words]
+        return "\n".join((*lines, self.plan))
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(t.name)}</td><td>{t.version}</td>"
-            f"<td>{_files(t)}</td>"
-            f"<td>{size(t.bytes_kept)} of {size(t.bytes_total)}</td>"
-            f"<td><code>{html.escape(' AND '.join(t.filters))}</code></td></tr>"
-            for t in self.tables
+        words = [in_words(advice) for advice in self.advice]
+        ran = None if self.analysis is None else self.analysis.in_words
+        return explain_html.page(
+            [(t, list(reasons(t))) for t in self.tables], words, ran, self.plan
         )
-        head = "<tr><th>table</th><th>version</th><th>files</th><th>bytes</th><th>filters</th></tr>"
-        return f"<table>{head}{rows}</table><pre>{html.escape(self.plan)}</pre>"
 
 
-def explain(prepared: Prepared) -> Explain:
-    """Return the explanation of a planned query."""
+def explain(
+    prepare: Callable[[], Planned],
+    *,
+    analyze: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Explain:
+    """Return the explanation of a query that ``prepare`` plans, and run it to ``analyze`` it."""
+    begun = clock()
+    prepared = prepare()
+    planning = clock() - begun
     try:
-        rows = prepared.cursor.execute(f"EXPLAIN {prepared.sql}", prepared.params).fetchall()
-    except DuckError as error:
-        raise translate(error, "explain the query") from error
+        plan = prepared.plan()
+        analysis = None
+        if analyze:
+            ready = prepare() if prepared.once else prepared
+            analysis = _run(ready, planning, clock)
     finally:
-        prepared.cursor.close()
-    return Explain(prepared.tables(), rows[-1][1])
+        prepared.close()
+    tables = prepared.tables()
+    advised = (
+        advise(scan, spreads(*choice, prepared.engine))
+        for scan, choice in zip(tables, prepared.choices, strict=True)
+        if is_worth_a_look(scan)
+    )
+    advice = tuple(found for found in advised if found is not None)
+    return Explain(tables, plan, advice, analysis)
 
 
-def size(count: int) -> str:
-    """Return bytes for people.
-
-    >>> size(1_500_000)
-    '1.5 MB'
-    """
-    number = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
-
-
-def _files(table: TableScan) -> str:
-    kept = f"{table.files_kept} of {table.files_total}"
-    return f"{kept}, answered from the log" if table.answered_from_log else kept
-
-
-def _lines(table: TableScan) -> str:
-    if table.answered_from_log:
-        lines = [f"{table.name} (version {table.version}): answered from the log, no file is read"]
-        return "\n".join((*lines, *_filters(table)))
-    skipped = table.files_total - table.files_kept
-    lines = [
-        f"{table.name} (version {table.version}): {table.files_kept} of {table.files_total} files, "
-        f"{size(table.bytes_kept)} of {size(table.bytes_total)}; {skipped} files skipped",
-        f"  columns: {', '.join(table.columns)}",
-    ]
-    return "\n".join((*lines, *_filters(table)))
-
-
-def _filters(table: TableScan) -> list[str]:
-    lines = [f"  filters: {' AND '.join(table.filters)}"] if table.filters else []
-    if table.predicate:
-        lines.append(f"  files kept where: {table.predicate}")
-    return lines
+def _run(prepared: Planned, planning: float, clock: Callable[[], float]) -> Analysis:
+    begun = clock()
+    found = batches(prepared.relation(), size=_BATCH, doing="run the query")
+    rows = sum(batch.num_rows for batch in found)
+    return Analysis(rows, planning, clock() - begun)

@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import threading
-import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import timedelta
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal
 
 from catalog import storage as storages
 from catalog.catalog import Catalog
-from catalog.errors import AlreadyExistsError, InputError, LakehouseError
+from catalog.errors import InputError
 from catalog.fitness import Probing
-from catalog.names import validate_table_name
-from catalog.state import TableEntry
+from catalog.holds import FOLDER, Holds
 from catalog.storage import Storage, open_storage
 from lakehouse import lake as room
-from lakehouse import table as verbs
-from lakehouse.delta.log import LOG
-from lakehouse.delta.snapshot import load_latest
-from lakehouse.duck.engine import Engine, Relation
-from lakehouse.lake.alter_statement import AlterStatement, parse_alter
+from lakehouse.duck.engine import Connection, Engine, Relation
+from lakehouse.duck.settings import chosen_settings
 from lakehouse.lake.queries import Queries
+from lakehouse.lake.statements.first import is_statement
+from lakehouse.lake.tables import DropReport, TableInfo, Tables
+from lakehouse.lake.untrusted.limits import Limits
 from lakehouse.scan.read import Params, Scanner
 from lakehouse.scan.tally import Reads, merged
 from lakehouse.table.background import Background
 from lakehouse.table.handle import Table
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TableInfo:
-    """Describe a table as the catalog knows it; ``uri`` is where it is."""
-
-    name: str
-    layer: str
-    uri: str
-    id: str
-    managed: bool
-    description: str | None
-    owner: str | None
-    tags: Mapping[str, str]
-    created: datetime
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class DropReport:
-    """Report a dropped table: where its files are, and how many were deleted."""
-
-    name: str
-    uri: str
-    files_deleted: int
 
 
 def connect(
@@ -60,9 +33,14 @@ def connect(
     *,
     create: bool = True,
     layers: Sequence[str] = ("bronze", "silver", "gold"),
+    memory_limit: str | int | None = None,
+    threads: int | None = None,
+    spill_folder: str | os.PathLike[str] | None = None,
+    spill_limit: str | int | None = None,
     duckdb_config: Mapping[str, str | int | float | bool] | None = None,
     durable: bool = True,
     probe: Probing = "once",
+    untrusted_sql: bool | Limits = False,
     record_reads: bool = False,
     **storage_options: Any,
 ) -> Lake:
@@ -70,11 +48,20 @@ def connect(
 
     ``uri`` is a folder (``./lake``, ``file:///data/lake``) or a place in object storage
     (``s3://bucket/lake``, ``az://container/lake``, ``gs://bucket/lake``). ``create=False`` raises
-    NotFoundError where there is no lake. ``layers`` are those of a new lake. ``duckdb_config`` are settings of
-    the embedded DuckDB, such as ``{"memory_limit": "4GB", "threads": 4}``. ``durable=False``
+    NotFoundError where there is no lake. ``layers`` are those of a new lake. ``durable=False``
     skips fsync: faster, and a power cut may lose what was acknowledged. ``record_reads`` keeps,
     when the lake is closed, a document that says by which columns its queries filtered and how many
     files they read, so that upkeep knows what sorting a table would be worth.
+
+    ``memory_limit`` (bytes, or ``"4GB"``; half of the machine's or container's) bounds the embedded
+    DuckDB, which then spills to files: below ``spill_folder`` (the system's for temporary files),
+    of up to ``spill_limit`` (half of what is free there). They go when the lake is closed, and
+    those of processes that were killed when the next lake is opened. ``threads`` are as many as
+    processors. ``duckdb_config`` has other settings of DuckDB, such as ``{"TimeZone": "Asia/Tokyo"}``.
+
+    ``untrusted_sql`` locks `Lake.sql`, `Lake.explain` and those of snapshots down, for SQL that
+    anybody may have written: it can read the lake's tables and compute, nothing else, each query
+    in a process of its own with `Limits`. docs/untrusted.md has what it keeps and what not.
 
     ``storage_options`` say how object storage is reached: ``endpoint_url``, ``region``, keys
     (``access_key_id`` and ``secret_access_key``, ``account_name`` and ``account_key``, ...),
@@ -95,27 +82,48 @@ def connect(
     ...     lake.sql("select sum(n) from bronze.numbers").fetchall()
     [(3,)]
     """
+    settings = chosen_settings(
+        duckdb_config, memory_limit=memory_limit, threads=threads, spill_limit=spill_limit
+    )
     storage = open_storage(uri, durable=durable, **storage_options)
     catalog = Catalog.open(storage, create=create, layers=tuple(layers), probe=probe)
-    return Lake(storage, catalog, Engine(duckdb_config), record_reads=record_reads)
+    limits = untrusted_sql if isinstance(untrusted_sql, Limits) else None
+    if untrusted_sql is True:
+        limits = Limits()
+    return Lake(
+        storage,
+        catalog,
+        Engine(settings, spill_folder=spill_folder),
+        limits=limits,
+        record_reads=record_reads,
+    )
 
 
 class Lake:
     """Hold tables in layers, and run SQL over them. Made by `connect`; safe between threads."""
 
     def __init__(
-        self, storage: Storage, catalog: Catalog, engine: Engine, *, record_reads: bool = False
+        self,
+        storage: Storage,
+        catalog: Catalog,
+        engine: Engine,
+        *,
+        limits: Limits | None = None,
+        record_reads: bool = False,
     ) -> None:
         self._storage = storage
         self._catalog = catalog
         self._engine = engine
         self._reader = engine.mount(storage)
-        self._scanner = Scanner(engine)
+        self._scanner = Scanner(engine, trusted=limits is None)
+        self._door = None if limits is None else room.untrusted.Door(engine, self._scanner, limits)
         self._background = Background(engine)
-        self._handles: dict[tuple[str, str], Table] = {}
-        self._lock = threading.Lock()
         self._record_reads = record_reads
-        self._queries = Queries(catalog, engine, self._scanner, self._handle)
+        self._holds = Holds(storage.child(FOLDER))
+        self._tables = Tables(
+            storage, catalog, engine, self._scanner, self._background, self._holds
+        )
+        self._queries = Queries(catalog, engine, self._scanner, self._tables.handle, self._door)
 
     def __repr__(self) -> str:
         return f"Lake({self.uri!r})"
@@ -130,6 +138,20 @@ class Lake:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @cached_property
+    def _views(self) -> room.views.Views:
+        return room.views.Views(self._catalog, self._queries)
+
+    @cached_property
+    def _statements(self) -> room.running.Statements:
+        return room.running.Statements(
+            self._catalog, self._engine, self._tables, self._views, self._queries
+        )
+
+    @cached_property
+    def _connections(self) -> room.connections.Connections:
+        return room.connections.Connections(self._engine, self._scanner, self._queries.pins)
 
     @property
     def uri(self) -> str:
@@ -158,6 +180,8 @@ class Lake:
                 room.reads.save(self._storage, self._scanner.tally.counted())
         finally:
             self._queries.close()
+            if self._door is not None:
+                self._door.close()
             self._engine.close()
 
     def settle(self) -> None:
@@ -177,6 +201,8 @@ class Lake:
         What is stopped raises; a write that is stopped leaves its table as it was.
         """
         self._engine.interrupt()
+        if self._door is not None:
+            self._door.interrupt()
 
     def layers(self) -> list[str]:
         """Return the layers' names, in order of declaration."""
@@ -205,108 +231,74 @@ class Lake:
         Exactly one of several that create a name at the same time wins; the others get AlreadyExistsError, or
         the winner's table with ``if_not_exists``.
         """
-        layer, short = validate_table_name(name)
-        columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
-        parsed = verbs.create.to_schema(schema, self._engine)
-        state = self._catalog.state
-        state.layer(layer)
-        try:
-            if name in state.tables:
-                raise AlreadyExistsError(
-                    f"table {name} exists", next_step="Pass if_not_exists=True to open it"
-                )
-            # The place carries the name at birth for people who look; nothing derives it.
-            location = f"{layer}/{short}-{uuid.uuid4().hex[:8]}"
-            place = self._storage.child(location)
-            identity = verbs.create.create(
-                place,
-                parsed,
-                partition_by=columns,
-                description=description,
-                name=name,
-                properties=properties,
-                commit_metadata=metadata,
-            )
-            try:
-                self._catalog.add_table(
-                    name, id=identity, location=location, managed=True, description=description
-                )
-            except LakehouseError:
-                if not self._is_registered(identity):
-                    place.delete([item.path for item in place.list()])
-                    place.remove_empty_folders()
-                    raise
-        except AlreadyExistsError:
-            if not if_not_exists:
-                raise
-        return self.table(name)
+        return self._tables.create(
+            name,
+            schema,
+            partition_by=partition_by,
+            description=description,
+            properties=properties,
+            metadata=metadata,
+            if_not_exists=if_not_exists,
+        ).table
 
     def table(self, name: str) -> Table:
         """Return a table by its name; NotFoundError carries the near misses."""
-        return self._handle(self._catalog.table(name))
+        return self._tables.table(name)
 
     def tables(self, *, layer: str | None = None) -> list[TableInfo]:
         """Return the tables of the lake, or of one layer, ordered by name."""
-        return [
-            TableInfo(
-                name=entry.name,
-                layer=entry.layer,
-                uri=self._place(entry).url(),
-                id=entry.id,
-                managed=entry.managed,
-                description=entry.description,
-                owner=entry.owner,
-                tags=entry.tags,
-                created=entry.created,
-            )
-            for entry in self._catalog.tables(layer)
-        ]
+        return self._tables.infos(layer)
 
-    def drop_table(self, name: str, *, purge: bool = False) -> DropReport:
+    def drop_table(self, name: str, *, purge: bool = False, cascade: bool = False) -> DropReport:
         """Take a table out of the catalog.
 
         Its files stay, and `register_table` brings it back, unless ``purge`` deletes them;
-        tables that were registered are never deleted.
+        tables that were registered are never deleted. Raises InputError where views read it,
+        unless ``cascade`` drops these too.
         """
-        entry = self._catalog.table(name)
-        if purge and not entry.managed:
-            raise InputError(
-                f"{entry.name} was registered; its files are not the lake's to delete",
-                next_step="Drop it without purge",
-            )
-        entry = self._catalog.drop_table(entry.name)
-        place = self._place(entry)
-        deleted = 0
-        if purge:
-            found = [item.path for item in place.list()]
-            # The log first: half a purge must not leave a table that looks whole.
-            found.sort(key=lambda path: not path.startswith(LOG))
-            place.delete(found)
-            place.remove_empty_folders()
-            deleted = len(found)
-        return DropReport(entry.name, place.url(), deleted)
+        return self._tables.drop(name, purge=purge, cascade=cascade)
 
     def rename_table(self, old: str, new: str) -> Table:
-        """Give a table another name; its files do not move."""
-        return self._handle(self._catalog.rename_table(old, new))
+        """Give a table that no view reads another name; its files do not move."""
+        return self._tables.rename(old, new)
 
     def register_table(self, name: str, uri: str | os.PathLike[str]) -> Table:
         """Give an existing Delta table a name in this lake; its files stay where they are.
 
         Raises NotFoundError where there is no Delta table at ``uri``.
         """
-        validate_table_name(name)
-        place = open_storage(uri, **self._options())
-        self._engine.mount(place)
-        metadata = load_latest(place, self._engine).metadata
-        self._catalog.add_table(
-            name,
-            id=metadata.id,
-            location=place.uri,
-            managed=False,
-            description=metadata.description,
-        )
-        return self.table(name)
+        return self._tables.register(name, uri)
+
+    def create_view(
+        self, name: str, query: str, *, description: str | None = None, replace: bool = False
+    ) -> room.views.ViewInfo:
+        """Keep a query under a name, for all queries of all users of the lake.
+
+        It may read tables, earlier versions of them (``AT``), other views, and files. Tables and
+        views that it reads cannot be dropped or renamed while it is there. Raises InputError for
+        a query that does not run, AlreadyExistsError for a name that is taken, unless ``replace``
+        puts the query in place of a view's.
+
+        >>> import tempfile, lakehouse
+        >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
+        ...     report = lake.create_table("silver.t", {"n": "BIGINT"}).append([{"n": 1}, {"n": 5}])
+        ...     view = lake.create_view("gold.large", "SELECT n FROM silver.t WHERE n > 3")
+        ...     view.depends_on, lake.sql("SELECT * FROM gold.large").fetchall()
+        (('silver.t',), [(5,)])
+        """
+        return self._views.create(name, query, description=description, replace=replace)
+
+    def drop_view(self, name: str, *, cascade: bool = False) -> room.views.DropViewReport:
+        """Drop a view; InputError where others read it, unless ``cascade`` drops these too."""
+        return self._views.drop(name, cascade=cascade)
+
+    def view(self, name: str) -> room.views.ViewInfo:
+        """Return what the catalog knows of a view; NotFoundError carries the near misses."""
+        return self._views.info(name)
+
+    def views(self, *, layer: str | None = None) -> list[room.views.ViewInfo]:
+        """Return the views of the lake, or of one layer, ordered by name."""
+        return self._views.infos(layer)
 
     def sql(self, query: str, params: Params = None) -> Relation:
         """Run SQL over the lake's tables, and return the result as a lazy DuckDB relation.
@@ -316,24 +308,37 @@ class Lake:
         for ``?`` or ``$1``, or a mapping for ``$name``. Only files that may hold matching rows
         are opened; `explain` shows which.
 
-        ``ALTER TABLE`` changes a table at once, and returns the report of `Table.alter` as a row.
+        ``CREATE TABLE``, ``INSERT``, ``DELETE``, ``ALTER TABLE``, ``DROP TABLE`` and their like
+        (docs/sql.md) are done at once, and return their report as a row.
         """
-        statement = parse_alter(query)
-        if statement is not None:
-            return self._engine.rows([self._alter(statement)])
-        return self._queries.prepare(query, params).relation()
+        # Untrusted SQL only ever queries: no statement of ours is looked for in it.
+        if self._door is None and is_statement(query):
+            return self._statements.run(query, params)
+        return self._queries.planned(query, params).relation()
 
-    def explain(self, query: str, params: Params = None) -> room.explain.Explain:
-        """Show which files a query reads of each table and which it skips, and DuckDB's plan."""
-        return room.explain.explain(self._queries.prepare(query, params))
+    def explain(
+        self, query: str, params: Params = None, *, analyze: bool = False
+    ) -> room.explain.Explain:
+        """Show which files a query reads of each table and which it skips, and why.
 
-    def snapshot(self) -> room.snapshot.LakeSnapshot:
+        It comes with advice where another layout of a table would save much, and with DuckDB's
+        plan. ``analyze`` runs the query as well, for its rows and its time. Print it, show it in
+        a notebook, or take `to_dict()`.
+        """
+        return room.explain.explain(lambda: self._queries.planned(query, params), analyze=analyze)
+
+    def snapshot(
+        self, name: str | None = None, *, hold: timedelta | None = None
+    ) -> room.snapshot.LakeSnapshot:
         """Return all tables at the versions that they have now, to query the same state again.
 
         The catalog is read, and every table's newest version looked up side by side, before this
         returns; no query looks again. What others commit in between may be seen of one table
-        and not of another: each table is whole, the set is as old as those looks. Versions are
-        not protected: files that a later vacuum deletes are gone for a snapshot, too.
+        and not of another: each table is whole, the set is as old as those looks. ``hold`` keeps
+        the versions' files from vacuums, until the snapshot is closed, and at most so long; without
+        it, files stay for the tables' retention, a week unless they say otherwise.
+
+        ``name`` is that of a snapshot that `name_snapshot` made: its versions are read.
 
         >>> import tempfile, lakehouse
         >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
@@ -343,7 +348,75 @@ class Lake:
         ...         view.sql("select count(*) from bronze.numbers").fetchall()
         [(0,)]
         """
-        return room.snapshot.LakeSnapshot(self._queries.pins(), self._queries)
+        if name is not None:
+            pins = self._queries.pins(self._holds.named(name).versions)
+            return room.snapshot.LakeSnapshot(pins, self._queries)
+        pins = self._queries.pins()
+        if hold is None:
+            return room.snapshot.LakeSnapshot(pins, self._queries)
+        held = self._holds.add(pins.by_id(), lasting=hold)
+        return room.snapshot.LakeSnapshot(
+            pins, self._queries, let_go=lambda: self._holds.drop(held)
+        )
+
+    def name_snapshot(
+        self, name: str, *, description: str | None = None
+    ) -> room.named.NamedSnapshot:
+        """Name the versions that all tables have now; they stay readable until it is dropped.
+
+        `snapshot` opens it. Vacuums, and what shortens logs, leave all that these versions need.
+        Raises AlreadyExistsError for a name that is taken.
+
+        >>> import tempfile, lakehouse
+        >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
+        ...     numbers = lake.create_table("bronze.numbers", {"n": "BIGINT"})
+        ...     named = lake.name_snapshot("2026-q1")
+        ...     report = numbers.append([{"n": 1}])
+        ...     with lake.snapshot("2026-q1") as view:
+        ...         view.sql("select count(*) from bronze.numbers").fetchall()
+        [(0,)]
+        """
+        held = self._holds.add(self._queries.pins().by_id(), name=name, description=description)
+        return room.named.described(held, self._catalog.state)
+
+    def named_snapshots(self) -> list[room.named.NamedSnapshot]:
+        """Return the named snapshots, in order of their names."""
+        state = self._catalog.state
+        holds = [hold for hold in self._holds.all() if hold.name is not None]
+        return [room.named.described(hold, state) for hold in holds]
+
+    def drop_snapshot(self, name: str) -> None:
+        """Forget a named snapshot: the next vacuum may delete what only its versions need."""
+        self._holds.drop(self._holds.named(name))
+
+    def duckdb(
+        self, refresh: Connection | None = None, *, tables: Sequence[str] | None = None
+    ) -> Connection:
+        """Return a connection to a DuckDB of its own, in which the lake's tables can be queried.
+
+        Nothing that is done there touches the lake. The tables are views of all files, or of
+        those in ``tables``, at the versions that they have now: pass a connection as ``refresh``
+        to have them at the newest ones. Of partitions only those are read that a filter asks
+        for; for the skipping of files by statistics, time travel and writing there is `sql`. It
+        has the lake's settings, so that together they may take twice the memory limit; close it,
+        or let it go.
+
+        >>> import tempfile, lakehouse
+        >>> with lakehouse.connect(tempfile.mkdtemp()) as lake:
+        ...     report = lake.create_table("bronze.numbers", {"n": "BIGINT"}).append([{"n": 1}])
+        ...     with lake.duckdb() as connection:
+        ...         connection.sql("FROM bronze.numbers").fetchall()
+        [(1,)]
+        """
+        self._scanner.require_trust("a connection")
+        if refresh is None:
+            return self._connections.open(tables)
+        if tables is not None:
+            raise InputError(
+                "tables are chosen when a connection is made", next_step="Leave it out"
+            )
+        self._connections.refresh(refresh)
+        return refresh
 
     def filesystem(self) -> storages.filesystem.StorageFileSystem:
         """Return an fsspec file system that reaches the lake's bucket with the lake's credentials.
@@ -358,36 +431,3 @@ class Lake:
         files = storages.filesystem.StorageFileSystem(self._storage.elsewhere)
         files.mount(self._storage)
         return files
-
-    def _alter(self, statement: AlterStatement) -> dict[str, Any]:
-        if statement.verb == "rename_table":
-            new = statement.arguments["to"]
-            layer = "" if "." in new else statement.table.partition(".")[0] + "."
-            return {
-                "operation": "rename",
-                "name": self.rename_table(statement.table, layer + new).name,
-            }
-        verb = getattr(self.table(statement.table).alter(), statement.verb)
-        return dataclasses.asdict(verb(**statement.arguments))
-
-    def _handle(self, entry: TableEntry) -> Table:
-        key = (entry.name, entry.location)
-        with self._lock:
-            if key not in self._handles:
-                place = self._place(entry)
-                self._engine.mount(place)
-                self._handles[key] = Table(
-                    entry.name, place, self._engine, self._scanner, self._background
-                )
-            return self._handles[key]
-
-    def _place(self, entry: TableEntry) -> Storage:
-        if entry.managed:
-            return self._storage.child(entry.location)
-        return open_storage(entry.location, **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        return dict(self._storage.options)
-
-    def _is_registered(self, identity: str) -> bool:
-        return any(entry.id == identity for entry in self._catalog.tables())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
-from catalog.errors import LakehouseError
+from catalog.errors import LakehouseError, NotFoundError
 from catalog.state import CatalogState, TableEntry
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.table.handle import Table
@@ -25,9 +25,11 @@ class Pins:
         state: CatalogState,
         handle: Callable[[TableEntry], Table],
         each: Callable[[Callable[[TableEntry], Pin], Iterable[TableEntry]], Iterable[Pin]],
+        versions: Mapping[str, int] | None = None,
     ) -> None:
         self.state = state
         self._handle = handle
+        self._versions = versions
         self._lock = threading.Lock()
         entries = tuple(state.tables.values())
         self._pins: dict[str, Pin] = dict(
@@ -55,7 +57,18 @@ class Pins:
                 if not isinstance(pin, LakehouseError)
             }
 
+    def by_id(self) -> Mapping[str, int]:
+        """Return the version of each table that could be looked up, by the tables' ids."""
+        return {self.state.tables[name].id: version for name, version in self.versions().items()}
+
     def _look(self, entry: TableEntry) -> Pin:
+        if self._versions is not None:
+            if entry.id in self._versions:
+                return self._versions[entry.id]
+            return NotFoundError(
+                f"{entry.name} was not there when this snapshot was named",
+                next_step="Query it by lake.sql",
+            )
         try:
             return self._handle(entry).newest()
         except LakehouseError as error:

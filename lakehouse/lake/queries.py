@@ -5,21 +5,27 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from catalog.catalog import Catalog
 from catalog.errors import InputError, LakehouseError, NotFoundError
 from catalog.names import near_misses
-from catalog.state import CatalogState, TableEntry
+from catalog.state import CatalogState, TableEntry, ViewEntry
+from catalog.views import check_acyclic
+from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
-from lakehouse.duck.errors import NameErrors
+from lakehouse.duck.errors import NameErrors, translated
+from lakehouse.duck.sql import identifier
 from lakehouse.lake.pins import Pins
-from lakehouse.scan.names import At, Reference, references
+from lakehouse.lake.planned import Door, Planned
+from lakehouse.lake.system import SystemRelations
+from lakehouse.scan.names import At, Reference, Resolve, references
 from lakehouse.scan.read import Params, Prepared, Scanner
-from lakehouse.scan.report import TableRef
+from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.table.handle import Table
 
 _LOOKS = 16  # at once
@@ -34,10 +40,14 @@ class _Named:
     found: tuple[Reference, ...]
     others: tuple[str, ...]
     refs: tuple[TableRef, ...]
+    queries: tuple[QueryRef, ...]
 
 
 class Queries:
-    """Plan queries over a catalog's tables; ``handle`` opens one of them."""
+    """Plan queries over a catalog's tables; ``handle`` opens one of them.
+
+    Where SQL is not trusted, it goes through the ``door``.
+    """
 
     def __init__(
         self,
@@ -45,37 +55,100 @@ class Queries:
         engine: Engine,
         scanner: Scanner,
         handle: Callable[[TableEntry], Table],
+        door: Door | None = None,
     ) -> None:
         self._catalog = catalog
         self._engine = engine
         self._scanner = scanner
+        self._door = door
         self.handle = handle
-        self._folded: tuple[CatalogState | None, Mapping[str, TableEntry]] = (None, {})
+        self._system = SystemRelations(catalog)
+        self._folded: tuple[CatalogState | None, Mapping[str, TableEntry | ViewEntry]] = (None, {})
         self._pool = None if catalog.storage.is_local else ThreadPoolExecutor(_LOOKS)
 
     def prepare(self, query: str, params: Params, pins: Pins | None = None) -> Prepared:
         """Plan a query: find its tables, their versions (or ``pins``), and the files to read."""
+        query, given = self._system.given(query)
         if pins is None:
             named = self._looked_up(query, params)
         else:
             named = self._named(query, params, pins.state, pins)
-        text, found, others = named.text, named.found, named.others
-        try:
-            return self._scanner.prepare(
-                text, named.refs, _remaining(text, found, params), others=others
-            )
-        except InputError as error:
-            raise _unknown_table(error, others, named.state) or error from error
+        return self._prepared(named, params, given)
 
-    def pins(self) -> Pins:
-        """Return the catalog and all tables' versions as they are, looked up side by side."""
-        return Pins(self._catalog.state, self.handle, self._each)
+    def planned(self, query: str, params: Params, pins: Pins | None = None) -> Planned:
+        """Plan a query of a user's, as `prepare` does, or where untrusted SQL is planned."""
+        if self._door is None:
+            return self.prepare(query, params, pins)
+        if pins is None:
+            named = self._looked_up(query, params)
+        else:
+            named = self._named(query, params, pins.state, pins)
+        left = _remaining(named.text, named.found, params)
+        with _better_errors(named):
+            return self._door.prepare(named.text, named.refs, left, queries=named.queries)
+
+    def rows(self, query: str) -> Prepared:
+        """Plan the query whose rows a statement takes; InputError for what is no query."""
+        prepared = self.prepare(query, None)
+        kinds = [found.type.name for found in prepared.cursor.extract_statements(prepared.sql)]
+        if kinds == ["SELECT"]:
+            return prepared
+        if kinds in (["MULTI"], ["CREATE", "SELECT"]):
+            # A PIVOT that looks for its columns is several statements, and no part of others.
+            with translated("run the query"):
+                prepared.cursor.execute(f"CREATE TEMP TABLE pivoted AS {prepared.sql}")
+            return dataclasses.replace(prepared, sql="SELECT * FROM temp.main.pivoted")
+        prepared.cursor.close()
+        raise InputError(
+            f"a query is expected here, and this is {kinds[-1].replace('_', ' ')}: {query[:100]}",
+            next_step="Write SELECT, VALUES or FROM",
+        )
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all tables and views."""
+        return tuple(self._catalog.state.entries)
+
+    def try_view(self, view: ViewEntry) -> tuple[str, ...]:
+        """Return the tables and views that a view would read.
+
+        Raises InputError for one that cannot be read.
+        """
+        state = self._catalog.state
+        found = references(view.sql, self._resolver(state))[1]
+        names = tuple(dict.fromkeys(reference.name for reference in found))
+        whole = dataclasses.replace(view, depends_on=names)
+        check_acyclic(whole, state.views)
+        state = dataclasses.replace(state, views={**state.views, view.name: whole})
+        layer, _, short = view.name.partition(".")
+        query = f"SELECT * FROM {identifier(layer)}.{identifier(short)} LIMIT 0"
+        self._prepared(self._named(query, None, state), None).cursor.close()
+        return names
+
+    def pins(self, versions: Mapping[str, int] | None = None) -> Pins:
+        """Return the catalog and all tables' versions as they are, looked up side by side.
+
+        ``versions``, by the tables' ids, are those of another moment.
+        """
+        return Pins(self._catalog.state, self.handle, self._each, versions)
 
     def close(self) -> None:
         """Stop looking ahead."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False)
+
+    def _prepared(
+        self, named: _Named, params: Params, given: Mapping[str, Any] = MappingProxyType({})
+    ) -> Prepared:
+        with _better_errors(named):
+            return self._scanner.prepare(
+                named.text,
+                named.refs,
+                _remaining(named.text, named.found, params),
+                others=named.others,
+                queries=named.queries,
+                given=given,
+            )
 
     def _looked_up(self, query: str, params: Params) -> _Named:
         """Look up a query's names, and the versions of its tables, at the same time.
@@ -98,65 +171,141 @@ class Queries:
     def _named(
         self, query: str, params: Params, state: CatalogState, pins: Pins | None = None
     ) -> _Named:
+        resolve = self._resolver(state)
+        text, found, others = references(query, resolve)
+        tables = [reference for reference in found if reference.name in state.tables]
+        inside = _Inside(state, resolve, list(others))
+        for reference in found:
+            if reference.name not in state.tables:
+                inside.expand(reference)
+        # A table's mention in the query and in its views is one, unless it travels in time.
+        every = {reference.place: reference for reference in (*inside.tables, *tables)}
+        refs = self._each(lambda item: self._ref(item, params, state, pins), every.values())
+        views = tuple(inside.views.values())
+        return _Named(state, text, tuple(tables), tuple(inside.others), tuple(refs), views)
+
+    def _resolver(self, state: CatalogState) -> Resolve:
         folded = self._by_folded_name(state)
 
         def resolve(layer: str, table: str) -> tuple[str, str] | None:
             entry = folded.get(f"{layer}.{table}".lower())
             return None if entry is None else (entry.layer, entry.name.partition(".")[2])
 
-        text, found, others = references(query, resolve)
-        refs = tuple(self._each(lambda name: self._ref(name, folded, params, pins), found))
-        return _Named(state, text, tuple(found), tuple(others), refs)
+        return resolve
 
     @property
     def _each(self) -> Callable[..., Iterable[Any]]:
         """Return a `map` that does its work at once where each look takes a request's time."""
         return map if self._pool is None else self._pool.map
 
-    def _by_folded_name(self, state: CatalogState) -> Mapping[str, TableEntry]:
+    def _by_folded_name(self, state: CatalogState) -> Mapping[str, TableEntry | ViewEntry]:
         known, folded = self._folded
         if known is not state:
-            folded = {entry.name.lower(): entry for entry in state.tables.values()}
+            folded = {entry.name.lower(): entry for entry in state.entries.values()}
             self._folded = (state, folded)
         return folded
 
     def _ref(
         self,
         reference: Reference,
-        entries: Mapping[str, TableEntry],
         params: Params,
+        state: CatalogState,
         pins: Pins | None,
     ) -> TableRef:
-        entry = entries[f"{reference.layer}.{reference.table}".lower()]
+        entry = state.tables[reference.name]
         table = self.handle(entry)
         if reference.at is None:
             snapshot = table.snapshot() if pins is None else pins.snapshot(entry)
+        elif reference.at.kind == "changes":
+            snapshot = self._changed(table, reference.at, params)
         elif reference.at.kind == "version":
             snapshot = table.snapshot(version=self._version(reference.at, params))
         else:
             snapshot = table.snapshot(timestamp=self._moment(reference.at, params))
         return TableRef(reference.layer, reference.view, entry.name, snapshot)
 
+    def _changed(self, table: Table, at: At, params: Params) -> Snapshot:
+        since, *others = self._values(f"SELECT {at.expression}", at, params)
+        if len(others) > 1:
+            raise InputError("table_changes takes a table, and one or two versions or times")
+        return table.changed(since=since, until=others[0] if others else None)
+
     def _version(self, at: At, params: Params) -> int:
-        return int(self._value(at, "BIGINT", params))
+        return int(self._values(f"SELECT CAST({at.expression} AS BIGINT)", at, params)[0])
 
     def _moment(self, at: At, params: Params) -> datetime:
-        value = self._value(at, "TIMESTAMPTZ", params)
+        sql = f"SELECT CAST({at.expression} AS TIMESTAMPTZ)"
+        (value,) = self._values(sql, at, params)
         assert isinstance(value, datetime)
         return value
 
-    def _value(self, at: At, type_: str, params: Params) -> Any:
+    def _values(self, sql: str, at: At, params: Params) -> tuple[Any, ...]:
         values: Params = None
         if isinstance(params, Mapping):
             used = {n: v for n, v in params.items() if _mentions(at.expression, n)}
             values = used or None
         elif params is not None and at.parameters:
             values = [params[position] for position in at.parameters]
+        if self._door is not None and not _CONSTANTS.fullmatch(at.expression):
+            raise InputError(
+                f"AT ({at.kind.upper()} => {at.expression}) is not allowed in untrusted SQL",
+                next_step="Name a number, a text or a parameter",
+            )
         with self._engine.work(f"evaluate AT ({at.kind.upper()} => {at.expression})") as cursor:
-            row = cursor.execute(f"SELECT CAST({at.expression} AS {type_})", values).fetchone()
-        if row is None or row[0] is None:
+            row = cursor.execute(sql, values).fetchone()
+        if row is None or None in row:
             raise InputError(f"{at.expression} is NULL", next_step="Name a version or a time")
-        return row[0]
+        return tuple(row)
+
+
+@contextlib.contextmanager
+def _better_errors(named: _Named) -> Iterator[None]:
+    """Raise NotFoundError, with near misses, where a query names a table that is not there."""
+    try:
+        yield
+    except InputError as error:
+        better = _unknown_table(error, named.others, named.state)
+        if better is None:
+            raise
+        if (view := getattr(error, "view", None)) is not None:
+            better = better.amended(f"cannot read view {view}: {better.message}", view=view)
+        raise better from error
+
+
+class _Inside:
+    """Collect what a query reads through views: these, each after those that it reads, and tables.
+
+    ``others`` are names in them that are neither.
+    """
+
+    def __init__(self, state: CatalogState, resolve: Resolve, others: list[str]) -> None:
+        self.views: dict[str, QueryRef] = {}
+        self.tables: list[Reference] = []
+        self.others = others
+        self._state = state
+        self._resolve = resolve
+        self._begun: set[str] = set()
+
+    def expand(self, reference: Reference) -> None:
+        """Add a view, and all that it reads."""
+        name = reference.name
+        if reference.at is not None:
+            raise InputError(
+                f"{name} is a view, which has no versions",
+                next_step="Write AT after the tables in a query of your own",
+            )
+        if name in self._begun:
+            return
+        self._begun.add(name)
+        sql = self._state.views[name].sql
+        text, found, others = references(sql, self._resolve, within=f"@{name}")
+        self.others.extend(others)
+        for inner in found:
+            if inner.name in self._state.tables:
+                self.tables.append(inner)
+            else:
+                self.expand(inner)
+        self.views[name] = QueryRef(reference.layer, reference.table, text)
 
 
 def _remaining(text: str, found: Sequence[Reference], params: Params) -> Params:
@@ -188,7 +337,7 @@ def _unknown_table(
         named.append(match[1])
     for name in named:
         if "." not in name:
-            near = near_misses(name, state.tables)
+            near = near_misses(name, state.entries)
             if not near:
                 continue
             return NotFoundError(
@@ -203,4 +352,6 @@ def _unknown_table(
     return None
 
 
+_CONSTANT = r"(?:(?:DATE|TIMESTAMP|TIMESTAMPTZ)\s*)?'[^']*'|-?\d{1,18}|\?\d*|\$\w+"
+_CONSTANTS = re.compile(rf"\s*(?:{_CONSTANT})(?:\s*,\s*(?:{_CONSTANT}))*\s*", re.IGNORECASE)
 _NO_TABLE = re.compile(r'Table with name "?([^"\s]+?)"? does not exist')

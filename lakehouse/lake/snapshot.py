@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from catalog.errors import InputError
@@ -17,8 +17,11 @@ from lakehouse.table.pinned import PinnedTable
 class LakeSnapshot:
     """Query tables at fixed versions. Made by `Lake.snapshot`; safe between threads."""
 
-    def __init__(self, pins: Pins, queries: Queries) -> None:
+    def __init__(
+        self, pins: Pins, queries: Queries, *, let_go: Callable[[], None] = lambda: None
+    ) -> None:
         self._open: Pins | None = pins
+        self._let_go = let_go
         self._queries = queries
 
     def __repr__(self) -> str:
@@ -42,11 +45,16 @@ class LakeSnapshot:
 
     def sql(self, query: str, params: Params = None) -> Relation:
         """Run a query as `Lake.sql` does; ``AT`` reads other versions. Nothing can be changed."""
-        return self._queries.prepare(query, params, self._pins).relation()
+        return self._queries.planned(query, params, self._pins).relation()
 
-    def explain(self, query: str, params: Params = None) -> explaining.Explain:
+    def explain(
+        self, query: str, params: Params = None, *, analyze: bool = False
+    ) -> explaining.Explain:
         """Show what a query reads, as `Lake.explain` does."""
-        return explaining.explain(self._queries.prepare(query, params, self._pins))
+        pins = self._pins
+        return explaining.explain(
+            lambda: self._queries.planned(query, params, pins), analyze=analyze
+        )
 
     def table(self, name: str) -> PinnedTable:
         """Return a table, to read only; NotFoundError carries the near misses."""
@@ -55,7 +63,9 @@ class LakeSnapshot:
 
     def close(self) -> None:
         """Let the versions go; results that are not read yet can still be read."""
-        self._open = None
+        if self._open is not None:
+            self._open = None
+            self._let_go()
 
     @property
     def _pins(self) -> Pins:

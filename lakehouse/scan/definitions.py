@@ -10,10 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
+from catalog.errors import InputError
 from lakehouse.duck.engine import Connection, Engine
+from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.kept import bind_nothing
-from lakehouse.scan.report import TableRef
+from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.scan.views import TableView
 
 
@@ -30,34 +32,42 @@ class Definitions:
         refs: Sequence[TableRef],
         views: Sequence[TableView],
         others: Sequence[str],
+        queries: Sequence[QueryRef] = (),
     ) -> int:
         """Return the number of a generation that has all views and none of the ``others``.
 
-        What it lacks is created.
+        What it lacks is created; ``queries``, each after those that it reads, over the tables.
         """
         wanted = {(r.schema, r.name): v for r, v in zip(refs, views, strict=True)}
+        keys = {name: view.key for name, view in wanted.items()}
+        keys |= {(query.schema, query.name): query.sql for query in queries}
         with self._lock:
-            number = self._choose(wanted, frozenset(name.lower() for name in others))
+            number = self._choose(keys, frozenset(name.lower() for name in others))
             known = self._generations[number]
             missing = [ref for ref in refs if (ref.schema, ref.name) not in known]
-            if missing:
+            new = [query for query in queries if (query.schema, query.name) not in known]
+            if missing or new:
                 with self._engine.work("define the tables' views") as cursor:
-                    for ref in missing:
+                    for ref in refs if new else missing:
                         view = wanted[(ref.schema, ref.name)]
                         if view.nothing:
                             cursor.execute(view.nothing)
                         else:
                             bind_nothing(cursor, ref, view, self._engine.empty_parquet)
+                    for ref in missing:
+                        view = wanted[(ref.schema, ref.name)]
                         _create(cursor, number, ref, view)
                         known[(ref.schema, ref.name)] = view.key
+                    for query in new:
+                        for database in (f"plan{number}", f"scan{number}"):
+                            create_query(cursor, database, query)
+                        known[(query.schema, query.name)] = query.sql
         return number
 
-    def _choose(self, wanted: Mapping[tuple[str, str], TableView], others: frozenset[str]) -> int:
+    def _choose(self, wanted: Mapping[tuple[str, str], str], others: frozenset[str]) -> int:
         for number, known in enumerate(self._generations):
             stale = any(f"{schema}.{name}".lower() in others for schema, name in known)
-            if not stale and all(
-                known.get(name, view.key) == view.key for name, view in wanted.items()
-            ):
+            if not stale and all(known.get(name, key) == key for name, key in wanted.items()):
                 return number
         number = len(self._generations)
         self._engine.once("stand_in", "ATTACH ':memory:' AS stand_in")
@@ -70,9 +80,29 @@ class Definitions:
         return number
 
 
+def create_query(cursor: Connection, database: str, query: QueryRef) -> None:
+    """Make a view of a user's in a database that has what it reads."""
+    try:
+        # A document of the catalog is text that somebody wrote: it is run only if it is a query.
+        statements = cursor.extract_statements(query.sql)
+        if [statement.type.name for statement in statements] != ["SELECT"]:
+            raise InputError(
+                f"cannot read view {query.shown}: its SQL is not one query",
+                next_step="CREATE OR REPLACE VIEW it, as one SELECT",
+                view=query.shown,
+            )
+        place = f"{database}.{identifier(query.schema)}"
+        cursor.execute(f"USE {database}")
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {place}")
+        cursor.execute(f"CREATE OR REPLACE VIEW {place}.{identifier(query.name)} AS {query.sql}")
+    except DuckError as error:
+        found = translate(error, f"read view {query.shown}")
+        raise found.amended(found.message, view=query.shown) from error
+
+
 def _create(cursor: Connection, generation: int, ref: TableRef, view: TableView) -> None:
     stand_in = f"stand_in.t{view.key}"
-    cursor.execute(f"CREATE TABLE IF NOT EXISTS {stand_in} {view.stand_in}")
+    cursor.execute(f"CREATE TABLE IF NOT EXISTS {stand_in} ({', '.join(view.columns)})")
     for database, body in (
         (f"plan{generation}", f"{view.stand_in_view}{stand_in}"),
         (f"scan{generation}", view.view),

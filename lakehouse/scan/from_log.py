@@ -102,7 +102,7 @@ def log_view(layout: Layout, place: tuple[str, str]) -> TableView:
     held += [f"{name} {type_}" for name, type_ in extra.items()]
     return TableView(
         key=key,
-        stand_in=f"({', '.join(columns)})",
+        columns=tuple(columns),
         stand_in_view=f"SELECT {', '.join(named)} FROM ",
         view=f"SELECT {', '.join(selected)} FROM temp.main.log_{key}",
         nothing=f"CREATE OR REPLACE TEMP TABLE log_{key} ({', '.join(held)})",
@@ -167,11 +167,9 @@ def rewritten(
     return Rewritten("".join(out), leaves, frozenset(extra), bool(changes))
 
 
-def renamed(cursor: Connection, sql: str, original: str, params: Any) -> str:
-    """Return a query with the names of another one's columns."""
-    rows = cursor.execute(f"DESCRIBE {original}", params).fetchall()
-    names = ", ".join(identifier(row[0]) for row in rows)
-    return f"SELECT * FROM ({sql}\n) AS answers({names})"
+def renamed(sql: str, names: Sequence[str]) -> str:
+    """Return a query whose columns have other names."""
+    return f"SELECT * FROM ({sql}\n) AS answers({', '.join(map(identifier, names))})"
 
 
 def is_same(plan: str, query: Rewritten, layout: Layout) -> bool:

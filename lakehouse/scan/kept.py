@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from catalog import lazy
+from lakehouse.delta.bitmap import row_numbers
 from lakehouse.delta.codec import LARGEST_FILE
-from lakehouse.delta.deletion_vector import deleted_rows
+from lakehouse.delta.deletion_vector import Vectors
 from lakehouse.delta.files.adds import vector_from_row
 from lakehouse.delta.files.typed import PLAIN, check_deleted
 from lakehouse.delta.paths import check_file_path
@@ -15,9 +16,12 @@ from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.soundness import check_files, check_once
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.sql import escaped, literal
-from lakehouse.scan.may import KEEP, May
-from lakehouse.scan.report import Kept, TableRef
+from lakehouse.duck.sql import escaped, literal, literals
+from lakehouse.scan import quick
+from lakehouse.scan.choice import Choice
+from lakehouse.scan.may import KEEP
+from lakehouse.scan.report import Kept, TableRef, join_keys
+from lakehouse.scan.values import narrowed
 from lakehouse.scan.views import TableView
 
 pa: Any = lazy.module("pyarrow")
@@ -30,13 +34,19 @@ _AHEAD = 512
 _REMEMBERED = 1000  # texts of predicates; they may be long
 
 
-def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine: Engine) -> Kept:
+def bind(
+    cursor: Connection, ref: TableRef, view: TableView, choice: Choice, engine: Engine
+) -> Kept:
     """Set the variable that a view reads to the files that may match."""
     empty = engine.empty_parquet
     snapshot = ref.snapshot
     if snapshot.files.is_empty:
         bind_nothing(cursor, ref, view, empty)
         return Kept(0, 0, 0)
+    if choice.quick is not None:
+        found = _bind_quickly(cursor, snapshot, view, choice.quick, engine)
+        if found is not None:
+            return found
     root = literal(escaped(snapshot.storage.url().rstrip("/") + "/"))
     kept = {
         "files": f"coalesce(list({root} || {_PATTERN} ORDER BY position), [{literal(empty)}])",
@@ -51,10 +61,14 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine:
     if snapshot.files.has_deletion_vectors:
         kept["vectors"] = "list(deletion_vector ORDER BY position)"
     fields = ", ".join(f"'{field}': {sql}" for field, sql in kept.items())
+    may = choice.may
     with snapshot.files.on(cursor, engine) as index:
-        chosen = f"{index} WHERE {where.exact}"
-        if snapshot.files.stored is not None:
-            chosen = _choose(cursor, snapshot, f"{index} WHERE {where.stored}")
+        is_stored = snapshot.files.stored is not None
+        chosen = f"{index} WHERE {may.stored if is_stored else may.exact}"
+        for keys in choice.keys:
+            chosen = narrowed(cursor, chosen, keys, snapshot.files.layout)
+        if is_stored:
+            chosen = _choose(cursor, snapshot, chosen)
         cursor.execute(f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM {chosen})")
         _check_links(cursor, snapshot, chosen)
         ahead = _ahead(cursor, snapshot, chosen)
@@ -64,7 +78,57 @@ def bind(cursor: Connection, ref: TableRef, view: TableView, where: May, engine:
         f"SELECT kept.count, kept.bytes, kept.known, kept.rows "
         f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
     ).fetchall()[0]
-    return Kept(row[0], row[1], row[3] if row[2] == row[0] else None, ahead)
+    return Kept(
+        row[0],
+        row[1],
+        row[3] if row[2] == row[0] else None,
+        ahead,
+        join_keys=join_keys(choice.keys, ref),
+        order=choice.order,
+    )
+
+
+def _bind_quickly(
+    cursor: Connection,
+    snapshot: Snapshot,
+    view: TableView,
+    tests: Sequence[quick.Test],
+    engine: Engine,
+) -> Kept | None:
+    """Set the variable to a few files of the index in memory; None where they are many."""
+    index = snapshot.files.in_memory(engine)
+    if index is None:
+        return None
+    found = quick.kept(index, tests, ["file", "size", "rows"])
+    if found.num_rows > _FEW:
+        return None
+    files, sizes, counts = (found[name].to_pylist() for name in ("file", "size", "rows"))
+    if _ALL not in snapshot.contained:
+        snapshot.storage.require_inside(files)
+    urls = [snapshot.storage.url(file) for file in files]
+    listed = literals([escaped(url) for url in urls] or [engine.empty_parquet])
+    rows = sum(count for count in counts if count is not None)
+    cursor.execute(f"SET VARIABLE kept_{view.key} = {{'files': {listed}, 'rows': {rows}}}")
+    known = None not in counts
+    ahead = () if snapshot.storage.is_local else tuple(zip(urls, sizes, strict=True))
+    return Kept(len(files), sum(sizes), rows if known else None, ahead)
+
+
+def held(cursor: Connection, ref: TableRef, view: TableView) -> tuple[Any, Any]:
+    """Return what `bind` set: the files and partition values, and the deleted rows, or None.
+
+    Both are Arrow tables: of one row with a struct ``kept``, and of ``(i, n)``.
+    """
+    fields = ["'files': kept.files", "'rows': kept.rows"]
+    if ref.snapshot.files.layout.partitions:
+        fields.append("'parts': kept.parts")
+    kept = cursor.sql(
+        f"SELECT {{{', '.join(fields)}}} AS kept "
+        f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
+    ).to_arrow_table()
+    if not ref.snapshot.files.has_deletion_vectors:
+        return kept, None
+    return kept, cursor.sql(f"FROM dv_{view.key}").to_arrow_table()
 
 
 def _ahead(cursor: Connection, snapshot: Snapshot, chosen: str) -> tuple[tuple[str, int], ...]:
@@ -114,7 +178,7 @@ def _check_links(cursor: Connection, snapshot: Snapshot, chosen: str) -> None:
 def bind_nothing(cursor: Connection, ref: TableRef, view: TableView, empty: str) -> None:
     """Set what a view reads to no file: enough to define it."""
     files = ref.snapshot.files
-    fields = f"'files': [{literal(empty)}]"
+    fields = f"'files': [{literal(empty)}], 'rows': 0"
     if files.layout.partitions:
         types = (f"p{i} {to_duckdb(f.type)}" for i, f in enumerate(files.layout.partitions))
         fields += f", 'parts': []::STRUCT({', '.join(types)})[]"
@@ -129,11 +193,12 @@ def _load_vectors(cursor: Connection, snapshot: Snapshot, key: str) -> None:
     rows = cursor.execute(
         f"SELECT generate_subscripts({vectors}, 1) - 1, unnest({vectors})"
     ).fetchall()
+    reader = Vectors(snapshot.storage)
     for position, descriptor in rows:
         vector = vector_from_row(descriptor)
         if vector is None:
             continue
-        deleted = deleted_rows(snapshot.storage, vector)
+        deleted = row_numbers(reader.rows(vector))
         cursor.register("deleted", pa.table({"n": deleted}))
         cursor.execute(f"INSERT INTO dv_{key} SELECT {position}, n FROM deleted")
         cursor.unregister("deleted")

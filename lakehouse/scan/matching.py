@@ -14,7 +14,7 @@ from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError
 from lakehouse.scan.limits import Limit, is_ruled_out, limits
 from lakehouse.scan.may import DROP, KEEP
-from lakehouse.scan.predicate import Predicate
+from lakehouse.scan.predicate import Predicate, parse_predicate
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
 
@@ -64,6 +64,16 @@ def question(ref: TableRef, predicate: Predicate, scanner: Scanner) -> Question:
     if false != KEEP:
         proofs.append(f"(NOT ({false}) AND {never_null})")
     return Question(may.exact, " OR ".join(proofs) or DROP, within)
+
+
+def asked_of(ref: TableRef, where: str, scanner: Scanner, engine: Engine) -> Question:
+    """Return what to ask about a predicate's text, where nobody asks whether all rows match."""
+    columns = tuple(ref.snapshot.schema.names())
+    predicate = parse_predicate(where, columns=columns, engine=engine)
+    if predicate.constant is not None:
+        return Question(KEEP if predicate.constant else DROP, DROP)
+    may = scanner.may_match(ref, predicate.sql)
+    return Question(may.exact, DROP, limits(may, ref.snapshot.files.layout))
 
 
 def answers(files: FileIndex, asked: Question, engine: Engine) -> list[Answer]:

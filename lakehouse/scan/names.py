@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from catalog.errors import InputError
+from catalog.errors import InputError, NotFoundError
+from lakehouse.delta.change_data import CHANGE_TYPE, OF_FILE
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.tokens import Token
 from lakehouse.scan.tokens import tokens as tokens_of
@@ -59,6 +60,8 @@ _NOT_ALIASES = frozenset(
 class At:
     """Hold a point in time: ``VERSION => n`` or ``TIMESTAMP => expression``, as SQL text.
 
+    Kind ``changes`` are those of a range: one expression, or two with a comma between.
+
     ``parameters`` are the positions among the query's ``?`` of those in the expression.
     """
 
@@ -76,15 +79,29 @@ class Reference:
     at: At | None
     view: str
 
+    @property
+    def name(self) -> str:
+        """Return the whole name, as the catalog has it."""
+        return f"{self.layer}.{self.table}"
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return where its view stands in the query: schema and name."""
+        return self.layer, self.view
+
+
+Resolve = Callable[[str, str], tuple[str, str] | None]
+
 
 def references(
-    sql: str, resolve: Callable[[str, str], tuple[str, str] | None]
+    sql: str, resolve: Resolve, *, within: str = ""
 ) -> tuple[str, tuple[Reference, ...], tuple[str, ...]]:
     """Return the query to run, the tables in it, and pairs of names that are no table.
 
     ``resolve`` returns a table's layer and name for a pair of names in any case, or None. A
     mention with time travel (``silver.flights AT (VERSION => 3)``) is replaced by its own view,
-    named by number: an expression in the name would make a view for each value.
+    named by number: an expression in the name would make a view for each value. ``within`` tells
+    the mentions of one text from those of another.
     """
     tokens = tokens_of(sql)
     found: dict[tuple[str, str, At | None], Reference] = {}
@@ -92,6 +109,15 @@ def references(
     out, end, index = [], 0, 0
     while index + 2 < len(tokens):
         first, _, second = tokens[index : index + 3]
+        changes = _changes(sql, tokens, index, resolve)
+        if changes is not None:
+            place, span, stop = changes
+            known = found.get((*place, span))
+            view = f"{place[1]}@{len(found)}{within}" if known is None else known.view
+            found[(*place, span)] = known or Reference(*place, span, view)
+            out += [sql[end : first.start], changes_of(place[0], view)]
+            end, index = tokens[stop - 1].end, stop
+            continue
         pair = _is_mark(tokens, index + 1, ".") and first.kind in _NAMES and second.kind in _NAMES
         if not pair or (index and _is_mark(tokens, index - 1, ".")):
             index += 1
@@ -104,7 +130,13 @@ def references(
         index += 3
         at, alias, stop = _time_travel(sql, tokens, index)
         known = found.get((*name, at))
-        view = name[1] if at is None else f"{name[1]}@{len(found)}" if known is None else known.view
+        view = (
+            name[1]
+            if at is None
+            else f"{name[1]}@{len(found)}{within}"
+            if known is None
+            else known.view
+        )
         found[(*name, at)] = known or Reference(*name, at, view)
         if at is not None:
             shown = alias or name[1]
@@ -116,6 +148,44 @@ def references(
             index = stop
     out.append(sql[end:])
     return "".join(out), tuple(found.values()), tuple(others)
+
+
+def changes_of(layer: str, view: str) -> str:
+    """Return SQL, for a FROM clause, of the change data feed whose files a view reads."""
+    kind = f"coalesce({OF_FILE}, {CHANGE_TYPE}) AS {CHANGE_TYPE}"
+    place = f"{identifier(layer)}.{identifier(view)}"
+    return f"(SELECT * EXCLUDE ({OF_FILE}) REPLACE ({kind}) FROM {place})"
+
+
+def _changes(
+    sql: str, tokens: list[Token], index: int, resolve: Resolve
+) -> tuple[tuple[str, str], At, int] | None:
+    """Return what ``table_changes('layer.table', since[, until])`` names, and where it ends."""
+    if not _is_word(tokens, index, "table_changes") or not _is_mark(tokens, index + 1, "("):
+        return None
+    close = _closing(tokens, index + 1)
+    named = tokens[index + 2]
+    if close is None or named.kind != "text" or not _is_mark(tokens, index + 3, ","):
+        raise InputError(
+            "table_changes takes a table's name as text, and a version or time",
+            next_step="Write table_changes('silver.orders', 3) or table_changes('silver.orders', 3, 5)",
+        )
+    layer, _, table = named.text.partition(".")
+    name = resolve(layer, table)
+    if name is None:
+        raise NotFoundError(
+            f"no table {named.text}", next_step="See lake.tables() for the tables that there are"
+        )
+    expression = sql[tokens[index + 4].start : tokens[close].start].strip()
+    return name, At("changes", expression, _parameters(tokens, index + 4, close)), close + 1
+
+
+def _parameters(tokens: list[Token], first: int, stop: int) -> tuple[int, ...]:
+    """Return which of the query's ``?`` stand in a range of tokens."""
+    marks = [
+        n for n, token in enumerate(tokens) if token.kind == "parameter" and token.text[0] == "?"
+    ]
+    return tuple(position for position, n in enumerate(marks) if first <= n < stop)
 
 
 def _time_travel(sql: str, tokens: list[Token], index: int) -> tuple[At | None, str | None, int]:
@@ -143,11 +213,7 @@ def _time_travel(sql: str, tokens: list[Token], index: int) -> tuple[At | None, 
     stop = close + 1
     if alias is None:
         alias, stop = alias_at(tokens, stop)
-    marks = [
-        n for n, token in enumerate(tokens) if token.kind == "parameter" and token.text[0] == "?"
-    ]
-    inside = tuple(position for position, n in enumerate(marks) if first <= n < close)
-    return At(kind, expression, inside), alias, stop
+    return At(kind, expression, _parameters(tokens, first, close)), alias, stop
 
 
 def alias_at(tokens: list[Token], index: int) -> tuple[str | None, int]:

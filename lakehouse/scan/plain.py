@@ -7,6 +7,7 @@ parser that it takes needs a tenth of a second to import.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import cast
@@ -17,6 +18,9 @@ from lakehouse.scan.bounds import Operator, bounds_of, compare, is_null
 from lakehouse.scan.may import EVERY, May, all_of
 
 COLUMN = re.compile(r"c(\d+)_[0-9a-f]{20}")
+CONSTANT = re.compile(
+    r"-?\d+(?:\.\d+)?|(?P<text>'[^']*(?:''[^']*)*')(?:::(?P<type>DATE|TIMESTAMP(?: WITH TIME ZONE)?))?"
+)
 _FLOATS = (Primitive("float"), Primitive("double"))
 _CONDITION = re.compile(
     rf"""
@@ -33,6 +37,44 @@ _CONDITION = re.compile(
 # What is left of a filter when each condition in it is a zero byte, which SQL cannot hold: where
 # all is joined by AND, parentheses do not matter.
 _CONJUNCTION = re.compile(r"\(*\0\)*(?: AND \(*\0\)*)*")
+
+
+_VALUE = r"(?:-?\d+(?:\.\d+)?|'[^']*(?:''[^']*)*'(?:::DATE|::TIMESTAMP(?: WITH TIME ZONE)?)?)"
+_LIST = re.compile(rf"\(?{COLUMN.pattern} IN \((?P<values>{_VALUE}(?:, {_VALUE})*)\)\)?")
+_EQUAL = rf"\(?{COLUMN.pattern} ?= ?{_VALUE}\)?"
+_EITHER = re.compile(rf"\({_EQUAL}(?: OR {_EQUAL})+\)")
+_ONE_EQUAL = re.compile(rf"{COLUMN.pattern} ?= ?(?P<value>{_VALUE})")
+_EACH = re.compile(_VALUE)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Condition:
+    """Hold a comparison of a column with a constant, or with any of several by ``=``."""
+
+    column: int
+    operator: Operator
+    constants: tuple[str, ...]
+
+
+def conditions(filters: Sequence[str], layout: Layout) -> list[Condition] | None:
+    """Return what all holds for a matching row, as far as it is plain; None where some is not."""
+    found: list[Condition] = []
+    for text in () if awkward_names(layout) else filters:
+        listed, equal = _LIST.fullmatch(text), list(_ONE_EQUAL.finditer(text))
+        if listed:
+            found.append(Condition(int(listed[1]), "=", tuple(_EACH.findall(listed["values"]))))
+        elif _EITHER.fullmatch(text) and len({match[1] for match in equal}) == 1:
+            values = tuple(match["value"] for match in equal)
+            found.append(Condition(int(equal[0][1]), "=", values))
+        elif _CONJUNCTION.fullmatch(_CONDITION.sub("\0", text)):
+            for match in _CONDITION.finditer(text):
+                if match["operator"] is None:
+                    return None
+                value = match["rest"].lstrip("!<>= ")
+                found.append(Condition(int(match[1]), cast(Operator, match["operator"]), (value,)))
+        else:
+            return None
+    return found or None
 
 
 def may_match(filters: Sequence[str], layout: Layout) -> May | None:

@@ -8,28 +8,76 @@ arrive folded, and CTEs, views and subqueries dissolved.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lakehouse.scan.aliases import called
+
 _COLUMN = re.compile(r"\bc(\d+)_[0-9a-f]{20}\b")
+# Known only while the query runs; and what stands around it, outside of strings.
+_DYNAMIC = re.compile(r"Dynamic Filter \(c(\d+)_[0-9a-f]{20}\)")
+_NARROWING = re.compile(
+    rf"'(?:[^']|'')*'| AND (?P<narrowing>optional: (?:{_DYNAMIC.pattern}"
+    rf"|\(\({_COLUMN.pattern} IS NULL\) OR {_DYNAMIC.pattern}\)"
+    rf"|{_COLUMN.pattern} IS NULL OR {_DYNAMIC.pattern}))|(?P<optional>optional: )"
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Order:
+    """Say that a query wants the first ``rows`` by a column, NULLs last, and only these.
+
+    ``mixed`` says that further columns are sorted by in the other direction, if names are to be
+    believed.
+    """
+
+    column: int
+    descending: bool
+    rows: int
+    mixed: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reach:
-    """Hold one scan's filters, which all hold for a matching row, and the columns it reads."""
+    """Hold one scan's filters, which all hold for a matching row, and the columns it reads.
+
+    ``order`` is what of its rows is wanted, once they are filtered; None for all. ``above`` are
+    those of the filters that DuckDB left above the scan, in which columns may have other names.
+    """
 
     filters: tuple[str, ...]
     columns: frozenset[int]
+    above: frozenset[str] = frozenset()
+    order: Order | None = None
 
 
-def reaches(plan: str) -> dict[str, list[Reach]]:
+@functools.lru_cache(maxsize=256)
+def reaches(plan: str) -> Mapping[str, Sequence[Reach]]:
     """Return the scans of each stand-in, by its name, from ``EXPLAIN (FORMAT json)``."""
     found: dict[str, list[Reach]] = {}
     for root in json.loads(plan):
-        _walk(root, None, found)
+        _walk(root, (), found)
     return found
+
+
+def only_reads(plan: str, database: str) -> bool:
+    """Tell whether a plan reads tables of one database, and nothing else."""
+    waiting = list(json.loads(plan))
+    while waiting:
+        node = waiting.pop()
+        info = node.get("extra_info", {})
+        if "Function" in info or not str(info.get("Table", database)).startswith(database):
+            return False
+        waiting += node.get("children", ())
+    return True
+
+
+def columns_in(text: str) -> frozenset[int]:
+    """Return the columns of stand-ins that a text names."""
+    return frozenset(int(match[1]) for match in _COLUMN.finditer(text))
 
 
 def split_filters(value: str | list[str]) -> tuple[str, ...]:
@@ -54,24 +102,71 @@ def split_filters(value: str | list[str]) -> tuple[str, ...]:
 
 
 def _walk(
-    node: dict[str, Any], above: dict[str, Any] | None, found: dict[str, list[Reach]]
+    node: dict[str, Any], above: tuple[dict[str, Any], ...], found: dict[str, list[Reach]]
 ) -> None:
     info = node.get("extra_info", {})
     table = info.get("Table")
-    if isinstance(table, str) and node.get("name", "").strip() in ("SEQ_SCAN", "TABLE_SCAN"):
-        filters = list(split_filters(info["Filters"])) if info.get("Filters") else []
+    if isinstance(table, str) and _name(node) in ("SEQ_SCAN", "TABLE_SCAN"):
+        shown = list(split_filters(info["Filters"])) if info.get("Filters") else []
         # OR and IN stay in a filter node right above the scan; elsewhere its columns may be others.
-        if above is not None and above.get("name", "").strip() == "FILTER":
-            expression = above["extra_info"].get("Expression")
+        left: list[str] = []
+        if above and _name(above[-1]) == "FILTER":
+            expression = above[-1]["extra_info"].get("Expression")
             if expression:
-                filters += split_filters(expression)
+                left = list(map(called, split_filters(expression)))
+        shown = [part for text in (*map(called, shown), *left) for part in _apart(text)]
+        filters = tuple(text for text in shown if not _DYNAMIC.search(text))
         columns = _columns(info.get("Projections", ()), filters)
-        found.setdefault(table.rsplit(".", 1)[-1], []).append(Reach(tuple(filters), columns))
+        order = _order([text for text in shown if _DYNAMIC.search(text)], above)
+        found.setdefault(table.rsplit(".", 1)[-1], []).append(
+            Reach(filters, columns, frozenset(left), order)
+        )
     for child in node.get("children", ()):
-        _walk(child, node, found)
+        _walk(child, (*above, node), found)
+
+
+def _apart(text: str) -> list[str]:
+    """Return a filter, and by itself the one that the query narrows while it runs, if it has one."""
+    narrowing: list[str] = []
+
+    def without(match: re.Match[str]) -> str:
+        if match["narrowing"]:
+            narrowing.append(match["narrowing"].removeprefix("optional: "))
+        return match[0] if match[0].startswith("'") else ""
+
+    return [_NARROWING.sub(without, text), *narrowing]
+
+
+def _order(dynamic: Sequence[str], above: Sequence[dict[str, Any]]) -> Order | None:
+    """Return the order of a scan that DuckDB narrows while it looks for the first rows.
+
+    The filter that it narrows by names the first column of the order, and is there only where
+    that column is the scan's own and NULLs come last.
+    """
+    column = _DYNAMIC.fullmatch(dynamic[0]) if len(dynamic) == 1 else None
+    tops = [node for node in above if _name(node) == "TOP_N"]
+    if column is None or len(tops) != 1:
+        return None
+    between = [_name(node) for node in above[above.index(tops[0]) + 1 :]]
+    # Only a filter right above the scan is among its own.
+    if any(name != "PROJECTION" for name in between[:-1]) or not {
+        "PROJECTION",
+        "FILTER",
+    }.issuperset(between[-1:]):
+        return None
+    info = tops[0]["extra_info"]
+    keys = info["Order By"] if isinstance(info["Order By"], list) else info["Order By"].split("\n")
+    ways = [key.rpartition(" ")[2] for key in keys]
+    counts = (info.get("Top", ""), info.get("Offset", "0"))
+    if not all(map(str.isdecimal, counts)) or not {"ASC", "DESC"}.issuperset(ways):
+        return None
+    return Order(int(column[1]), ways[0] == "DESC", sum(map(int, counts)), len(set(ways)) > 1)
+
+
+def _name(node: dict[str, Any]) -> str:
+    return str(node.get("name", "")).strip()
 
 
 def _columns(projections: str | Sequence[str], filters: Sequence[str]) -> frozenset[int]:
     names = projections.split("\n") if isinstance(projections, str) else projections
-    texts = [*names, *filters]
-    return frozenset(int(match[1]) for text in texts for match in _COLUMN.finditer(text))
+    return columns_in("\n".join((*names, *filters)))

@@ -24,7 +24,8 @@ from lakehouse.delta.files.layout import Layout, Leaf
 from lakehouse.delta.schema.fields import Decimal, Primitive
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.scan.bounds import Bounds, Operator, at_least, at_most, bounds_of, compare, is_null
-from lakehouse.scan.may import EVERY, NONE, May, all_of, any_of
+from lakehouse.scan.may import DROP, EVERY, KEEP, NONE, May, all_of, any_of
+from lakehouse.scan.monotone import argument, keeps_order
 from lakehouse.scan.plain import COLUMN, awkward_names
 
 _LONGEST = 200_000
@@ -67,6 +68,35 @@ class Pruner:
         if any("\n" in name for name in self._awkward):
             return EVERY  # filters cannot be told apart
         return all_of([self._filter(text) for text in filters])
+
+    def all_match(self, filters: tuple[str, ...]) -> str:
+        """Return SQL over the index that is true only for files in which every row matches."""
+        if any("\n" in name for name in self._awkward):
+            return DROP
+        return " AND ".join(map(self._every, filters)) or KEEP
+
+    def _every(self, text: str) -> str:
+        if len(text) > _LONGEST or any(name in text for name in self._awkward):
+            return DROP
+        try:
+            parsed = sqlglot.parse_one(text, dialect="duckdb")
+            may_fail = self._may(parsed, want=False).exact
+        except (SqlglotError, RecursionError):
+            return DROP
+        if any(not isinstance(null.parent, exp.Is) for null in parsed.find_all(exp.Null)):
+            return DROP  # NULL is not true, and not false either
+        known = [f"NOT ({may_fail})"]
+        for column in parsed.find_all(exp.Column):
+            match, leaf = COLUMN.fullmatch(column.name), self._leaf(column)
+            ordinal = self._partition(int(match[1])) if match and not column.table else None
+            if ordinal is None and leaf is None:
+                return DROP
+            known.append(
+                f"p{ordinal} IS NOT NULL"
+                if leaf is None
+                else f"coalesce(nulls{leaf.ordinal} = 0, false)"
+            )
+        return DROP if parsed.find(exp.TryCast) else f"({' AND '.join(known)})"
 
     def _filter(self, text: str) -> May:
         if len(text) > _LONGEST or any(name in text for name in self._awkward):
@@ -140,6 +170,8 @@ class Pruner:
             return exact
         if isinstance(node, _COMPARISONS):
             return self._compare(node if want else _negated(node))
+        if isinstance(node, exp.NullSafeEQ) and want:
+            return self._compare(exp.EQ(this=node.this, expression=node.expression))
         if isinstance(node, exp.Is):
             return self._is_null(node, want=want)
         if isinstance(node, exp.In) and want:
@@ -206,14 +238,40 @@ class Pruner:
         if isinstance(node, exp.Cast):
             inner, target = self._bounds(node.this), node.args["to"].sql(dialect="duckdb")
             leaf = self._leaf(node.this)
-            if inner is None or leaf is None or not _is_monotone(leaf, target):
+            if inner is None or leaf is None:
+                return None
+            if leaf.type == Primitive("timestamp") and target == "DATE":
+                # A session's clock may be turned back, but not by a day.
+                return Bounds(
+                    f"TRY_CAST({inner.low} AS DATE) - 1", f"TRY_CAST({inner.high} AS DATE) + 1",
+                    inner.some,
+                )  # fmt: skip
+            if not _is_monotone(leaf, target):
                 return None
             return Bounds(
                 f"TRY_CAST({inner.low} AS {target})", f"TRY_CAST({inner.high} AS {target})",
                 inner.some,
             )  # fmt: skip
         leaf = self._leaf(node)
-        return None if leaf is None else bounds_of(leaf)
+        return self._monotone(node) if leaf is None else bounds_of(leaf)
+
+    def _monotone(self, node: exp.Expr) -> Bounds | None:
+        """Return the bounds of a function that keeps the order of a column's values."""
+        inner, others = argument(node)
+        bounds = None if inner is None else self._bounds(inner)
+        if inner is None or bounds is None or not all(_constant(other) for other in others):
+            return None
+        leaf = self._leaf(inner)
+        if leaf is None or not keeps_order(node, leaf):
+            return None
+        ends = []
+        for end in (bounds.low, bounds.high):
+            copy = node.copy()
+            place, _ = argument(copy)
+            assert place is not None
+            place.replace(exp.column("end_"))
+            ends.append(f"TRY({copy.sql(dialect='duckdb').replace('end_', end)})")
+        return Bounds(ends[0], ends[1], bounds.some)
 
     def _leaf(self, node: exp.Expr) -> Leaf | None:
         node = node.unnest()

@@ -6,31 +6,43 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from catalog.errors import InputError
 from lakehouse import scan as on_demand
+from lakehouse.delta.files.layout import Layout
+from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier
-from lakehouse.scan import from_log, plain
+from lakehouse.scan import from_log, plain, quick, top
+from lakehouse.scan.aliases import is_plain, resolved
+from lakehouse.scan.choice import Choice
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.kept import bind
-from lakehouse.scan.may import EVERY, May, any_of
-from lakehouse.scan.plan import Reach, reaches
+from lakehouse.scan.may import EVERY, KEEP, May, any_of
+from lakehouse.scan.plan import Reach, columns_in, only_reads, reaches
 from lakehouse.scan.predicate import no_predicate
-from lakehouse.scan.report import Kept, TableRef, TableScan, report
+from lakehouse.scan.probe import Probe, Query, may_join
+from lakehouse.scan.reasons import not_pruned
+from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan, report
 from lakehouse.scan.tally import Tally
+from lakehouse.scan.tokens import tokens
 from lakehouse.scan.views import TableView, table_view
 
 Params = Sequence[Any] | Mapping[str, Any] | None
-_CLOCK = re.compile(
+CLOCK = re.compile(
     r"\b(now|today|current_\w+|local\w+|get_current_\w+|transaction_timestamp)\b", re.IGNORECASE
 )
 
 
+_REMEMBERED = 256  # plans, views and predicates, each
 _PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
-_VERBS = "Use the lake's and the tables' methods: create_table, append, overwrite, drop_table"
+_VERBS = (
+    "Tables are changed by lake.sql, with the statements of docs/sql.md, or by methods: "
+    "create_table, append, overwrite, drop_table"
+)
 _NOT_QUERIES = {
     **dict.fromkeys(
         ("CREATE", "INSERT", "UPDATE", "DELETE", "ALTER", "DROP", "MERGE_INTO"), _VERBS
@@ -41,18 +53,33 @@ _NOT_QUERIES = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prepared:
-    """Hold a planned query: its connection, its text, and what it will read."""
+    """Hold a planned query: its connection, its text, and what it will read.
+
+    ``at_once`` says that the connection is in a transaction, for the sake of the current time.
+    """
 
     engine: Engine
     cursor: Connection
     sql: str
     params: Params
     choices: tuple[tuple[TableRef, May, Sequence[Reach], Kept], ...]
+    at_once: bool = False
     tally: Tally | None = None
+    once: ClassVar[bool] = False
 
     def tables(self) -> tuple[TableScan, ...]:
         """Return what is read of each table, for people: it counts all files."""
-        return tuple(report(*choice, self.engine) for choice in self.choices)
+        return tuple(
+            report(
+                ref,
+                where,
+                scans,
+                kept,
+                not_pruned(_filters(scans), ref.snapshot.files.layout),
+                self.engine,
+            )
+            for ref, where, scans, kept in self.choices
+        )
 
     def relation(self) -> Relation:
         """Return the result as a lazy DuckDB relation."""
@@ -74,18 +101,39 @@ class Prepared:
             self.engine.keep_with(relation, self.cursor, "" if self.params else self.sql)
         return relation
 
+    def plan(self) -> str:
+        """Return DuckDB's plan as text."""
+        try:
+            rows = self.cursor.execute(f"EXPLAIN {self.sql}", self.params).fetchall()
+        except DuckError as error:
+            raise translate(error, "explain the query") from error
+        return str(rows[-1][1])
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self.cursor.close()
+
     @property
     def _is_remote(self) -> bool:
         return any(not ref.snapshot.storage.is_local for ref, *_ in self.choices)
 
 
 class Scanner:
-    """Plan queries over snapshots in one engine; safe between threads."""
+    """Plan queries over snapshots in one engine; safe between threads.
 
-    def __init__(self, engine: Engine) -> None:
+    ``trusted`` is False where texts of predicates may come from anybody.
+    """
+
+    def __init__(self, engine: Engine, *, trusted: bool = True) -> None:
         self._engine = engine
+        self._trusted = trusted
         self._definitions = Definitions(engine)
+        self._probe = Probe(engine)
         self._volatile_names: frozenset[str] | None = None
+        self._plans: dict[tuple[int, str], str] = {}
+        self._columns: dict[tuple[int, str], tuple[str, ...]] = {}
+        self._views: dict[tuple[object, ...], tuple[Layout, TableView]] = {}
+        self._mays: dict[tuple[object, ...], tuple[Layout, May]] = {}
         self.tally = Tally()
 
     def prepare(
@@ -95,45 +143,108 @@ class Scanner:
         params: Params = None,
         *,
         others: Sequence[str] = (),
+        queries: Sequence[QueryRef] = (),
+        given: Mapping[str, Any] = MappingProxyType({}),
     ) -> Prepared:
         """Plan a query that names ``refs``, and choose the files that it has to read.
 
         ``others`` are names in it that are no table now, and must not be found even if they
-        were one before. Raises InputError for SQL that DuckDB refuses.
+        were one before. ``queries`` are views of users' in it, each after those that it reads;
+        ``refs`` are their tables too. ``given`` are rows (Arrow) that the query reads by their
+        names in ``temp.main``. Raises InputError for SQL that DuckDB refuses.
         """
-        answered = self._from_log(sql, refs[0], params, others) if len(refs) == 1 else None
-        if answered is not None:
-            return answered
-        views = [self._view(ref) for ref in refs]
+        if len(refs) == 1 and not queries and not given:
+            answered = self._from_log(sql, refs[0], params, others)
+            if answered is not None:
+                return answered
+        views = [self.view(ref) for ref in refs]
+        for wide in (True, False) if VERSION >= (2, 0) else (False,):
+            prepared = self._planned(sql, refs, views, params, others, queries, given, wide=wide)
+            if prepared is not None:
+                return prepared
+        prepared = self._planned(sql, refs, views, params, others, queries, given, wide=None)
+        assert prepared is not None
+        return prepared
+
+    def _planned(
+        self,
+        sql: str,
+        refs: Sequence[TableRef],
+        views: Sequence[TableView],
+        params: Params,
+        others: Sequence[str],
+        queries: Sequence[QueryRef],
+        given: Mapping[str, Any],
+        *,
+        wide: bool | None,
+    ) -> Prepared | None:
+        """Plan a query, asking for join keys as ``wide`` says, or not; None where that fails."""
         cursor = self._engine.cursor()
         try:
-            generation = self._definitions.generation(refs, views, others)
+            for name, rows in given.items():
+                cursor.register(name, rows)
+            generation = self._definitions.generation(refs, views, others, queries)
             # Plan and run in one transaction, so that now() is the same in both.
-            at_once = _CLOCK.search(sql) is not None
+            at_once = any(CLOCK.search(text) for text in (sql, *(query.sql for query in queries)))
             if at_once:
                 cursor.execute("BEGIN")
-            cursor.execute(f"USE plan{generation}")
-            reached = self._reached(cursor, sql, params)
+            plan = self._query_plan(cursor, sql, params, generation, queries)
+            reached = reaches(plan)
             scans = [reached.get(f"t{view.key}", []) for view in views]
-            wheres = [self._where(ref, scan) for ref, scan in zip(refs, scans, strict=True)]
+            if len(refs) == 1:
+                scans = [_resolved(sql, refs[0], views[0], scans[0])]
+            choices = [
+                Choice(self.where(ref, scan), tests=_tests(ref, scan))
+                for ref, scan in zip(refs, scans, strict=True)
+            ]
             try:
-                figures = self._bind_all(cursor, refs, views, wheres)
+                choices = [
+                    self._ordered(cursor, sql, ref, scan, choice)
+                    for ref, scan, choice in zip(refs, scans, choices, strict=True)
+                ]
+                if wide is not None and may_join(plan, refs):
+                    query = Query(sql, params, tuple(refs), tuple(views), tuple(queries), at_once)
+                    counts = [len(scan) for scan in scans]
+                    outcome = self._probe.narrow(cursor, query, choices, counts, wide=wide)
+                    if isinstance(outcome, str):
+                        cursor.close()
+                        if outcome == "lost":
+                            return None
+                        return self._planned(
+                            sql, refs, views, params, others, queries, given, wide=wide
+                        )
+                    choices = outcome
+                figures = self._bind_all(cursor, refs, views, choices)
             except (*NameErrors, ParserError):
                 # DuckDB shows some expressions in a form that it does not read.
+                if wide is not None and may_join(plan, refs):
+                    cursor.close()
+                    return self._planned(
+                        sql, refs, views, params, others, queries, given, wide=None
+                    )
                 if at_once:
                     cursor.execute("ROLLBACK")
                     cursor.execute("BEGIN")
-                wheres = [EVERY] * len(refs)
-                figures = self._bind_all(cursor, refs, views, wheres)
-            cursor.execute(f"USE scan{generation}")
+                choices = [Choice()] * len(refs)
+                figures = self._bind_all(cursor, refs, views, choices)
+            cursor.execute(self._engine.search(f"scan{generation}"))
         except DuckError as error:
             cursor.close()
             raise translate(error, "plan the query") from error
         except BaseException:
             cursor.close()
             raise
-        choices = tuple(zip(refs, wheres, scans, figures, strict=True))
-        return Prepared(self._engine, cursor, sql, params, choices, self.tally)
+        wheres = [choice.may for choice in choices]
+        reads = tuple(zip(refs, wheres, scans, figures, strict=True))
+        return Prepared(self._engine, cursor, sql, params, reads, at_once, self.tally)
+
+    def require_trust(self, argument: str) -> None:
+        """Raise InputError where SQL in an argument cannot be trusted."""
+        if not self._trusted:
+            raise InputError(
+                f"{argument} is SQL, which this lake runs in sql() only: untrusted_sql is on",
+                next_step="Use sql(), or open the lake without untrusted_sql",
+            )
 
     @contextlib.contextmanager
     def whole(self, ref: TableRef, doing: str) -> Iterator[Connection]:
@@ -141,10 +252,10 @@ class Scanner:
 
         ``doing`` completes "cannot ..." in errors.
         """
-        view = self._view(ref)
+        view = self.view(ref)
         with self._engine.work(doing) as cursor:
             generation = self._definitions.generation([ref], [view], ())
-            bind(cursor, ref, view, EVERY, self._engine)
+            bind(cursor, ref, view, Choice(), self._engine)
             cursor.execute(f"USE scan{generation}")
             yield cursor
 
@@ -153,7 +264,7 @@ class Scanner:
 
         ``predicate`` is a single expression in SQL. Raises InputError where DuckDB refuses it.
         """
-        view = self._view(ref)
+        view = self.view(ref)
         with self._engine.work("plan the predicate") as cursor:
             generation = self._definitions.generation([ref], [view], ())
             cursor.execute(f"USE plan{generation}")
@@ -162,8 +273,9 @@ class Scanner:
             (type_,) = cursor.sql(f"SELECT ({predicate}\n) FROM {place}").types
             if str(type_) != "BOOLEAN":
                 raise no_predicate(predicate, str(type_))
-            reached = self._reached(cursor, sql, None)
-        return self._where(ref, reached.get(f"t{view.key}", []))
+            reached = reaches(self._query_plan(cursor, sql, None, generation))
+        scans = reached.get(f"t{view.key}", [])
+        return self.where(ref, _resolved(sql, ref, view, scans))
 
     def _from_log(
         self, sql: str, ref: TableRef, params: Params, others: Sequence[str]
@@ -172,7 +284,7 @@ class Scanner:
         if from_log.ASKED.search(sql) is None:
             return None
         layout = ref.snapshot.files.layout
-        view = from_log.log_view(layout, (ref.schema, ref.name))
+        view = self._log_view(ref)
         query = from_log.rewritten(sql, ref, view.key, self._volatile)
         if query is None:
             return None
@@ -180,25 +292,27 @@ class Scanner:
         try:
             generation = self._definitions.generation([ref], [view], others)
             # Plan and run in one transaction, so that now() is the same in both.
-            at_once = _CLOCK.search(sql) is not None
+            at_once = CLOCK.search(sql) is not None
             if at_once:
                 cursor.execute("BEGIN")
-            cursor.execute(f"USE plan{generation}")
-            plan = self._plan(cursor, query.sql, params)
+            plan = self._plan(cursor, query.sql, params, generation)
             if from_log.is_same(plan, query, layout):
                 text = query.sql
                 if query.renames:
-                    text = from_log.renamed(cursor, text, sql, params)
+                    names = self._names(cursor, sql, params, generation)
+                    if (generation, query.sql) in self._plans:
+                        self._columns[generation, sql] = names
+                    text = from_log.renamed(text, names)
                 scans = reaches(plan).get(f"t{view.key}", [])
                 # Answers are remembered, so that they must not depend on the time.
-                where = EVERY if at_once else self._where(ref, scans)
+                where = EVERY if at_once else self.where(ref, scans)
                 kept = from_log.bind_answers(
                     cursor, ref.snapshot, view, where, query.leaves, self._engine
                 )
                 if kept is not None:
                     cursor.execute(f"USE scan{generation}")
                     choices = ((ref, where, scans, kept),)
-                    return Prepared(self._engine, cursor, text, params, choices)
+                    return Prepared(self._engine, cursor, text, params, choices, at_once)
         except DuckError:
             pass  # the query itself is run, or refused
         except BaseException:
@@ -207,17 +321,44 @@ class Scanner:
         cursor.close()
         return None
 
-    def _where(self, ref: TableRef, scans: Sequence[Reach]) -> May:
+    def where(self, ref: TableRef, scans: Sequence[Reach]) -> May:
         """Return the predicate of a table that is scanned several times: any scan may match."""
         if not scans:
             return EVERY
         layout = ref.snapshot.files.layout
-        found = [plain.may_match(scan.filters, layout) for scan in scans]
-        known = [may for may in found if may is not None]
-        if len(known) < len(found):
-            pruner = on_demand.Pruner(layout, self._volatile)
-            known = [pruner.may_match(scan.filters) for scan in scans]
-        return any_of(known)
+        return any_of([self._may(scan.filters, layout) for scan in scans])
+
+    def _may(self, filters: tuple[str, ...], layout: Layout) -> May:
+        key = (id(layout), filters)
+        known = self._mays.get(key)
+        if known is not None:
+            return known[1]
+        may = plain.may_match(filters, layout)
+        if may is None:
+            may = on_demand.Pruner(layout, self._volatile).may_match(filters)
+        if len(self._mays) >= _REMEMBERED:
+            self._mays.clear()
+        self._mays[key] = layout, may
+        return may
+
+    def _ordered(
+        self, cursor: Connection, sql: str, ref: TableRef, scans: Sequence[Reach], choice: Choice
+    ) -> Choice:
+        """Return the choice of a table of which a query wants only the first rows, if it does."""
+        order = scans[0].order if len(scans) == 1 else None
+        layout = ref.snapshot.files.layout
+        names = [field.name for field in layout.schema]
+        if order is None or not top.is_certain(order, sql, names):
+            return choice
+        filters, every = scans[0].filters, KEEP
+        if filters:
+            every = on_demand.Pruner(layout, self._volatile).all_match(filters)
+        found = top.first(cursor, ref.snapshot, order, choice.where, every, self._engine)
+        if found is None:
+            return choice
+        way = "DESC" if order.descending else "ASC"
+        shown = f"the first {order.rows} by {names[order.column]} {way}"
+        return dataclasses.replace(choice, ordered=found, order=shown)
 
     def _volatile(self) -> frozenset[str]:
         """Return the names of functions that differ from row to row; asked for when needed."""
@@ -233,21 +374,43 @@ class Scanner:
             ).fetchall()
         return frozenset(row[0] for row in rows)
 
-    def _view(self, ref: TableRef) -> TableView:
-        files = ref.snapshot.files
-        return table_view(
-            files.layout,
+    def view(self, ref: TableRef) -> TableView:
+        """Return the definitions of a table's view and stand-in."""
+        files, layout = ref.snapshot.files, ref.snapshot.files.layout
+        vectors, mode = files.has_deletion_vectors, mode_of(ref.snapshot.properties)
+        # Who remembers a layout's number keeps the layout, so that no other one gets it.
+        key = (id(layout), ref.schema, ref.name, vectors, mode, ref.numbered)
+        known = self._views.get(key)
+        if known is not None:
+            return known[1]
+        view = table_view(
+            layout,
             ref.snapshot.properties,
             place=(ref.schema, ref.name),
-            has_vectors=files.has_deletion_vectors,
+            has_vectors=vectors,
             numbered=ref.numbered,
         )
+        if len(self._views) >= _REMEMBERED:
+            self._views.clear()
+        self._views[key] = layout, view
+        return view
 
-    def _reached(self, cursor: Connection, sql: str, params: Params) -> dict[str, list[Reach]]:
+    def _query_plan(
+        self,
+        cursor: Connection,
+        sql: str,
+        params: Params,
+        generation: int,
+        queries: Sequence[QueryRef] = (),
+    ) -> str:
+        """Return the plan of a query as JSON: an empty list where DuckDB shows none."""
+        known = self._plans.get((generation, sql))
+        if known is not None and params is None:
+            return known
         statements = cursor.extract_statements(sql)
         if len(statements) > 1 and _PIVOT.search(sql):
             # DuckDB 1.5 makes several statements of one PIVOT that has to look for its columns.
-            return {}
+            return "[]"
         if len(statements) != 1:
             raise InputError(
                 f"one statement is expected; found {len(statements)}",
@@ -256,32 +419,116 @@ class Scanner:
         kind = statements[0].type.name
         if kind in _NOT_QUERIES:
             raise InputError(
-                f"sql() runs queries, and this is {kind.replace('_', ' ')}",
+                f"only queries are run here, and this is {kind.replace('_', ' ')}",
                 next_step=_NOT_QUERIES[kind],
             )
         try:
-            return reaches(self._plan(cursor, sql, params))
+            return self._plan(cursor, sql, params, generation, queries)
         except ParserError:
             # Not a query, such as EXPLAIN itself: DuckDB runs it as it stands, unpruned.
-            return {}
+            return "[]"
 
-    def _plan(self, cursor: Connection, sql: str, params: Params) -> str:
-        # An empty stand-in must not be folded away.
-        cursor.execute("SET disabled_optimizers = 'statistics_propagation'")
-        try:
+    def _plan(
+        self,
+        cursor: Connection,
+        sql: str,
+        params: Params,
+        generation: int,
+        queries: Sequence[QueryRef] = (),
+    ) -> str:
+        """Return the plan of a query over the stand-ins of a generation, in which each name is one.
+
+        It is remembered where nothing else decides it.
+        """
+        known = self._plans.get((generation, sql)) if params is None else None
+        if known is not None:
+            return known
+        cursor.execute(self._engine.search(f"plan{generation}"))
+        with self._engine.plain_plans():
             rows = cursor.execute(f"EXPLAIN (FORMAT json) {sql}", params).fetchall()
-        finally:
-            cursor.execute("RESET disabled_optimizers")
-        return str(rows[0][1])
+        plan = str(rows[0][1])
+        texts = (sql, *(query.sql for query in queries))
+        if (
+            params is None
+            and not self._engine.has_temporary  # a temporary view may be another one tomorrow
+            and all(map(self._is_lasting, texts))
+            and only_reads(plan, "stand_in")
+        ):
+            if len(self._plans) >= _REMEMBERED:
+                self._plans.clear()
+                self._columns.clear()
+            self._plans[generation, sql] = plan
+        return plan
+
+    def _names(
+        self, cursor: Connection, sql: str, params: Params, generation: int
+    ) -> tuple[str, ...]:
+        """Return the names of a query's columns."""
+        known = self._columns.get((generation, sql)) if params is None else None
+        if known is not None:
+            return known
+        cursor.execute(self._engine.search(f"plan{generation}"))
+        rows = cursor.execute(f"DESCRIBE {sql}", params).fetchall()
+        return tuple(row[0] for row in rows)
+
+    def _log_view(self, ref: TableRef) -> TableView:
+        layout = ref.snapshot.files.layout
+        key = (id(layout), ref.schema, ref.name)
+        known = self._views.get(key)
+        if known is not None:
+            return known[1]
+        view = from_log.log_view(layout, (ref.schema, ref.name))
+        if len(self._views) >= _REMEMBERED:
+            self._views.clear()
+        self._views[key] = layout, view
+        return view
+
+    def _is_lasting(self, sql: str) -> bool:
+        """Tell whether a query means the same as long as its tables have the same columns."""
+        found = tokens(sql)
+        words = {token.text.lower() for token in found if token.kind in ("word", "quoted")}
+        if CLOCK.search(sql) or words & self._volatile():
+            return False
+        for one, two, three in zip(found, found[1:], found[2:], strict=False):
+            # A function of somebody's own stands in a schema of theirs.
+            if one.text == "." and two.kind in ("word", "quoted") and three.text == "(":
+                return False
+        return True
 
     def _bind_all(
         self,
         cursor: Connection,
         refs: Sequence[TableRef],
         views: Sequence[TableView],
-        wheres: Sequence[May],
+        choices: Sequence[Choice],
     ) -> list[Kept]:
         return [
-            bind(cursor, ref, view, where, self._engine)
-            for ref, view, where in zip(refs, views, wheres, strict=True)
+            bind(cursor, ref, view, choice, self._engine)
+            for ref, view, choice in zip(refs, views, choices, strict=True)
         ]
+
+
+def _filters(scans: Sequence[Reach]) -> list[str]:
+    return [text for scan in scans for text in scan.filters]
+
+
+def _tests(ref: TableRef, scans: Sequence[Reach]) -> tuple[quick.Test, ...] | None:
+    layout = ref.snapshot.files.layout
+    return quick.tests(scans[0].filters, layout) if len(scans) == 1 else None
+
+
+def _resolved(sql: str, ref: TableRef, view: TableView, scans: Sequence[Reach]) -> Sequence[Reach]:
+    """Return the scans of a query's only table, with its columns' names in all filters."""
+    if not any(scan.above for scan in scans) or not is_plain(sql, ref.schema, ref.name):
+        return scans
+    names = [field.name for field in ref.snapshot.schema.fields]
+
+    def known(text: str, scan: Reach) -> str:
+        found = resolved(text, names, view.key) if text in scan.above else text
+        # What is above a scan can only name what the scan reads.
+        return found if columns_in(found) <= scan.columns else text
+
+    return [
+        dataclasses.replace(scan, filters=tuple(known(text, scan) for text in scan.filters))
+        for scan in scans
+    ]

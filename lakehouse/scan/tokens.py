@@ -7,6 +7,7 @@ first query in a fresh process would wait for it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from typing import Literal
 
@@ -53,6 +54,11 @@ def tokens(sql: str) -> list[Token]:
     >>> [token.text for token in tokens('FROM silver . "my table" /* nightly */ -- \'tis so')]
     ['FROM', 'silver', '.', 'my table']
     """
+    return list(_tokens(sql))
+
+
+@functools.lru_cache(maxsize=256)
+def _tokens(sql: str) -> tuple[Token, ...]:
     found: list[Token] = []
     end = 0
     while end < len(sql):
@@ -69,7 +75,7 @@ def tokens(sql: str) -> list[Token]:
         if kind == "mark" and text in "'\"":
             raise _not_closed(text)
         found.append(Token(_KINDS[kind or "mark"], _meaning(text), start, end))
-    return found
+    return tuple(found)
 
 
 _KINDS: dict[str, Kind] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.fields import Array, Field, Map, Struct, Type, fields_of
@@ -23,11 +23,12 @@ from lakehouse.duck.sql import KEY, VALUE, identifier, literal
 class TableView:
     """Hold the definitions for one table; ``key`` is their hash and names their variables.
 
-    ``nothing`` is SQL that makes what the view reads, empty, where that is no variable.
+    ``columns`` are the stand-in's, with their types. ``nothing`` is SQL that makes what the view
+    reads, empty, where that is no variable.
     """
 
     key: str
-    stand_in: str
+    columns: tuple[str, ...]
     stand_in_view: str
     view: str
     nothing: str = ""
@@ -39,7 +40,20 @@ def file_column(schema: Struct) -> str:
     >>> file_column(Struct(()))
     'file_index'
     """
-    name, taken = "file_index", {field.name.lower() for field in schema}
+    return _free("file_index", schema)
+
+
+def row_column(schema: Struct) -> str:
+    """Return the name of the column that numbers a file's rows in a view, deleted ones too.
+
+    >>> row_column(Struct(()))
+    'file_row_number'
+    """
+    return _free("file_row_number", schema)
+
+
+def _free(name: str, schema: Struct) -> str:
+    taken = {field.name.lower() for field in schema}
     while name in taken:
         name += "_"
     return name
@@ -57,36 +71,80 @@ def table_view(
 
     ``place`` is the view's schema and name: part of the key, so that two tables of one schema,
     or two versions of one table, each have variables of their own in a query. ``numbered`` adds
-    `file_column`, a row's file as its position in ``files``.
+    `file_column`, a row's file as its position in ``files``, and `row_column`, its place there.
 
-    The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files`` and,
+    The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files``, about
+    how many ``rows`` are in them (DuckDB 1.5 orders joins by that, 2.0 takes no notice) and,
     where the table is partitioned, structs ``{p0, ...}`` in the same order in ``parts``; and from the table ``temp.main.dv_<key>`` of ``(i, n)``, where it has
     deletion vectors.
     """
     fields = layout.schema.fields
     by_id = mode_of(properties) == "id"
-    template = _view(layout, by_id=by_id, has_vectors=has_vectors, numbered=numbered)
+    source = Source(
+        files="getvariable('kept_<key>').files",
+        rows="getvariable('kept_<key>').rows",
+        values=tuple(f"p.p{i}" for i in range(len(layout.partitions))),
+        joins=_joins(layout, has_vectors=has_vectors),
+    )
+    template = _view(layout, source, by_id=by_id, numbered=numbered)
     types = [to_duckdb(field.type) for field in fields]
     key = hashlib.sha256(f"{place}\0{template}\0{types}".encode()).hexdigest()[:20]
-    columns = ", ".join(f"c{i}_{key} {type_}" for i, type_ in enumerate(types))
+    columns = [f"c{i}_{key} {type_}" for i, type_ in enumerate(types)]
     names = ", ".join(f"c{i}_{key} AS {identifier(f.name)}" for i, f in enumerate(fields))
     if numbered:
-        columns += f", file_{key} UBIGINT"
+        columns += [f"file_{key} UBIGINT", f"row_{key} BIGINT"]
         names += f", file_{key} AS {identifier(file_column(layout.schema))}"
+        names += f", row_{key} AS {identifier(row_column(layout.schema))}"
     return TableView(
         key=key,
-        stand_in=f"({columns})",
+        columns=tuple(columns),
         stand_in_view=f"SELECT {names} FROM ",
         view=template.replace("<key>", key),
     )
 
 
-def _view(layout: Layout, *, by_id: bool, has_vectors: bool, numbered: bool) -> str:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """Hold, as SQL, the files of a view, their partition values, and what is joined to them.
+
+    ``rows`` is about how many they have.
+    """
+
+    files: str
+    rows: str
+    values: tuple[str, ...]
+    joins: str = ""
+
+
+def frozen_view(layout: Layout, properties: Mapping[str, str], sources: Sequence[Source]) -> str:
+    """Return a view that stands by itself: over files that are named in it, from all sources."""
+    by_id = mode_of(properties) == "id"
+    return " UNION ALL ".join(
+        _view(layout, source, by_id=by_id, numbered=False) for source in sources
+    )
+
+
+def _joins(layout: Layout, *, has_vectors: bool) -> str:
+    sql = ""
+    if layout.partitions:
+        parts = (
+            "SELECT unnest(getvariable('kept_<key>').parts, max_depth := 2), "
+            "(generate_subscripts(getvariable('kept_<key>').parts, 1) - 1)::UBIGINT AS i"
+        )
+        sql += f" JOIN ({parts}) AS p ON p.i = r.file_index"
+    if has_vectors:
+        sql += (
+            " ANTI JOIN temp.main.dv_<key> AS d ON d.i = r.file_index AND d.n = r.file_row_number"
+        )
+    return sql
+
+
+def _view(layout: Layout, source: Source, *, by_id: bool, numbered: bool) -> str:
     partitions = {field.name: i for i, field in enumerate(layout.partitions)}
     entries, selected = [], []
     for ordinal, field in enumerate(layout.schema):
         if field.name in partitions:
-            selected.append(f"p.p{partitions[field.name]} AS {identifier(field.name)}")
+            selected.append(f"{source.values[partitions[field.name]]} AS {identifier(field.name)}")
             continue
         named = by_id and field.field_id is not None
         key = str(field.field_id) if named else literal(field.physical_name)
@@ -96,21 +154,12 @@ def _view(layout: Layout, *, by_id: bool, has_vectors: bool, numbered: bool) -> 
         selected.append(f"{column} AS {identifier(field.name)}")
     if numbered:
         selected.append(f"r.file_index AS {identifier(file_column(layout.schema))}")
-    source = (
-        f"read_parquet(getvariable('kept_<key>').files, schema = MAP {{{', '.join(entries)}}}, "
-        f"hive_partitioning = false) AS r"
+        selected.append(f"r.file_row_number AS {identifier(row_column(layout.schema))}")
+    return (
+        f"SELECT {', '.join(selected)} FROM read_parquet({source.files}, "
+        f"schema = MAP {{{', '.join(entries)}}}, hive_partitioning = false, "
+        f"explicit_cardinality = {source.rows}) AS r{source.joins}"
     )
-    if layout.partitions:
-        parts = (
-            "SELECT unnest(getvariable('kept_<key>').parts, max_depth := 2), "
-            "(generate_subscripts(getvariable('kept_<key>').parts, 1) - 1)::UBIGINT AS i"
-        )
-        source += f" JOIN ({parts}) AS p ON p.i = r.file_index"
-    if has_vectors:
-        source += (
-            " ANTI JOIN temp.main.dv_<key> AS d ON d.i = r.file_index AND d.n = r.file_row_number"
-        )
-    return f"SELECT {', '.join(selected)} FROM {source}"
 
 
 def _guarded(sql: str, field: Field) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Collection
 
 from catalog.errors import UnsupportedError
 from lakehouse import table as verbs
@@ -18,6 +19,7 @@ from lakehouse.delta.log import list_from, read_hint
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
 
+Held = Callable[[], Collection[int]]
 _log = logging.getLogger("lakehouse")
 
 
@@ -30,17 +32,20 @@ class Background:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._waiting: dict[str, tuple[str, Snapshot]] = {}
+        self._waiting: dict[str, tuple[str, Snapshot, Held]] = {}
         self._worker: threading.Thread | None = None
         self._expired: dict[str, int] = {}
 
-    def committed(self, name: str, snapshot: Snapshot) -> None:
-        """Hear of a commit, and return at once; ``name`` is for messages."""
+    def committed(self, name: str, snapshot: Snapshot, held: Held = tuple) -> None:
+        """Hear of a commit, and return at once; ``name`` is for messages.
+
+        ``held`` tells which versions must stay readable.
+        """
         if not asks(snapshot.version, snapshot.properties):
             return
         with self._lock:
             # A newer state replaces one that still waits: only the newest checkpoint is read.
-            self._waiting[snapshot.storage.uri] = (name, snapshot)
+            self._waiting[snapshot.storage.uri] = (name, snapshot, held)
             if self._worker is None or not self._worker.is_alive():
                 self._worker = threading.Thread(target=self._run, name="lakehouse-background")
                 try:
@@ -67,7 +72,7 @@ class Background:
             self._worker = None  # so that the next commit starts another
             raise
 
-    def _next(self) -> tuple[str, Snapshot] | None:
+    def _next(self) -> tuple[str, Snapshot, Held] | None:
         with self._lock:
             if self._waiting:
                 return self._waiting.pop(next(iter(self._waiting)))
@@ -75,22 +80,22 @@ class Background:
             self._worker = None
             return None
 
-    def _look_after(self, name: str, snapshot: Snapshot) -> None:
+    def _look_after(self, name: str, snapshot: Snapshot, held: Held) -> None:
         try:
             if _is_due(snapshot):
                 verbs.write_checkpoint(snapshot, self._engine)
-                self._expire(snapshot)
+                self._expire(snapshot, held)
         except UnsupportedError as error:
             _log.debug("the log of %s is kept whole: %s", name, error)
         except Exception as error:  # noqa: BLE001 - nobody called: it can only be told
             _log.warning("no checkpoint of %s version %d: %s", name, snapshot.version, error)
 
-    def _expire(self, snapshot: Snapshot) -> None:
+    def _expire(self, snapshot: Snapshot, held: Held) -> None:
         # The rule counts in days, and asking it means listing the whole log.
         today = time.time_ns() // 1_000_000 // DAY
         if self._expired.get(snapshot.storage.uri) != today:
             self._expired[snapshot.storage.uri] = today
-            verbs.retention.expire_log(snapshot, engine=self._engine)
+            verbs.retention.expire_log(snapshot, engine=self._engine, keep_versions=held())
 
 
 def _is_due(snapshot: Snapshot) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from catalog import lazy
 from catalog.errors import InputError, LakehouseError, StorageError
 from catalog.storage import Storage, StoredObject
 from lakehouse.delta.entries import read_entries
@@ -18,6 +20,8 @@ from lakehouse.duck.engine import Engine
 from lakehouse.table.reports import CollectReport
 from lakehouse.table.retention import check_cleanable
 
+pa: Any = lazy.module("pyarrow")
+
 
 def find(snapshot: Snapshot, *, engine: Engine, older_than: timedelta) -> tuple[Leftover, ...]:
     """Return the leftovers of a table, whose newest snapshot this is."""
@@ -26,9 +30,9 @@ def find(snapshot: Snapshot, *, engine: Engine, older_than: timedelta) -> tuple[
     check_cleanable(snapshot)
     storage = snapshot.storage
     # The files before the log: what a commit names in between is named then.
-    objects = [item for item in storage.list(temporary=True) if not _is_link(storage, item)]
+    objects = files_of(storage)
     named = _named(storage, engine)
-    return leftovers(objects, named, now=_now(storage, objects), older_than=older_than)
+    return leftovers(objects, named, now=time_of(storage, objects), older_than=older_than)
 
 
 def collect(
@@ -41,7 +45,13 @@ def collect(
     return CollectReport(len(found), sum(item.size for item in found), found, dry_run)
 
 
-def _now(storage: Storage, objects: list[StoredObject]) -> datetime:
+def files_of(storage: Storage) -> list[StoredObject]:
+    """Return all files of a table's folder, without links."""
+    return [item for item in storage.list(temporary=True) if not _is_link(storage, item)]
+
+
+def time_of(storage: Storage, objects: list[StoredObject]) -> datetime:
+    """Return the time by which files of a listing are old."""
     # The earlier of two clocks: a file must not look older than it is.
     try:
         return min(storage.now(), datetime.now(UTC))
@@ -81,12 +91,16 @@ def _in_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) -> 
     # Of a large checkpoint, files are held nowhere but there.
     stored = None if base.stored is None else base.stored.raw(frozenset())
     for files in (base.files, stored):
-        if files is None:
-            continue
-        for column in ("path", "file"):
-            yield from (fold(path) for path in files[column].to_pylist())
-        for row in files["deletion_vector"].drop_null().to_pylist():
-            vector = vector_from_row(row)
-            if vector is not None:
-                yield from named_by_vector(vector)
+        if files is not None:
+            yield from names_in(files)
     yield from named_by(checkpoint_tombstones(storage, checkpoint, engine))
+
+
+def names_in(files: pa.Table) -> Iterator[str]:
+    """Yield the paths of files in rows of RAW, and of their vectors, as `leftovers` compares them."""
+    for column in ("path", "file"):
+        yield from (fold(path) for path in files[column].to_pylist())
+    for row in files["deletion_vector"].drop_null().to_pylist():
+        vector = vector_from_row(row)
+        if vector is not None:
+            yield from named_by_vector(vector)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 
 from catalog.errors import AlreadyExistsError, InputError, NotFoundError
 from catalog.names import near_misses
@@ -44,6 +45,17 @@ def added(current: Snapshot, name: str, sql: str, *, scanner: Scanner) -> Defini
     text = _spark(stored, sql, current.schema)
     _check_rows(current, check_rule(stored, text, logical(current.schema)), scanner)
     return redefine(current, configuration={**current.properties, CONSTRAINT + stored: text})
+
+
+def stored_checks(checks: Mapping[str, str], schema: Struct) -> Mapping[str, str]:
+    """Return constraints of a new table as its properties hold them."""
+    found: dict[str, str] = {}
+    for name, sql in checks.items():
+        stored = CONSTRAINT + _name(name)
+        if stored in found:
+            raise AlreadyExistsError(f"two constraints are called {name!r}", next_step="Rename one")
+        found[stored] = _spark(name, sql, schema)
+    return found
 
 
 def dropped(current: Snapshot, name: str, *, if_exists: bool) -> Definition:

@@ -10,6 +10,7 @@ from typing import Any
 from catalog.errors import AlreadyExistsError, InputError
 from catalog.storage import Storage
 from lakehouse.delta.actions import Metadata
+from lakehouse.delta.change_data import check_columns
 from lakehouse.delta.commit import first_commit
 from lakehouse.delta.properties import checked
 from lakehouse.delta.protocol import check_writable, protocol_for
@@ -20,6 +21,7 @@ from lakehouse.duck.describe import columns_of, type_of
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.rows import arrow_schema_of, register
+from lakehouse.table.constraining import stored_checks
 from lakehouse.write.gate import validate_schema
 
 
@@ -50,15 +52,19 @@ def create(
     description: str | None = None,
     name: str | None = None,
     properties: Mapping[str, Any] | None = None,
+    checks: Mapping[str, str] | None = None,
     commit_metadata: Mapping[str, Any] | None = None,
 ) -> str:
     """Write version 0 of a table at ``storage``, and return the table's id.
 
-    The lowest protocol that fits is chosen. Raises AlreadyExistsError where there is a log
+    The lowest protocol that fits is chosen. ``checks`` are constraints, in SQL, by name. Raises AlreadyExistsError where there is a log
     already, InputError and UnsupportedError for a schema or properties that cannot be.
     """
     validate_schema(schema, partition_by)
     schema, configuration = assigned(schema, checked(properties or {}))
+    if checks:
+        configuration = {**configuration, **stored_checks(checks, schema)}
+    check_columns(schema, configuration)
     protocol = protocol_for(schema, configuration)
     check_writable(protocol, configuration, schema)
     metadata = Metadata(

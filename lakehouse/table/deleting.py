@@ -42,7 +42,7 @@ def delete(
             return None
         return Change(
             "DELETE",
-            (*removes_of(removed.gone), *removed.kept),
+            (*removes_of(removed.gone), *removed.kept, *removed.changes.actions),
             reads=removed.reads,
             parameters={"predicate": [where]},
             metrics=removed.metrics(),

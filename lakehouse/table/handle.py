@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
 
 from catalog import lazy
 from catalog.errors import InputError
@@ -16,14 +16,15 @@ from lakehouse.delta.snapshot import Snapshot, latest_version, load, load_latest
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.scan.read import Scanner
 from lakehouse.table.background import Background
+from lakehouse.table.followed import Followed
 from lakehouse.table.pinned import PinnedTable, read
+from lakehouse.table.tended import Tended
+from lakehouse.table.tracking import Tracking
 
 pa: Any = lazy.module("pyarrow")
 
-WEEK = timedelta(days=7)
 
-
-class Table:
+class Table(Tracking, Followed, Tended):
     """Read, write and inspect one Delta table.
 
     Get it from `Lake.table` or `Lake.create_table`. Every call sees the newest version, unless
@@ -37,12 +38,14 @@ class Table:
         engine: Engine,
         scanner: Scanner,
         background: Background,
+        held: Callable[[str], Collection[int]] = lambda _: (),
     ) -> None:
         self._name = name
         self._storage = storage
         self._engine = engine
         self._scanner = scanner
         self._background = background
+        self._held = held
         self._latest: Snapshot | None = None
         self._lock = threading.Lock()
 
@@ -86,6 +89,7 @@ class Table:
         schema_mode: verbs.writing.AppendMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
+        if_version: int | None = None,
     ) -> verbs.WriteReport:
         """Add rows in one commit.
 
@@ -97,7 +101,8 @@ class Table:
         ``lakehouse.schemaMode``, or strict. ``metadata`` is kept in the table's history.
         ``idempotency_key`` is a job's name and a number that grows, such as ``("daily-load",
         17)``: a second call with it, or with a smaller number, writes nothing and reports the
-        first, so that a job may be tried again after any error.
+        first, so that a job may be tried again after any error. ``if_version`` is the version that
+        the rows were computed from: ConflictError where the table was changed since.
 
         Raises DataError, with column, count and samples, for rows whose values would change or
         that break a constraint; the table is then as it was.
@@ -111,6 +116,7 @@ class Table:
                 schema_mode=schema_mode,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
+                if_version=if_version,
             )
         )
 
@@ -119,15 +125,18 @@ class Table:
         rows: verbs.Rows,
         *,
         where: str | None = None,
+        partitions: Literal["all", "dynamic"] = "all",
         schema_mode: verbs.writing.OverwriteMode | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: tuple[str, int] | None = None,
+        if_version: int | None = None,
     ) -> verbs.WriteReport:
         """Replace all rows, or those for which ``where`` is true, in one commit.
 
         Takes what `append` takes; ``schema_mode="overwrite"`` replaces the columns as well.
         Earlier versions stay readable. With ``where``, a predicate as in `delete`, it must be
         true for every new row too: DataError, with count and samples, where it is not.
+        ``partitions="dynamic"`` replaces the partitions that the rows are of, and no others.
         """
         return self._done(
             verbs.writing.overwrite(
@@ -136,9 +145,11 @@ class Table:
                 engine=self._engine,
                 scanner=self._scanner,
                 where=where,
+                partitions=partitions,
                 schema_mode=schema_mode,
                 metadata=metadata,
                 key=verbs.parse_key(idempotency_key),
+                if_version=if_version,
             )
         )
 
@@ -163,39 +174,6 @@ class Table:
         """
         target = verbs.Target(self.snapshot, self._remember, self._engine, self._scanner)
         return verbs.Alter(target, metadata=metadata, key=verbs.parse_key(idempotency_key))
-
-    def delete(
-        self,
-        where: str,
-        *,
-        metadata: Mapping[str, Any] | None = None,
-        idempotency_key: tuple[str, int] | None = None,
-    ) -> verbs.WriteReport:
-        """Delete the rows for which a SQL predicate is true, in one commit.
-
-        Rows for which it is NULL stay. Files in which no row matches are not touched; those of
-        which all rows match, whole partitions for example, are dropped unread. The current time
-        in a predicate is that of the call. Raises InputError for a predicate with a subquery or
-        with functions such as ``random()``, and for append-only tables.
-
-        >>> import lakehouse
-        >>> table = lakehouse.connect("lake").create_table("silver.orders", {"id": "BIGINT"})
-        >>> report = table.append([{"id": 1}, {"id": 2}, {"id": None}])
-        >>> table.delete("id < 2").rows_deleted
-        1
-        >>> table.read().fetchall()
-        [(2,), (None,)]
-        """
-        return self._done(
-            verbs.deleting.delete(
-                self.snapshot(),
-                where,
-                engine=self._engine,
-                scanner=self._scanner,
-                metadata=metadata,
-                key=verbs.parse_key(idempotency_key),
-            )
-        )
 
     def restore(
         self,
@@ -287,38 +265,9 @@ class Table:
         """
         return verbs.write_checkpoint(self.snapshot(), self._engine)
 
-    def expire_log(
-        self, *, keep_versions: Collection[int] = (), dry_run: bool = False
-    ) -> verbs.ExpireReport:
-        """Delete log entries older than ``delta.logRetentionDuration`` (30 days).
-
-        They go only where a checkpoint, read before, makes up for them; ``keep_versions`` and all
-        versions after the oldest of them stay readable. Happens by itself after checkpoints,
-        unless ``delta.enableExpiredLogCleanup`` is false. ``dry_run`` deletes nothing.
-        """
-        return verbs.retention.expire_log(
-            self.snapshot(), engine=self._engine, keep_versions=keep_versions, dry_run=dry_run
-        )
-
-    def leftovers(self, *, older_than: timedelta = WEEK) -> tuple[verbs.Leftover, ...]:
-        """Return the files in the table's folder that dead writers left: path, size, age, why.
-
-        These are data, change data and deletion vector files that no version in the log names,
-        and temporary files.
-        """
-        return verbs.cleaning.find(self.snapshot(), engine=self._engine, older_than=older_than)
-
-    def collect_leftovers(
-        self, *, older_than: timedelta = WEEK, dry_run: bool = False
-    ) -> verbs.CollectReport:
-        """Delete the `leftovers`.
-
-        A file younger than ``older_than`` may belong to a writer that is still at work: choose
-        more than the longest write takes.
-        """
-        return verbs.cleaning.collect(
-            self.snapshot(), engine=self._engine, older_than=older_than, dry_run=dry_run
-        )
+    def held_versions(self) -> Collection[int]:
+        """Return the versions that named snapshots and readers hold: nothing of them goes."""
+        return self._held(self.snapshot().metadata.id)
 
     def files(
         self, *, version: int | None = None, timestamp: datetime | str | None = None
@@ -393,4 +342,4 @@ class Table:
             if snapshot is not None and (known is None or known.version < snapshot.version):
                 self._latest = snapshot
         if snapshot is not None:
-            self._background.committed(self._name, snapshot)
+            self._background.committed(self._name, snapshot, self.held_versions)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from catalog.errors import InputError
+from catalog.errors import ConflictError, InputError
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, Committed, Plan, commit, milliseconds
 from lakehouse.delta.conflict import EVERYTHING, Reads
@@ -24,24 +24,46 @@ from lakehouse.duck.engine import Engine
 from lakehouse.table.reports import WriteReport, report_of, write_report
 
 
+class Following(tuple[str, int]):
+    """Be an idempotency key whose write must follow a certain one of the application's.
+
+    ``after`` is the number that the table must have seen last, None for none at all.
+    """
+
+    after: int | None
+
+    def __new__(cls, application: str, number: int, *, after: int | None) -> Following:
+        """Return the key: a tuple of application and number, as any other."""
+        made = super().__new__(cls, (application, number))
+        made.after = after
+        return made
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Key:
-    """Name a write: the application, and its number among the application's writes."""
+    """Name a write: the application, and its number among the application's writes.
+
+    Where it is ``following``, the number before must be ``after``, or None for no other.
+    """
 
     application: str
     number: int
+    following: bool = False
+    after: int | None = None
 
 
 def parse_key(key: tuple[str, int] | None) -> Key | None:
     """Return the key that a caller means; InputError for anything else.
 
-    >>> parse_key(("load", 17))
-    Key(application='load', number=17)
+    >>> parse_key(("load", 17)).number
+    17
     """
     if key is None:
         return None
     match key:
         case (str() as application, int() as number) if application and number >= 0:
+            if isinstance(key, Following):
+                return Key(application, number, following=True, after=key.after)
             return Key(application, int(number))
     raise InputError(
         f"an idempotency key is a name and a number that grows, not {key!r}",
@@ -99,6 +121,7 @@ def once(plan: Plan, key: Key | None, *, idle: Reads = EVERYTHING) -> Plan:
     def keyed(snapshot: Snapshot) -> Change | None:
         if is_done(snapshot, key):
             return None
+        _check_following(snapshot, key)
         mark = act.Transaction(key.application, key.number, milliseconds())
         change = plan(snapshot)
         if change is None:
@@ -108,10 +131,31 @@ def once(plan: Plan, key: Key | None, *, idle: Reads = EVERYTHING) -> Plan:
     return keyed
 
 
+def _check_following(snapshot: Snapshot, key: Key) -> None:
+    """Raise ConflictError where another write stands between a key and the one it follows."""
+    mark = snapshot.transactions.get(key.application)
+    if key.following and (None if mark is None else mark.version) != key.after:
+        raise ConflictError(
+            f"another process has written for {key.application!r} meanwhile",
+            next_step="Let one process at a time consume under a name",
+        )
+
+
 def earlier(snapshot: Snapshot, key: Key, operation: str) -> WriteReport:
     """Return the report of the commit that wrote a key.
 
     Where the log does not hold it any more, the report has the snapshot's version and no figures.
+    """
+    version, actions = written_by(snapshot, key)
+    if not actions:
+        return write_report(operation, version, (), rows=0, replayed=True)
+    return _report(version, actions, operation)
+
+
+def written_by(snapshot: Snapshot, key: Key) -> tuple[int, list[act.Action]]:
+    """Return the version and the actions of the commit that wrote a key.
+
+    Where the log does not hold it any more: the snapshot's version, and no actions.
     """
     for file in reversed(read_listing(snapshot.storage).commits):
         if file.version > snapshot.version:
@@ -119,13 +163,19 @@ def earlier(snapshot: Snapshot, key: Key, operation: str) -> WriteReport:
         actions = read_commit(snapshot.storage, file.version)
         marks = [a for a in actions if isinstance(a, act.Transaction)]
         if any((m.app_id, m.version) == (key.application, key.number) for m in marks):
-            return _report(file.version, actions, operation)
-    return write_report(operation, snapshot.version, (), rows=0, replayed=True)
+            return file.version, actions
+    return snapshot.version, []
+
+
+def metrics_in(actions: Iterable[act.Action]) -> Mapping[str, Any]:
+    """Return what a commit's own words say of its figures."""
+    info = next((a.values for a in actions if isinstance(a, act.CommitInfo)), {})
+    metrics: Mapping[str, Any] = info.get("operationMetrics") or {}
+    return metrics
 
 
 def _report(version: int, actions: list[act.Action], operation: str) -> WriteReport:
-    info = next((a.values for a in actions if isinstance(a, act.CommitInfo)), {})
-    metrics: Any = info.get("operationMetrics") or {}
+    metrics = metrics_in(actions)
     rows = int(metrics.get("numOutputRows", 0))
     return write_report(
         operation,

@@ -8,13 +8,24 @@ import uuid
 from catalog.errors import ConflictError, DataError
 from lakehouse.delta import actions as act
 from lakehouse.delta.conflict import Reads
+from lakehouse.delta.files.adds import raw_table
+from lakehouse.delta.files.index import FileIndex
+from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.fields import Field, Struct
 from lakehouse.delta.snapshot import Snapshot
+from lakehouse.dml.parts import opened
 from lakehouse.dml.removal import Removal
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.rows import Source
 from lakehouse.scan.read import Scanner
 from lakehouse.table.rewriting import all_anew
+from lakehouse.write.change_files import (
+    NO_CHANGES,
+    NewChanges,
+    as_changes,
+    discard_changes,
+    write_changes,
+)
 from lakehouse.write.data_files import NewFiles, discard_files, write_rows
 from lakehouse.write.evolution import SchemaMode, evolved
 from lakehouse.write.gate import GatePlan, gate
@@ -29,7 +40,8 @@ _NOTHING = NewFiles((), 0, 0)
 class Incoming:
     """Hold rows on their way into a table: what was written of them, and under which plan.
 
-    ``removal`` is what the same commit takes out, and ``rewritten`` what it writes anew.
+    ``removal`` is what the same commit takes out, ``rewritten`` what it writes anew, and
+    ``recorded`` are the change data files of what was written.
     """
 
     cursor: Connection
@@ -39,6 +51,7 @@ class Incoming:
     rules: Rules = NO_RULES
     files: NewFiles = _NOTHING
     rewritten: NewFiles = _NOTHING
+    recorded: tuple[NewFiles, NewChanges] = (_NOTHING, NO_CHANGES)
     removal: Removal | None = None
     seed: uuid.UUID = dataclasses.field(default_factory=uuid.uuid4)
 
@@ -99,6 +112,26 @@ class Incoming:
         self.rewritten = made.files
         return made.actions, made.reads
 
+    def record(
+        self, snapshot: Snapshot, schema: Struct, scanner: Scanner, *, wanted: bool
+    ) -> NewChanges:
+        """Return change data files with the rows that were written, read from their files.
+
+        Where they are not ``wanted`` there are none, and those of an earlier plan are deleted.
+        """
+        files = self.files if wanted else _NOTHING
+        if self.recorded[0] is not files:
+            discard_changes(snapshot.storage, self.recorded[1])
+            self.recorded = (files, NO_CHANGES)
+            if files.adds:
+                layout = Layout(schema, snapshot.partition_columns)
+                index = FileIndex(raw_table(files.adds), layout)
+                written = dataclasses.replace(snapshot, files=index)
+                with opened(written, scanner, "record the change") as there:
+                    rows = as_changes(there.place, written, "insert")
+                    self.recorded = (files, write_changes(there.cursor, rows, written))
+        return self.recorded[1]
+
     def discard_rewritten(self, snapshot: Snapshot) -> None:
         """Delete what was written anew for a plan that did not come to be."""
         discard_files(snapshot.storage, self.rewritten)
@@ -107,6 +140,7 @@ class Incoming:
     def discard(self, snapshot: Snapshot) -> None:
         """Delete what was written for a commit that will not be."""
         discard_files(snapshot.storage, self.files)
+        discard_changes(snapshot.storage, self.recorded[1])
         self.discard_rewritten(snapshot)
         if self.removal is not None:
             self.removal.discard()

@@ -30,6 +30,7 @@ def read(
     selected = "*" if columns is None else verbs.listing.select(columns, snapshot, name)
     sql = f"SELECT {selected} FROM lakehouse.{identifier(name)}"
     if where is not None:
+        scanner.require_trust("where")
         sql += f" WHERE ({where}\n)"
     return scanner.prepare(sql, [TableRef("lakehouse", name, name, snapshot)]).relation()
 

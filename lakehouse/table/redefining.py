@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from lakehouse.delta import actions as act
+from lakehouse.delta.change_data import check_columns
 from lakehouse.delta.features import is_on
 from lakehouse.delta.protocol import check_writable, upgraded
 from lakehouse.delta.schema.fields import Primitive, Struct
@@ -73,6 +74,7 @@ def redefine(
     )
     if metadata == old:
         return Definition(snapshot.schema)
+    check_columns(wanted, settings)
     protocol = upgraded(snapshot.protocol, wanted, settings)
     check_writable(protocol, settings, wanted)
     actions = (metadata,) if protocol == snapshot.protocol else (protocol, metadata)

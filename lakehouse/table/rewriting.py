@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from catalog.errors import ConflictError, LakehouseError
+from catalog.errors import LakehouseError
 from lakehouse.delta import actions as act
 from lakehouse.delta.actions import FileKey
-from lakehouse.delta.commit import Change, Plan, commit, milliseconds, otherwise
+from lakehouse.delta.commit import Change, commit, otherwise
 from lakehouse.delta.conflict import Reads
 from lakehouse.delta.protocol import check_writable
 from lakehouse.delta.schema.fields import Struct
@@ -18,6 +18,7 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.parts import count_rows, opened, part
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
+from lakehouse.table import fencing
 from lakehouse.table.clustering import Clustering
 from lakehouse.table.copying import Copied, Copy, cluster_tags, copies_of, resolved
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
@@ -25,12 +26,6 @@ from lakehouse.table.reports import WriteReport, report_of
 from lakehouse.table.tombstones import removes_of
 from lakehouse.table.written import write_copy
 from lakehouse.write.data_files import NewFiles, discard_files
-
-UPKEEP = "lakehouse.upkeep"
-"""The application whose transactions carry the numbers of leases, so that old ones lose."""
-
-Fence = Callable[[], int]
-"""What raises where a lease is lost, and else returns its number, which grows from one to the next."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,12 +50,12 @@ class Rewriter:
         written: Sequence[Copied],
         *,
         metadata: Mapping[str, Any] | None = None,
-        fence: Fence | None = None,
+        fence: fencing.Fence | None = None,
     ) -> WriteReport:
         """Commit copies, or nothing, and discard them then, where they do not fit any more.
 
-        ``fence`` is asked right before. Its number goes into the commit: one with a smaller number
-        that comes later, of whoever was paused meanwhile, raises ConflictError.
+        ``fence`` is asked right before, and gives the token of a lease: a commit under a lesser
+        one that comes later, of whoever was paused meanwhile, raises ConflictError.
         """
         started = time.perf_counter()
         snapshot = self.snapshot()
@@ -68,7 +63,7 @@ class Rewriter:
         with otherwise(discard):
             done = commit(
                 snapshot,
-                _fenced(lambda current: _change(current, copies, written), fence),
+                fencing.fenced(lambda current: _change(current, copies, written), fence),
                 engine=self.engine,
                 metadata=metadata,
             )
@@ -76,6 +71,12 @@ class Rewriter:
             discard()
         self.remember(done.snapshot)
         return report_of("rewrite", done, started)
+
+    def fence(self, token: int) -> WriteReport:
+        """Let no commit under a lesser token follow, however late who makes it wakes up."""
+        after, report = fencing.fence(self.snapshot(), token, engine=self.engine)
+        self.remember(after)
+        return report
 
 
 def rewrite(
@@ -164,32 +165,6 @@ def _discard(copies: Sequence[Copy], written: Sequence[Copied]) -> Callable[[], 
             copied.discard(copy.storage)
 
     return discard
-
-
-def _fenced(plan: Plan, fence: Fence | None) -> Plan:
-    """Return a plan that asks the fence, and whose commit carries its number.
-
-    Whoever commits under a greater number meanwhile has written to the same application, which is
-    a conflict by the rules, so that the plan is asked again, and sees it.
-    """
-    if fence is None:
-        return plan
-
-    def guarded(snapshot: Snapshot) -> Change | None:
-        change = plan(snapshot)
-        if change is None:
-            return None
-        number = fence()
-        seen = snapshot.transactions.get(UPKEEP)
-        if seen is not None and seen.version > number:
-            raise ConflictError(
-                f"the lease {number} of this upkeep is over: lease {seen.version} has committed",
-                next_step="Leave the table to its holder, or take another lease",
-            )
-        mark = act.Transaction(UPKEEP, number, milliseconds())
-        return dataclasses.replace(change, actions=(*change.actions, mark))
-
-    return guarded
 
 
 def write_anew(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
-from catalog.errors import InputError
+from catalog.errors import ConflictError, InputError
 from lakehouse.delta import actions as act
 from lakehouse.delta.commit import Change, commit, otherwise
 from lakehouse.delta.conflict import EVERYTHING, Reads
@@ -16,11 +17,13 @@ from lakehouse.delta.schema.fields import FIELD_ID, PHYSICAL_NAME, Field, Struct
 from lakehouse.delta.schema.types import schema_from_duckdb
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.removal import Removal, everything
+from lakehouse.dml.workspace import workspace
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import Rows, Source, query_of, register
 from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.incoming import Incoming
+from lakehouse.table.partitions import partitions_of
 from lakehouse.table.redefining import redefine
 from lakehouse.table.references import check_unreferenced
 from lakehouse.table.reports import WriteReport, metrics_of
@@ -46,12 +49,14 @@ def append(
     schema_mode: AppendMode | None,
     metadata: Mapping[str, Any] | None,
     key: Key | None,
+    if_version: int | None = None,
 ) -> tuple[Snapshot | None, WriteReport]:
-    """Add rows. Never fails because of somebody else's rows."""
+    """Add rows. Never fails because of somebody else's rows, unless the version is to be known."""
 
     def plan(current: Snapshot, pending: Incoming) -> Change | None:
+        check_version(current, if_version)
         columns = current.partition_columns
-        mode = _mode(schema_mode, current)
+        mode = mode_of(schema_mode, current)
         if mode == "overwrite":
             raise InputError(
                 "append cannot replace the table's columns",
@@ -65,6 +70,8 @@ def append(
         reads = Reads()
         if new.rewrites:
             anew, reads = pending.anew(current, new.schema, engine, scanner)
+        if if_version is not None:
+            reads = dataclasses.replace(reads, unchanged=True)
         if not files.adds and not new.actions:
             return None
         return Change(
@@ -94,19 +101,43 @@ def overwrite(
     engine: Engine,
     scanner: Scanner,
     where: str | None,
+    partitions: Literal["all", "dynamic"],
     schema_mode: OverwriteMode | None,
     metadata: Mapping[str, Any] | None,
     key: Key | None,
+    if_version: int | None = None,
 ) -> tuple[Snapshot | None, WriteReport]:
     """Replace all rows, or those that match, including what others add in the meantime."""
+    if partitions == "dynamic":
+        if where is not None:
+            raise InputError(
+                "where and partitions='dynamic' both say what is replaced",
+                next_step="Leave one of them out",
+            )
+        if key is not None and is_done(snapshot, key):
+            return snapshot, earlier(snapshot, key, "overwrite")
+        with workspace(engine) as space:
+            given = space.keep(rows)
+            return overwrite(
+                snapshot,
+                space.relation(given),
+                engine=engine,
+                scanner=scanner,
+                where=partitions_of(given, snapshot, space),
+                partitions="all",
+                schema_mode=schema_mode,
+                metadata=metadata,
+                key=key,
+            )
     removal = None if where is None else Removal(where, engine=engine, scanner=scanner)
     if removal is not None and schema_mode == "overwrite":
         raise _only_whole()
 
     def plan(current: Snapshot, pending: Incoming) -> Change | None:
+        check_version(current, if_version)
         check_removable(current)
         columns = current.partition_columns
-        mode = _mode(schema_mode, current)
+        mode = mode_of(schema_mode, current)
         if mode == "overwrite":
             if removal is not None:
                 raise _only_whole()
@@ -127,10 +158,12 @@ def overwrite(
         files = pending.write(pending.gated(new.schema, columns), current)
         if not files.adds and not removed.gone and not new.actions:
             return None
+        inserted = pending.record(current, new.schema, scanner, wanted=removed.recorded)
+        changes = (*removed.changes.actions, *inserted.actions)
         return Change(
             "WRITE",
-            (*new.actions, *removes_of(removed.gone), *removed.kept, *files.adds),
-            reads=removed.reads,
+            (*new.actions, *removes_of(removed.gone), *removed.kept, *files.adds, *changes),
+            reads=dataclasses.replace(removed.reads, unchanged=if_version is not None),
             parameters={
                 "mode": "Overwrite",
                 "partitionBy": list(columns),
@@ -184,7 +217,17 @@ def _write(
     return done.snapshot, answer(done, key, operation, started)
 
 
-def _mode(asked: OverwriteMode | None, snapshot: Snapshot) -> OverwriteMode:
+def check_version(snapshot: Snapshot, wanted: int | None) -> None:
+    """Raise ConflictError where a table is not at the version that rows were computed from."""
+    if wanted is not None and snapshot.version != wanted:
+        raise ConflictError(
+            f"the table has version {snapshot.version}, and the rows were computed from {wanted}",
+            next_step="Compute the rows again",
+            stale=True,
+        )
+
+
+def mode_of(asked: OverwriteMode | None, snapshot: Snapshot) -> OverwriteMode:
     """Return the mode that was asked for, or the table's own (``lakehouse.schemaMode``)."""
     match asked or snapshot.properties.get(MODE, "strict"):
         case ("strict" | "add" | "widen" | "overwrite") as mode:

@@ -9,13 +9,14 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from lakehouse.delta.schema.types import schema_from_arrow, to_duckdb
+from lakehouse.dml.clauses import lit
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import register
 from lakehouse.table.handle import Table
 from lakehouse.testing import meaning
 from lakehouse.testing.model import Model, Refused, State
 from lakehouse.testing.predicates import predicates
-from lakehouse.testing.steps import MOST_COLUMNS, Step, new_columns, writes
+from lakehouse.testing.steps import MOST_COLUMNS, Step, given_rows, new_columns, writes
 
 _WIDER = {
     pa.int8(): pa.int16(), pa.int16(): pa.int32(), pa.int32(): pa.int64(),
@@ -24,7 +25,8 @@ _WIDER = {
 _SETTINGS = (
     ("team", "red"), ("team", "blue"), ("delta.checkpointInterval", "3"),
     ("delta.checkpointInterval", "100"), ("delta.columnMapping.mode", "name"),
-    ("delta.enableInCommitTimestamps", "true"),
+    ("delta.enableInCommitTimestamps", "true"), ("delta.enableDeletionVectors", "true"),
+    ("delta.enableChangeDataFeed", "true"),
 )  # fmt: skip
 
 
@@ -36,9 +38,49 @@ def any_step(table: Model, engine: Engine, *, oldest: int = 0) -> st.SearchStrat
 
 
 def changes(table: Model, engine: Engine, *, oldest: int = 0) -> st.SearchStrategy[Step]:
-    """Draw deletes, restores of ``oldest`` and later versions, and rewrites."""
+    """Draw deletes, updates, upserts, restores of ``oldest`` and later versions, and rewrites."""
     kept = range(oldest, len(table.versions))
-    return st.one_of(deletes(table.latest, engine), restores(kept), rewrites())
+    kinds = [deletes(table.latest, engine), restores(kept), rewrites()]
+    if any(is_simple(field) for field in table.latest.schema):
+        kinds += [updates(table.latest, engine), upserts(table.latest)]
+    return st.one_of(kinds)
+
+
+def is_simple(field: pa.Field) -> bool:
+    """Tell whether a column's values are texts, numbers, days or the like."""
+    type_ = field.type
+    return not pa.types.is_nested(type_) and not pa.types.is_binary(type_)
+
+
+@st.composite
+def updates(draw: st.DrawFn, state: State, engine: Engine) -> Step:
+    """Draw updates of one column, to one value, by a predicate."""
+    where = draw(predicates(as_arrow(state)))
+    name = draw(st.sampled_from([field.name for field in state.schema if is_simple(field)]))
+    value = (draw(given_rows(state)).to_pylist() or [{name: None}])[0][name]
+    return Step(
+        "update",
+        lambda table: table.update({name: lit(value)}, where=where),
+        lambda table: meaning.updated(
+            table.latest, {name: value}, matching(table.latest, where, engine)
+        ),
+    )
+
+
+@st.composite
+def upserts(draw: st.DrawFn, state: State) -> Step:
+    """Draw upserts by one column; half of the rows are taken from the table."""
+    name = draw(st.sampled_from([field.name for field in state.schema if is_simple(field)]))
+    given = draw(given_rows(state))
+    again: bool = draw(st.booleans())
+    if state.rows and again:
+        known = pa.Table.from_pylist([dict(state.rows[0])], schema=given.schema)
+        given = pa.concat_tables([given, known])
+    return Step(
+        "upsert",
+        lambda table: table.upsert(given, key=[name]),
+        lambda table: meaning.merge(table.latest, given, on=name),
+    )
 
 
 @st.composite
@@ -143,14 +185,20 @@ def alterations(draw: st.DrawFn, state: State) -> Step:
 
 def deleted(state: State, where: str, engine: Engine) -> State:
     """Take out the rows for which a predicate in SQL is true, whatever it says."""
+    gone = matching(state, where, engine)
+    kept = tuple(row for row, goes in zip(state.rows, gone, strict=True) if not goes)
+    return dataclasses.replace(state, rows=kept)
+
+
+def matching(state: State, where: str, engine: Engine) -> list[bool]:
+    """Tell of each row whether a predicate in SQL is true for it."""
     with engine.work("check a predicate") as cursor:
         source = register(cursor, as_arrow(state)).name
         try:
-            found = cursor.sql(f"SELECT ({where}) IS TRUE AS gone FROM {source}").fetchall()
+            found = cursor.sql(f"SELECT ({where}) IS TRUE AS matches FROM {source}").fetchall()
         except Exception as error:
             raise Refused(str(error)) from error
-    kept = tuple(row for row, (gone,) in zip(state.rows, found, strict=True) if not gone)
-    return dataclasses.replace(state, rows=kept)
+    return [matches for (matches,) in found]
 
 
 def as_arrow(state: State) -> pa.Table:

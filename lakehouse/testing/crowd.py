@@ -16,14 +16,17 @@ import pyarrow.compute as pc
 
 from catalog.errors import ConflictError, LakehouseError, OutcomeUnknownError, StorageError
 from lakehouse.table.handle import Table
-from lakehouse.table.reports import WriteReport
+from lakehouse.table.reports import ChangeReport, WriteReport
 from lakehouse.testing.faults import Faults, Injector, connect_faulty
 from lakehouse.testing.places import Place
 
 T = TypeVar("T")
+Report = WriteReport | ChangeReport
+R = TypeVar("R", bound=Report)
 TABLE = "bronze.stressed"
 SCHEMA = {"writer": "BIGINT", "n": "BIGINT"}
 ROWS = 5
+MERGED = -1  # who writes the rows that several merge
 _RESIDUES = 7
 _TRIES = 60
 _FILES = (4, 40)
@@ -74,6 +77,7 @@ class Work:
 
     appended: list[Appended] = dataclasses.field(default_factory=list)
     deleted: list[Deleted] = dataclasses.field(default_factory=list)
+    merged: list[int] = dataclasses.field(default_factory=list)
     rewritten: int = 0
     outrun: int = 0
     gave_up: int = 0
@@ -83,7 +87,7 @@ class Work:
     faults: Counter[str] = dataclasses.field(default_factory=Counter)
     failures: list[str] = dataclasses.field(default_factory=list)
 
-    def count(self, report: WriteReport) -> None:
+    def count(self, report: Report) -> None:
         """Take in a call that returned."""
         self.commits += report.attempts > 0
         self.attempts += report.attempts
@@ -107,9 +111,7 @@ class Job:
             yield number
             number += 1
 
-    def call(
-        self, verb: Callable[[], WriteReport], *, may_give_up: bool = False
-    ) -> WriteReport | None:
+    def call(self, verb: Callable[[], R], *, may_give_up: bool = False) -> R | None:
         """Call until it returns where faults are injected, else once; None where it failed.
 
         Who reads before it writes may lose against others so often that it gives up, having
@@ -181,6 +183,22 @@ def append(job: Job) -> None:
         report = job.call(lambda: job.table.append(rows, idempotency_key=key))  # noqa: B023
         if report is not None:
             job.work.appended.append(Appended(report.version, job.writer, first))
+
+
+def merge(job: Job) -> None:
+    """Upsert the rows of the turn before again, and ``ROWS`` new ones; all mergers the same."""
+    for number in job.turns():
+        first = number * ROWS
+        least = max(0, first - ROWS)
+        numbers = range(least, first + ROWS)
+        rows = pa.table({"writer": [MERGED] * len(numbers), "n": numbers})
+        key = (f"merger-{job.writer}", number) if job.persistent else None
+        report = job.call(
+            lambda: job.table.upsert(rows, key=["writer", "n"], idempotency_key=key),  # noqa: B023
+            may_give_up=True,
+        )
+        if report is not None:
+            job.work.merged.append(number)
 
 
 def rewrite(job: Job) -> None:

@@ -30,7 +30,7 @@ Fault = Literal[
     "dropped", "error_after", "repeated", "error_before", "torn", "unavailable", "refused",
     "read_error", "stale",
 ]  # fmt: skip
-Call = Literal["put_if_absent", "put", "read", "head", "list", "delete", "sync"]
+Call = Literal["put_if_absent", "put", "copy", "read", "head", "list", "delete", "sync"]
 T = TypeVar("T")
 
 # What may befall a call, in the order in which probabilities are laid out.
@@ -39,6 +39,7 @@ _POSSIBLE: Mapping[Call, tuple[Fault, ...]] = {
         "dropped", "error_after", "repeated", "error_before", "torn", "unavailable", "refused",
     ),
     "put": ("dropped", "error_after", "error_before", "torn", "unavailable", "refused"),
+    "copy": ("dropped", "error_before", "unavailable", "refused"),
     "read": ("read_error", "torn", "unavailable"),
     "head": ("read_error", "unavailable"),
     "list": ("read_error", "torn", "stale", "unavailable"),
@@ -263,6 +264,14 @@ class _FaultyBackend:
     def list_at_once(self, prefix: str) -> Sequence[StoredObject] | None:  # noqa: ARG002
         """Tell nothing: `list` does, with its faults."""
         return None
+
+    def copy(self, path: str, to: str) -> None:
+        """Copy a file, or fail before or after."""
+        fault = self._next("copy", path)
+        if fault is None or fault in _ARRIVES:
+            self.inner.copy(path, to)
+        if fault is not None:
+            raise self._failed("copy", path, fault)
 
     def delete(self, paths: Iterable[str]) -> None:
         """Delete files, or fail before or after."""

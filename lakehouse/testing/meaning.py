@@ -6,7 +6,7 @@ Each raises `Refused` where the table must stay as it is.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import pyarrow as pa
@@ -88,20 +88,40 @@ def delete(state: State, where: Predicate) -> State:
 
 def update(state: State, values: Row, where: Predicate) -> State:
     """Give rows for which a condition is true other values."""
+    return updated(state, values, [_holds(where, row) for row in state.rows])
+
+
+def updated(state: State, values: Row, chosen: Sequence[bool]) -> State:
+    """Give the rows that are chosen other values."""
     _columns(state.schema, values)
-    rows = [{**row, **values} if _holds(where, row) else row for row in state.rows]
-    _check(rows, state.schema, state.constraints)
+    rows = [{**row, **values} if c else row for row, c in zip(state.rows, chosen, strict=True)]
+    changed = [row for row, c in zip(rows, chosen, strict=True) if c]
+    _check(changed, state.schema, state.constraints)
     return dataclasses.replace(state, rows=tuple(rows))
 
 
 def merge(state: State, given: pa.Table, *, on: str) -> State:
-    """Replace the rows whose key the given rows have, and add those with new keys."""
-    _columns(state.schema, given.schema.names)
-    new = _rows(given, state.schema)
-    _check(new, state.schema, state.constraints)
-    keys = {row[on] for row in new}
-    old = [row for row in state.rows if row[on] not in keys]
-    return dataclasses.replace(state, rows=(*old, *new))
+    """Give the rows whose key the given rows have their values, and add those with new keys."""
+    _columns(state.schema, [on, *given.schema.names])
+    for field in given.schema:
+        if not _fits(field.type, state.schema.field(field.name).type):
+            raise Refused(f"{field.name} has another type")
+    for field in state.schema:
+        if not field.nullable and field.name not in given.schema.names:
+            raise Refused(f"{field.name} is NOT NULL")
+    new = {_comparable(row[on]): row for row in given.to_pylist()}
+    if None in new or len(new) < given.num_rows:
+        raise Refused("a key is NULL or stands there twice")
+    old = [(row, new.get(_comparable(row[on]))) for row in state.rows]
+    rows = [row if its is None else {**row, **its} for row, its in old]
+    known = {_comparable(row[on]) for row in state.rows}
+    added = _filled((row for key, row in new.items() if key not in known), state.schema)
+    _check(
+        [*added, *(row for row, (_, its) in zip(rows, old, strict=True) if its is not None)],
+        state.schema,
+        state.constraints,
+    )
+    return dataclasses.replace(state, rows=(*rows, *added))
 
 
 def restore(model: Model, version: int) -> State:
@@ -195,6 +215,11 @@ def drop_constraint(state: State, name: str) -> State:
 def set_property(state: State, name: str, value: str) -> State:
     """Set a property of the table."""
     return dataclasses.replace(state, properties={**state.properties, name: value})
+
+
+def _comparable(value: object) -> object:
+    """Return a value that is equal where SQL says so: NaN is one number there."""
+    return "NaN" if isinstance(value, float) and value != value else value
 
 
 def _is_done(state: State, key: tuple[str, int] | None) -> bool:

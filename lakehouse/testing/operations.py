@@ -122,9 +122,15 @@ OPERATIONS: tuple[Operation, ...] = (
         lambda table, work: meaning.delete(table.latest, work.where),
     ),
     Operation(
-        "update", None, lambda table, work: meaning.update(table.latest, {"n": 7}, work.where)
+        "update",
+        lambda table, work: table.update({"n": 7}, where=work.where.sql),
+        lambda table, work: meaning.update(table.latest, {"n": 7}, work.where),
     ),
-    Operation("merge", None, lambda table, work: meaning.merge(table.latest, work.rows, on="id")),
+    Operation(
+        "merge",
+        lambda table, work: table.upsert(work.rows, key="id"),
+        lambda table, work: meaning.merge(table.latest, work.rows, on="id"),
+    ),
     Operation(
         "rewrite",
         lambda table, work: table.rewrite(_files(table, work)),

@@ -18,7 +18,9 @@ _SHOWN = 20
 
 def stress(arguments: Sequence[str]) -> int:
     """Let processes work on one table; print what they did and what was wrong."""
-    parser = _parser("stress", "6 processes append to, rewrite and delete from one table")
+    parser = _parser(
+        "stress", "8 processes append to, merge into, rewrite and delete from one table"
+    )
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--faulty", action="store_true", help="on a store that fails on purpose")
     given = parser.parse_args(arguments)

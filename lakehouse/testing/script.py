@@ -9,20 +9,24 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections import Counter
+from collections.abc import Callable
 from typing import Literal
 
 import pyarrow as pa
 
 from lakehouse.table.handle import Table
-from lakehouse.table.reports import WriteReport
+from lakehouse.table.reports import ChangeReport, WriteReport
 from lakehouse.testing.agreement import Rows
 
-Kind = Literal["append", "overwrite", "add column", "alter", "delete", "rewrite", "checkpoint"]
+Kind = Literal[
+    "append", "overwrite", "add column", "alter", "delete", "update", "upsert", "rewrite",
+    "checkpoint",
+]  # fmt: skip
 COLUMNS = ("step", "n", "text")
 SCHEMA = {"step": "BIGINT", "n": "BIGINT", "text": "VARCHAR"}
 _WEIGHTS: dict[Kind, int] = {
-    "append": 35, "overwrite": 10, "add column": 8, "alter": 7, "delete": 15, "rewrite": 15,
-    "checkpoint": 10,
+    "append": 30, "overwrite": 8, "add column": 7, "alter": 6, "delete": 12, "update": 7,
+    "upsert": 10, "rewrite": 12, "checkpoint": 8,
 }  # fmt: skip
 _RESIDUES = 5
 _BULK = 5000
@@ -30,7 +34,7 @@ _BULK = 5000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """Hold one operation; ``rows`` are those that it writes, ``residue`` those that it deletes."""
+    """Hold one operation; ``rows`` are those that it writes, ``residue`` those that it changes."""
 
     number: int
     kind: Kind
@@ -44,7 +48,7 @@ class Step:
 
     @property
     def where(self) -> str:
-        """Return the predicate of a delete."""
+        """Return the predicate of a delete or an update."""
         return f"n % {_RESIDUES} = {self.residue}"
 
 
@@ -61,7 +65,7 @@ def step(seed: int, number: int) -> Step:
     return Step(number, kind, rows, draw.randrange(_RESIDUES))
 
 
-def perform(table: Table, step: Step, *, keyed: bool = True) -> WriteReport | None:
+def perform(table: Table, step: Step, *, keyed: bool = True) -> WriteReport | ChangeReport | None:
     """Do a step; with its key, one that was done before is not done again."""
     key = step.key if keyed else None
     match step.kind:
@@ -76,6 +80,10 @@ def perform(table: Table, step: Step, *, keyed: bool = True) -> WriteReport | No
             return table.alter(idempotency_key=key).add_column(f"c{step.number}", "BIGINT")
         case "delete":
             return table.delete(step.where, idempotency_key=key)
+        case "update":
+            return table.update({"step": step.number}, where=step.where, idempotency_key=key)
+        case "upsert":
+            return table.upsert(data_of(step), key="n", idempotency_key=key)
         case "rewrite":
             return table.rewrite(table.files()["path"].to_pylist(), idempotency_key=key)
         case "checkpoint":
@@ -99,8 +107,25 @@ def rows_after(rows: Rows, step: Step) -> Rows:
             return Counter(
                 {row: c for row, c in rows.items() if row[1] % _RESIDUES != step.residue}
             )
+        case "update":
+            return _moved(rows, lambda n: n % _RESIDUES == step.residue, step.number)
+        case "upsert":
+            known = {n for _, n, _ in rows}
+            kept = Counter({row: c for row, c in rows.items() if row[1] >= step.rows})
+            given = Counter(row for row in new if row[1] not in known)
+            for (_, n, _), count in rows.items():
+                if n < step.rows:
+                    given[step.number, n, f"{step.number}-{n}"] += count
+            return kept + given
         case _:
             return rows
+
+
+def _moved(rows: Rows, chosen: Callable[[int], bool], number: int) -> Rows:
+    moved: Rows = Counter()
+    for (step, n, text), count in rows.items():
+        moved[number if chosen(n) else step, n, text] += count
+    return moved
 
 
 def columns_after(columns: frozenset[str], step: Step) -> frozenset[str]:

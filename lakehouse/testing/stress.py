@@ -1,4 +1,4 @@
-"""Let several processes append to, rewrite and delete from one table for a while, and count rows.
+"""Let several processes append to, merge into, rewrite and delete from one table for a while.
 
 Every acknowledged row must be there once, every deleted row must be gone, and nothing else may be
 there. What should be there follows from the versions that the calls reported: a delete at version
@@ -12,12 +12,14 @@ import dataclasses
 import multiprocessing
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from lakehouse.delta.log import read_listing
 from lakehouse.duck.engine import Engine
 from lakehouse.testing.agreement import Rows, disagreements
 from lakehouse.testing.crowd import (
+    MERGED,
     ROWS,
     SCHEMA,
     TABLE,
@@ -25,11 +27,15 @@ from lakehouse.testing.crowd import (
     Work,
     append,
     delete,
+    merge,
     rewrite,
     run,
 )
 from lakehouse.testing.faults import Faults
 from lakehouse.testing.places import Place, at
+
+Beside = Callable[[Place, int, Bounds, str], Work]
+"""A process beside: given the place, its number, when it stops, and its seed."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -50,9 +56,10 @@ class StressReport:
             "appends": len(work.appended),
             "appends a second": round(len(work.appended) / self.seconds, 1),
             "deletes": len(work.deleted),
+            "merges": len(work.merged),
             "rewrites": work.rewritten,
             "rewrites outrun by a delete": work.outrun,
-            "deletes and rewrites that gave up": work.gave_up,
+            "deletes, merges and rewrites that gave up": work.gave_up,
             "commits": self.version,
             "puts into the log": work.attempts,
             "puts a commit": round(work.attempts / max(1, work.commits), 2),
@@ -73,6 +80,8 @@ def stress(
     appenders: int = 4,
     rewriters: int = 1,
     deleters: int = 1,
+    mergers: int = 2,
+    beside: Sequence[Beside] = (),
     faults: Faults | None = None,
     place: Place | None = None,
 ) -> StressReport:
@@ -80,21 +89,32 @@ def stress(
 
     Without ``faults`` no call may fail. With them each process has a faulty store of its own
     (seeded anew), and tries again, with the same idempotency key, until a call returns.
+    ``beside`` are further processes, which must change no row; the table is `crowd.TABLE`.
     ``place`` is empty; the default is a temporary folder.
     """
-    roles = [*[append] * appenders, *[rewrite] * rewriters, *[delete] * deleters]
+    roles = [
+        *[append] * appenders,
+        *[rewrite] * rewriters,
+        *[delete] * deleters,
+        *[merge] * mergers,
+    ]
     with contextlib.nullcontext(place) if place is not None else at() as place:
         with place.connect() as lake:
             lake.create_table(TABLE, SCHEMA)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([run.__module__])
-        with ProcessPoolExecutor(len(roles), mp_context=context) as pool:
-            list(pool.map(abs, range(len(roles))))  # the processes are started
+        count = len(roles) + len(beside)
+        with ProcessPoolExecutor(count, mp_context=context) as pool:
+            list(pool.map(abs, range(count)))  # the processes are started
             started = time.time()
             bounds = Bounds(started + seconds, turns)
             jobs = [
                 pool.submit(run, role, place, number, bounds, f"{seed}/{number}", faults)
                 for number, role in enumerate(roles)
+            ]
+            jobs += [
+                pool.submit(other, place, number, bounds, f"{seed}/{number}")
+                for number, other in enumerate(beside, len(roles))
             ]
             work = _together([job.result() for job in jobs])
             elapsed = time.time() - started
@@ -111,12 +131,16 @@ def expected_rows(work: Work) -> Rows:
     >>> sorted(expected_rows(work))
     [(0, 0), (0, 1), (0, 2), (0, 4)]
     """
-    return Counter(
+    appended: Rows = Counter(
         (rows.writer, n)
         for rows in work.appended
         for n in range(rows.first, rows.first + ROWS)
         if not any(deleted.took(rows, n) for deleted in work.deleted)
     )
+    # Each turn of a merger stands for itself and the one before, whoever does it.
+    turns = {turn for done in work.merged for turn in (done, max(0, done - 1))}
+    merged = ((MERGED, n) for turn in turns for n in range(turn * ROWS, (turn + 1) * ROWS))
+    return appended + Counter(merged)
 
 
 def _judge(place: Place, work: Work, seconds: float) -> StressReport:

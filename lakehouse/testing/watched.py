@@ -55,6 +55,9 @@ class Watched:
     def upload(self, path: str, source: Path) -> None:
         self._call("upload", path, lambda: self._inner.upload(path, source))
 
+    def copy(self, path: str, to: str) -> None:
+        self._call("copy", path, lambda: self._inner.copy(path, to))
+
     def list(
         self, prefix: str, start_after: str | None, *, temporary: bool = False
     ) -> Iterator[StoredObject]:

@@ -6,10 +6,10 @@ import contextlib
 import dataclasses
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from catalog.errors import CorruptionError, StorageError
+from catalog.errors import CorruptionError, LakehouseError, StorageError
 from catalog.storage import Storage
 from lakehouse.delta.actions import AddFile
 from lakehouse.delta.codec import encode_path
@@ -48,28 +48,60 @@ def write_rows(
     properties: Mapping[str, str],
     within: str | None = None,
     enforce: bool = True,
+    folder: str = "",
 ) -> NewFiles:
     """Write all rows of a source as data files, and make them durable.
 
     ``within`` is a predicate over the table's columns that must be true for every row. The table's
     constraints, invariants and generated columns hold for the rows, too, unless ``enforce`` is
-    False: for rows of the table itself, unchanged. Raises DataError, with column or constraint,
+    False: for rows of the table itself, unchanged. ``folder`` is one below the table's own. Raises DataError, with column or constraint,
     count and samples, for rows that are rejected, and UnsupportedError, before any work, for a
     rule that cannot be evaluated. After any error no file of this call is left behind.
     """
     layout = Layout(plan.schema, partition_columns)
     query = _query(cursor, source, plan, layout, properties, enforce=enforce)
+    checked = query.checked()
+
+    def explain(error: DuckError) -> LakehouseError:
+        stray = outside(error, cursor, source, plan, within) if within else None
+        return stray or rejected(error, cursor, source, query)
+
+    return write_files(
+        cursor,
+        checked if within is None else inside(checked, plan, within),
+        layout,
+        storage=storage,
+        properties=properties,
+        explain=explain,
+        folder=folder,
+    )
+
+
+def write_files(
+    cursor: Connection,
+    sql: str,
+    layout: Layout,
+    *,
+    storage: Storage,
+    properties: Mapping[str, str],
+    explain: Callable[[DuckError], LakehouseError],
+    folder: str = "",
+) -> NewFiles:
+    """Write the rows of a query as data files, and make them durable.
+
+    The query gives the columns as data files hold them, and fails for a row that is no row of the
+    table; ``explain`` says then what is wrong. After any error no file of this call is left behind.
+    """
     if storage.local_path is not None:
-        storage.local_path.mkdir(parents=True, exist_ok=True)
+        (storage.local_path / folder).mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex[:16]
     try:
         return _write(
-            cursor, query, layout, storage, token=token, properties=properties, within=within
+            cursor, sql, layout, storage, token=token, properties=properties, folder=folder
         )
     except DuckError as error:
         discard(storage, token)
-        stray = outside(error, cursor, source, plan, within) if within else None
-        raise stray or rejected(error, cursor, source, query) from error
+        raise explain(error) from error
     except BaseException:
         discard(storage, token)
         raise
@@ -100,20 +132,19 @@ def _query(
 
 def _write(
     cursor: Connection,
-    query: Query,
+    sql: str,
     layout: Layout,
     storage: Storage,
     *,
     token: str,
     properties: Mapping[str, str],
-    within: str | None,
+    folder: str,
 ) -> NewFiles:
-    root = storage.url()
     folders = tuple(field.physical_name for field in layout.partitions)
     written = write_parquet(
         cursor,
-        query.checked() if within is None else inside(query.checked(), query.plan, within),
-        root,
+        sql,
+        storage.url(folder),
         token=token,
         partition_by=folders,
         file_bytes=_target(properties),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from catalog.errors import DataError, LakehouseError, UnsupportedError
@@ -56,13 +57,40 @@ class Query:
         """Return SQL of the rows, which fails where a row breaks a rule."""
         if not self.rules.rules:
             return self.converted()
+        return f"SELECT {', '.join(self._ruled())} FROM ({self.converted()})"
+
+    def among(self, flag: str, kept: Sequence[str]) -> str:
+        """Return SQL of the rows where a column says so, checked; the others stay as they are.
+
+        ``flag`` names that column of the source, ``kept`` are SQL, over the source, of the columns
+        of the others as data files hold them.
+        """
+        made, given = self.rules.made, []
+        for number, (column, stays) in enumerate(zip(self.plan.columns, kept, strict=True)):
+            new = "NULL" if column.field.name in made else _checked(number, column)
+            given.append(f"CASE WHEN {flag} THEN {new} ELSE {stays} END AS {_name(column)}")
+        sql = f"SELECT {', '.join(given)}, {flag} FROM {self.source}"
+        every = [
+            f"CASE WHEN {flag} THEN {made[column.field.name]} ELSE {_name(column)} END "
+            f"AS {_name(column)}"
+            if column.field.name in made
+            else _name(column)
+            for column in self.plan.columns
+        ]
+        sql = f"SELECT {', '.join(every)}, {flag} FROM ({sql})"
+        return f"SELECT {', '.join(self._ruled(f'{flag} AND '))} FROM ({sql})"
+
+    def _ruled(self, where: str = "") -> list[str]:
+        """Return the columns, the first of which fails where a row breaks a rule."""
+        first, *others = (_name(column) for column in self.plan.columns)
+        if not self.rules.rules:
+            return [first, *others]
         cases = " ".join(
-            f"WHEN {rule.broken} THEN error({literal(f'lakehouse-rule:{number}:')} || {_shown(rule)})"
+            f"WHEN {where}({rule.broken}) THEN "
+            f"error({literal(f'lakehouse-rule:{number}:')} || {_shown(rule)})"
             for number, rule in enumerate(self.rules.rules)
         )
-        first, *others = (_name(column) for column in self.plan.columns)
-        selected = [f"CASE {cases} ELSE {first} END AS {first}", *others]
-        return f"SELECT {', '.join(selected)} FROM ({self.converted()})"
+        return [f"CASE {cases} ELSE {first} END AS {first}", *others]
 
 
 def check_rules(cursor: Connection, query: Query) -> None:

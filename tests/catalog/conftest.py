@@ -54,6 +54,9 @@ class FaultyBackend:
     def put(self, path: str, data: bytes) -> None:
         self.inner.put(path, data)
 
+    def copy(self, path: str, to: str) -> None:
+        self.inner.copy(path, to)
+
     def list(
         self, prefix: str, start_after: str | None, *, temporary: bool = False
     ) -> Iterator[StoredObject]:

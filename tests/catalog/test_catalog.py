@@ -364,7 +364,7 @@ def test_no_answer_at_all_is_reported_as_such(
 ) -> None:
     catalog = Catalog.open(storage)
     script.before = [UNKNOWN] * 99
-    with pytest.raises(OutcomeUnknownError, match=r"in 5 tries.*Look at the catalog's history"):
+    with pytest.raises(OutcomeUnknownError, match=r"in 5 tries.*Look at what is there"):
         add(Catalog.open(faulty, backoff=impatient()), "silver.a")
     assert script.puts == ["00000000000000000001.json"] * 5
     assert catalog.tables() == []

@@ -15,7 +15,7 @@ def test_healthy(run: Run, lake: Path) -> None:
     report = outcome.json
     assert report["healthy"] is True
     assert {"python", "duckdb", "deltalake", "pyarrow", "obstore"} <= set(report["versions"])
-    assert set(report["extras"]) == {"aws", "demo", "pandas", "polars", "s3"}
+    assert set(report["extras"]) == {"aws", "demo", "pandas", "polars", "ray", "s3", "worker"}
     (table,) = report["tables"]
     assert table["deltalake"] is True
     assert (table["version"], table["files"], table["problems"]) == (2, 3, [])

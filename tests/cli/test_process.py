@@ -65,11 +65,29 @@ def test_interrupt(lake: Path, folder: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    with process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(1.5)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, out, err) == (130, "", "Interrupted.\n")
     # The query was stopped: a process that had to be left leaves its spill folder behind.
     assert list(folder.glob("lakehouse-*")) == []
+
+
+def test_a_query_does_not_wait_for_the_shell(lake: Path) -> None:
+    code = """if True:
+        import contextlib, sys
+        from lakehouse.cli import main
+        with contextlib.suppress(SystemExit):
+            main(["sql", "select 1"])
+        print(*{name.partition(".")[0] for name in sys.modules})
+    """
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    modules = finished.stdout.splitlines()[-1].split()
+    assert "lakehouse" in modules
+    assert not {"prompt_toolkit", "pygments"} & set(modules)

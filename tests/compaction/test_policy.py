@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import lakehouse
-from compaction import Policy
+from compaction import Policy, schedule
 from compaction.policy import LAYERS, PROPERTIES, explained
 from compaction.policy_command import app
 from compaction.window import Window, parse_windows
@@ -102,7 +102,7 @@ class TestCommand:
 
     def test_it_shows_sets_and_takes_back(self, place: str) -> None:
         before = self.settings(place, "silver.a")["silver.a"]
-        assert set(before) == set(PROPERTIES)
+        assert set(before) == {*PROPERTIES, *schedule.PROPERTIES}
         assert before["lakehouse.upkeepPriority"] == {
             "property": "lakehouse.upkeepPriority", "value": "2", "source": "layer",
         }  # fmt: skip

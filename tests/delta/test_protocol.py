@@ -207,15 +207,6 @@ def test_a_legacy_writer_version_is_refused_only_for_what_the_table_uses():
         rules.check_writable(Protocol(1, 6), {}, identity)
 
 
-def test_a_verb_that_rewrites_rows_needs_change_files():
-    on = {"delta.enableChangeDataFeed": "true"}
-    rules.check_change_files(Protocol(1, 4), {}, "delete")
-    rules.check_change_files(Protocol(1, 7, None, frozenset()), on, "delete")  # not in the protocol
-    with pytest.raises(lakehouse.UnsupportedError, match="changeDataFeed") as caught:
-        rules.check_change_files(Protocol(1, 4), on, "delete")
-    assert caught.value.features == ("changeDataFeed",)
-
-
 def test_adding_a_column_without_time_zone_upgrades_the_table(tmp_path):
     with lakehouse.connect(tmp_path, durable=False) as lake:
         table = lake.create_table("bronze.t", {"n": "BIGINT"})

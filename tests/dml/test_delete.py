@@ -1,6 +1,5 @@
 """A delete leaves just the rows for which its predicate is not true, whoever reads."""
 
-import base64
 import dataclasses
 import datetime as dt
 import struct
@@ -17,9 +16,9 @@ from pyroaring import BitMap64
 
 import lakehouse
 from lakehouse.delta import protocol
-from lakehouse.delta.actions import DeletionVector, Protocol
+from lakehouse.delta.actions import DeletionVector
 from lakehouse.delta.codec import to_lines
-from lakehouse.delta.deletion_vector import _B85, _Z85
+from lakehouse.delta.deletion_vector import z85_encode
 from lakehouse.delta.log import commit_path
 from lakehouse.testing import predicates
 from tests.scan.test_pruning import layouts, plain, written
@@ -225,21 +224,6 @@ def test_append_only_tables_are_refused(lake, where):
     assert on_disk(table) == before
 
 
-def test_tables_with_a_change_feed_drop_whole_files_only(lake, monkeypatch):
-    # The feed of a commit without change files is what its adds and removes say.
-    features = protocol.WRITE_FEATURES | {"changeDataFeed"}
-    monkeypatch.setattr(protocol, "WRITE_FEATURES", features)
-    table = three_files(lake)
-    metadata = table.snapshot().metadata
-    on = {"delta.enableChangeDataFeed": "true"}
-    commit_by_hand(table, Protocol(1, 4), dataclasses.replace(metadata, configuration=on))
-    before = on_disk(table)
-    with pytest.raises(lakehouse.UnsupportedError, match="changeDataFeed"):
-        table.delete("i < 5")
-    assert on_disk(table) == before
-    assert table.delete("i < 10").rows_deleted == 10
-
-
 def commit_by_hand(table, *actions):
     snapshot = table.snapshot()
     path = commit_path(snapshot.version + 1)
@@ -249,9 +233,7 @@ def commit_by_hand(table, *actions):
 def hide_rows(table, add, positions):
     """Mark rows of a file as deleted, as other engines do, in a vector inside of the log."""
     body = struct.pack("<i", 1681511377) + BitMap64(positions).serialize()
-    body += bytes(-len(body) % 4)
-    text = base64.b85encode(body).decode().translate(str.maketrans(_B85, _Z85))
-    vector = DeletionVector("i", text, len(body), len(positions))
+    vector = DeletionVector("i", z85_encode(body), len(body), len(positions))
     commit_by_hand(
         table, add.removed(deletion_timestamp=1), dataclasses.replace(add, deletion_vector=vector)
     )

@@ -9,7 +9,7 @@ import lakehouse
 from lakehouse.delta import protocol
 from lakehouse.delta.actions import AddFile
 from lakehouse.delta.entries import read_commit
-from lakehouse.dml import parts, removal
+from lakehouse.dml import copies, parts, removal
 from tests.dml.test_delete import hide_rows
 
 
@@ -157,7 +157,7 @@ def test_what_was_copied_is_not_copied_again(pair):
 
 
 def test_only_the_group_of_a_rewritten_file_is_copied_again(pair, monkeypatch):
-    monkeypatch.setattr(removal, "GROUP_BYTES", 1)  # each file is a group
+    monkeypatch.setattr(copies, "GROUP_BYTES", 1)  # each file is a group
     before = pair.files_with("n IN (1, 2, 3)")
     (rewritten,) = pair.files_with("n = 2")
     pair.first.rewrite([rewritten])

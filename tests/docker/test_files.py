@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from compaction.endpoint import PORT
 from lakehouse.cli import app
 from lakehouse.testing.servers.programs import VERSIONS
 from tests.docker import compose
@@ -133,6 +134,14 @@ def test_images_run_as_somebody_and_are_watched(name: str) -> None:
     assert not re.findall(r"secret|password", last, re.IGNORECASE)
 
 
+def test_the_worker_is_looked_at_where_it_answers(services) -> None:
+    image = (compose.FOLDER / "Dockerfile").read_text()
+    assert f"http://127.0.0.1:{PORT}/healthz" in image
+    assert f"EXPOSE {PORT}\n" in image
+    assert f"0.0.0.0:{PORT}" in services["upkeep"]["command"]
+    assert services["upkeep"]["ports"] == [f"127.0.0.1:{PORT}:{PORT}"]
+
+
 def test_they_start_what_the_tests_run_on(services) -> None:
     minio = (compose.FOLDER / "minio.Dockerfile").read_text()
     (version,) = re.findall(r"^ARG MINIO_VERSION=(\S+)$", minio, re.MULTILINE)
@@ -152,10 +161,8 @@ def test_nothing_floats(services) -> None:
 def test_the_image_holds_what_we_depend_on_and_nothing_else() -> None:
     image, newest = locked("image.txt"), locked("dev.txt")
     assert {name: newest[name] for name in image} == image, "run `make lock`"
-    wanted = [
-        *PROJECT["project"]["dependencies"],
-        *PROJECT["project"]["optional-dependencies"]["s3"],
-    ]
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = [*PROJECT["project"]["dependencies"], *extras["s3"], *extras["worker"]]
     assert {line.split(">=")[0] for line in wanted} <= image.keys()
     assert not image.keys() & {"pytest", "mypy", "ruff", "pandas", "moto", "hatchling"}
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.docker import compose
 PROGRAM = {
     "init": "from lakehouse.cli import main; main()",
     # As the entry point of the group `lakehouse.commands` starts it.
-    "maintain": "import sys; from compaction.cli import app; app(args=sys.argv[2:])",
+    "maintain": "import sys; from compaction.cli.maintain import app; app(args=sys.argv[2:])",
 }
 
 
@@ -118,20 +119,30 @@ def test_the_writer_writes_and_the_reader_reads(stack: Stack) -> None:
         assert lake.sql("SELECT sum(n) FROM bronze.a").fetchall() == [(3,)]
 
 
-def test_the_worker_looks_after_the_lake_until_it_is_stopped(stack: Stack, tmp_path: Path) -> None:
+def test_the_worker_looks_after_the_lake_until_it_is_stopped(stack: Stack) -> None:
     assert stack.run("bootstrap").returncode == 0
     with stack.connect("WRITER") as lake:
         table = lake.create_table("bronze.a", {"n": "BIGINT"})
         for n in range(3):
             table.append([{"n": n}])
-        health = tmp_path / "healthy"
-        with stack.running("upkeep", "--json", LAKEHOUSE_HEALTH_FILE=str(health)) as process:
+        with stack.running("upkeep", "--listen", "127.0.0.1:0") as process:
             assert process.stdout is not None
-            first = json.loads(process.stdout.readline())
-            assert (first["files_before"], first["files_after"], first["problems"]) == (3, 1, [])
-            while "round" not in json.loads(process.stdout.readline()):
-                pass
-            assert health.exists()
+            events = (json.loads(line) for line in process.stdout)
+            address = next(e["address"] for e in events if e["event"] == "listening")
+            first = next(e for e in events if e["event"] == "upkeep")
+            assert (first["before"]["files"], first["after"]["files"]) == (3, 1)
+            assert first["problems"] == []
+            with urllib.request.urlopen(f"http://{address}/healthz", timeout=30) as answer:
+                assert json.load(answer)["healthy"]
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as answer:
+                text = answer.read().decode()
+            assert 'lakehouse_upkeep_runs_total{outcome="done",table="bronze.a"} 1.0' in text
             process.send_signal(signal.SIGTERM)
+            rest = process.stdout.read()
             assert process.wait(60) == 0
+            secrets = [v for k, v in stack.environment.items() if k.endswith("_SECRET")]
+            said = json.dumps(first) + rest + text
+            assert not [secret for secret in secrets if secret in said]
         assert lake.sql("SELECT count(*), sum(n) FROM bronze.a").fetchall() == [(3, 3)]
+        runs = lake.sql("SELECT table_name, files_before, files_after FROM system.maintenance")
+        assert runs.fetchall() == [("bronze.a", 3, 1)]

@@ -240,7 +240,7 @@ def test_the_time_of_a_query_is_its_own(lake):
 
 def test_it_says_so(lake, table):
     explained = lake.explain(f"SELECT count(*) FROM {table.name} WHERE p = 'a'")
-    assert "answered from the log, no file is read" in str(explained)
+    assert "no file: answered from the log" in str(explained)
     assert "answered from the log" in explained._repr_html_()
     assert explained.to_dict()["tables"][0]["answered_from_log"]
     assert (explained.tables[0].rows_kept, explained.tables[0].columns) == (4, ("p",))

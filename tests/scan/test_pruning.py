@@ -177,6 +177,50 @@ SELECTIVE = [
 ]  # fmt: skip
 
 
+# What DuckDB leaves above the scan, under the table's own names: so many files may be read.
+LEFT_ABOVE = [
+    ("month(d) = 3", 8), ("year(ts) = 2020", 8), ("date_part('year', ts) = 2021", 0),
+    ("i // 2 = 3", 2), ("d + 1 > '2020-08-01'", 1), ("ts - INTERVAL 1 DAY > '2020-07-15'", 1),
+    ("ts + INTERVAL '1 month' < '2020-02-15'", 8), ("i::DOUBLE / 2 > 3", 8), ("-i < -6", 8),
+    ("i IS NOT DISTINCT FROM 3", 1), ("CAST(tz AS DATE) = '2020-04-01'", 1), ("floor(n) < -8", 3),
+    ("i % 2 = 1 AND i // 4 = 1", 4), ("date_trunc('year', d) > '2020-01-01'", 0),
+    ("time_bucket(INTERVAL 1 DAY, ts) = '2020-02-01'", 8), ("i = 3.0", 1), ("i < 1.5", 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("where", "most"), LEFT_ABOVE)
+def test_functions_that_keep_the_order(lake, eight_files, where, most):
+    query = f"SELECT i FROM {eight_files.name} WHERE {where}"
+    assert lake.explain(query).tables[0].files_kept <= most
+    with plain(raw=eight_files.read().to_arrow_table()) as connection:
+        same(lake, connection, f"SELECT i FROM <0> WHERE {where}", (eight_files.name, "raw"))
+
+
+def test_functions_on_partition_columns_are_exact(lake):
+    table = new_table(lake, SCHEMA, partition_by="d")
+    table.append(ROWS)
+    for where in ("month(d) = 3", "CASE WHEN dayofmonth(d) = 1 THEN month(d) ELSE 0 END IN (2, 5)"):
+        query = f"SELECT i FROM {table.name} WHERE {where}"
+        seen = lake.explain(query).tables[0]
+        assert seen.files_kept == len(lake.sql(query).fetchall()) < seen.files_total
+
+
+def test_names_that_a_query_changes_are_not_believed(lake):
+    table = new_table(lake, {"a": "BIGINT", "b": "BIGINT"}, partition_by="a")
+    table.append([{"a": n, "b": 10 - n} for n in range(10)])
+    with plain(raw=table.read().to_arrow_table()) as connection:
+        for query in (
+            "SELECT * FROM (SELECT a AS b, b AS a FROM <0>) WHERE a % 7 = 1",
+            "SELECT * FROM <0> AS t(b, a) WHERE a % 7 = 1",
+            "WITH t(b, a) AS (FROM <0>) SELECT * FROM t WHERE a % 7 = 1",
+            "SELECT b AS a FROM <0> WHERE a % 7 = 1",
+            "SELECT b AS a, count(*) FROM <0> GROUP BY 1 HAVING a % 7 = 1",
+            "SELECT b + 0 AS c FROM <0> WHERE c % 7 = 1",
+            "SELECT a FROM <0> UNION SELECT b FROM <0> WHERE a % 7 = 1",
+        ):
+            same(lake, connection, query, (table.name, "raw"))
+
+
 @pytest.fixture(scope="module")
 def eight_files(lake):
     table = new_table(lake, SCHEMA)

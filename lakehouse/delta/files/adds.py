@@ -82,6 +82,15 @@ def to_action(row: dict[str, Any]) -> AddFile:
     )
 
 
+def records(add: AddFile) -> int | None:
+    """Return the number of a file's rows, deleted ones included; None where it is not stated."""
+    try:
+        found = json.loads(add.stats or "{}")["numRecords"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
 def _vector_row(vector: DeletionVector | None) -> dict[str, Any] | None:
     if vector is None:
         return None

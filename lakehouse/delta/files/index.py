@@ -170,6 +170,12 @@ class FileIndex:
             with self.on(cursor, engine) as source:
                 return cursor.sql(f"SELECT * FROM {source} ORDER BY position").to_arrow_table()
 
+    def in_memory(self, engine: Engine) -> pa.Table | None:
+        """Return the index with its typed columns, where no file is stored or has deleted rows."""
+        if self.stored is not None or self.has_deletion_vectors:
+            return None
+        return self._held_typed(engine)
+
     def _held_typed(self, engine: Engine) -> pa.Table:
         if not self._typed:
             self._typed.append(_numbered(derive(self.held, self.layout, engine)))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import pyarrow as pa
-
+from catalog import lazy
 from catalog.errors import InputError, StorageError
 from lakehouse.duck.engine import Relation
 from lakehouse.duck.errors import translated
+
+pa: Any = lazy.module("pyarrow")
 
 
 def batches(

@@ -1,0 +1,1 @@
+"""The commands that compaction adds to the program ``lakehouse``."""

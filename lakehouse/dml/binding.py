@@ -1,0 +1,313 @@
+"""Fit a merge to a table's schema and its source's columns: SQL for each step, checked.
+
+All expressions are evaluated in one scope: the table's rows under the target's alias, each with
+its file and its place there, and the kept source under its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from lakehouse.delta.change_data import CHANGE_TYPE
+from lakehouse.delta.features import GENERATED
+from lakehouse.delta.schema.fields import Struct
+from lakehouse.delta.snapshot import Snapshot
+from lakehouse.dml.clauses import Clause, Merge, Verb
+from lakehouse.dml.joining import Join, Scope, join_of, scope_of
+from lakehouse.dml.parts import Opened
+from lakehouse.dml.repeated import repeated_rows
+from lakehouse.dml.values import Values
+from lakehouse.dml.workspace import ROW, Given, Workspace
+from lakehouse.duck.describe import columns_of
+from lakehouse.duck.engine import Connection, Engine
+from lakehouse.duck.errors import DuckError, translate
+from lakehouse.duck.rows import Source
+from lakehouse.duck.sql import identifier, literal
+from lakehouse.scan.expression import parse_expression
+from lakehouse.scan.predicate import no_predicate
+from lakehouse.scan.views import file_column, row_column
+from lakehouse.write.change_files import ChangeType
+from lakehouse.write.gate import gate
+from lakehouse.write.query import Query, check_rules
+from lakehouse.write.rules import NO_RULES, rules_of
+
+NUMBER = "getvariable('lakehouse_numbers')[(local + 1)::BIGINT]"  # of an open file, in hits
+FILES = "temp.main.lakehouse_files"  # (local, file): the open files' numbers in hits
+_FILE, _AT = identifier("lakehouse file"), identifier("lakehouse row")
+# What stands beside both in a scope has names that no column is likely to have.
+_HITS, _LOCAL, _PLACE, _MET = (
+    identifier(f"lakehouse {name}") for name in ("hits", "hit file", "hit row", "hit source")
+)
+_HIT = (f"m.local AS {_LOCAL}", f"h.row AS {_PLACE}", f"h.source AS {_MET}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Making:
+    """Hold how a clause makes rows: the SQL that gives its columns, and their way into files."""
+
+    source: Source
+    query: Query
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bound:
+    """Hold a merge that fits a schema.
+
+    ``match`` is SQL of hits: file, row, source row (NULL: none) and the clause (0: none).
+    ``updates`` and ``inserts`` are the clauses that make rows. ``kept`` is SQL of the open files'
+    other rows, told by the bits of `Hits.mask`, and ``joined`` the same without bits; ``together``
+    is ``kept`` with the updated rows in one pass, where that can be. ``inserting`` is SQL of the
+    source rows that are inserted, ``changes`` of the open files' rows as they were and as they
+    are, and of new ones, with ``_change_type``.
+    """
+
+    join: Join | None
+    scope: Scope
+    match: str
+    updates: tuple[Making, ...]
+    inserts: tuple[Making, ...]
+    kept: str
+    joined: str
+    together: str | None
+    inserting: str | None
+    changes: str
+
+
+def bind(merge: Merge, given: Given | None, hits: str, there: Opened, space: Workspace) -> Bound:
+    """Return a merge's SQL over the rows ``there``; ``hits`` names the table of hits.
+
+    Raises InputError for expressions that cannot be used, DataError for columns that do not fit.
+    """
+    return _Binding(merge, given, hits, there, space).bound()
+
+
+class _Binding:
+    def __init__(
+        self, merge: Merge, given: Given | None, hits: str, there: Opened, space: Workspace
+    ) -> None:
+        self._merge = merge
+        self._given = given
+        self._hits = hits
+        self._cursor: Connection = there.cursor
+        self._snapshot: Snapshot = there.snapshot
+        self._schema: Struct = there.snapshot.schema
+        self._space = space
+        self._engine: Engine = space.engine
+        names = () if given is None else tuple(c.name for c in given.columns)
+        self._scope = scope_of(merge, self._schema, names)
+        self._values = Values(merge, self._scope, self._schema, given, space)
+        number, row = (name(self._schema) for name in (file_column, row_column))
+        columns = ", ".join(identifier(field.name) for field in self._schema)
+        target = identifier(merge.target)
+        self._columns = ", ".join(f"{target}.{identifier(field.name)}" for field in self._schema)
+        self._target = (
+            f"(SELECT {columns}, {identifier(number)} AS {_FILE}, {identifier(row)} AS {_AT} "
+            f"FROM {there.place}) AS {target}"
+        )
+        self._at = f"{target}.{_FILE}", f"{target}.{_AT}"
+        self._is_changed = (
+            "coalesce(get_bit(getvariable('lakehouse_changed'), (getvariable('lakehouse_starts')"
+            f"[({target}.{_FILE} + 1)::BIGINT] + {target}.{_AT})::INTEGER), 1) = 1"
+        )
+        # DuckDB takes a scan for one row and makes it the side that a join holds in memory: it
+        # is to hold no more than must be joined.
+        self._changing = f"(SELECT * FROM {self._target} WHERE {self._is_changed}) AS {target}"
+        source = identifier(merge.source)
+        self._source = "" if given is None else f"{given.place} AS {source}"
+        self._source_row = f"{source}.{identifier(ROW)}"
+
+    def bound(self) -> Bound:
+        merge = self._merge
+        join = None if merge.on is None else join_of(merge, self._scope, self._engine)
+        match = self._match(join)
+        self._try(match, "match the rows")
+        inserts = merge.of("not matched")
+        inserting = None
+        if inserts:
+            number = self._choice(inserts, self._source)
+            inserting = f"SELECT 1 FROM {self._unmatched()} WHERE ({number}) <> 0"
+            self._try(inserting, "choose the rows to insert")
+        every = list(enumerate(merge.clauses, 1))
+        updates = tuple(self._making(i, c) for i, c in every if c.verb == "update")
+        made = tuple(self._making(i, c) for i, c in every if c.verb == "insert")
+        changes = self._changes(updates, made)
+        return Bound(
+            join=join,
+            scope=self._scope,
+            match=match,
+            updates=updates,
+            inserts=made,
+            kept=self._as_stored(f"{self._target} WHERE NOT ({self._is_changed})"),
+            joined=self._stored(self._target, "ANTI", "h.clause <> 0"),
+            together=self._together(updates),
+            inserting=inserting,
+            changes=changes,
+        )
+
+    def _match(self, join: Join | None) -> str:
+        """Return SQL of the hits in the open files."""
+        merge = self._merge
+        file, row = self._at
+        if merge.repeated is not None:
+            return repeated_rows(merge.repeated, self._values, self._target, self._at, NUMBER)
+        matched, orphans = merge.of("matched"), merge.of("not matched by source")
+        if join is None:
+            number, source = self._choice(matched, self._target), "CAST(NULL AS BIGINT)"
+            rows = self._target
+        else:
+            both = f"{self._target} JOIN {self._source} ON ({join.sql})"
+            number, source, rows = self._choice(matched, both), self._source_row, both
+            if orphans:
+                alone = self._choice(orphans, self._target)
+                number = f"CASE WHEN {source} IS NOT NULL THEN {number} ELSE {alone} END"
+                rows = f"{self._target} LEFT JOIN {self._source} ON ({join.sql})"
+        # Who inserts has to know which source rows were met, though nothing becomes of the rows.
+        met = "source IS NOT NULL" if merge.of("not matched") else "false"
+        return (
+            f"SELECT {NUMBER} AS file, row, source, clause FROM (SELECT {file} AS local, {row} AS row, "
+            f"{source} AS source, {number} AS clause FROM {rows}) AS found WHERE clause <> 0 OR {met}"
+        )
+
+    def _choice(self, clauses: Iterable[tuple[int, Clause]], rows: str) -> str:
+        """Return SQL of the number of the first clause whose condition is true, else 0."""
+        cases: list[str] = []
+        for number, clause in clauses:
+            if clause.condition is None:
+                return f"CASE {' '.join(cases)} ELSE {number} END" if cases else str(number)
+            cases.append(f"WHEN ({self._condition(clause.condition, rows)}\n) THEN {number}")
+        return f"CASE {' '.join(cases)} ELSE 0 END" if cases else "0"
+
+    def _condition(self, text: str, rows: str) -> str:
+        found = parse_expression(
+            text, columns=self._scope.names(), engine=self._engine, what="a condition"
+        )
+        relation = self._try(f"SELECT ({found.sql}\n) FROM {rows}", "read the condition")
+        if str(relation.types[0]) != "BOOLEAN" and not found.is_null:
+            raise no_predicate(text, str(relation.types[0]))
+        return found.sql
+
+    def _making(self, number: int, clause: Clause) -> Making:
+        """Return how the rows of a clause are made and checked."""
+        values = self._values.of(clause)
+        where = ""
+        if clause.verb == "insert":
+            rows = self._unmatched()
+            where = (
+                f" WHERE ({self._choice(self._merge.of('not matched'), self._source)}) = {number}"
+            )
+        else:
+            rows = (
+                f"(SELECT {', '.join(_HIT)} FROM {self._hits} AS h JOIN {FILES} AS m "
+                f"ON m.file = h.file WHERE h.clause = {number}) AS {_HITS}"
+            )
+            if self._values.needs_target(clause):
+                file, row = self._at
+                rows = (
+                    f"{self._changing} JOIN {rows} "
+                    f"ON {file} = {_HITS}.{_LOCAL} AND {row} = {_HITS}.{_PLACE}"
+                )
+            if self._source and clause.kind == "matched":
+                rows += f" JOIN {self._source} ON {self._source_row} = {_HITS}.{_MET}"
+        # By names of their own first, so that no value can name the column of another.
+        inner = ", ".join(f"{sql} AS c{i}" for i, (_, sql) in enumerate(values))
+        outer = ", ".join(f"c{i} AS {identifier(name)}" for i, (name, _) in enumerate(values))
+        sql = f"SELECT {outer} FROM (SELECT {inner} FROM {rows}{where})"
+        columns = columns_of(self._try(sql, f"{clause.verb} rows"))
+        source = Source(f"({sql})", columns, rescannable=True)
+        snapshot = self._snapshot
+        plan = gate(columns, self._schema, partition_columns=snapshot.partition_columns)
+        missing = {column.field.name for column in plan.columns if column.source is None}
+        rules = rules_of(
+            self._schema,
+            snapshot.properties,
+            missing=missing,
+            partition_columns=snapshot.partition_columns,
+        )
+        made = {name: self._made(name, sql) for name, sql in rules.made.items()}
+        query = Query(source.name, plan, dataclasses.replace(rules, made=made))
+        check_rules(self._cursor, query)
+        return Making(source, query)
+
+    def _together(self, updates: tuple[Making, ...]) -> str | None:
+        """Return SQL of the open files' rows, those updated that a single clause updates alone."""
+        if self._given is not None or len(updates) != 1:
+            return None
+        (clause,), (making,) = self._merge.clauses, updates
+        target, flag = identifier(self._merge.target), identifier("lakehouse is changed")
+        stored = gate(
+            columns_of(self._try(f"SELECT {self._columns} FROM {self._target}", "copy rows")),
+            self._schema,
+        )
+        kept = [identifier(f"lakehouse kept {i}") for i in range(len(stored.columns))]
+        stays = ", ".join(f"{c.sql} AS {k}" for c, k in zip(stored.columns, kept, strict=True))
+        rows = f"(SELECT *, {stays}, {self._is_changed} AS {flag} FROM {self._target}) AS {target}"
+        values = self._values.of(clause)
+        # What is not to be changed must not be computed either: it might fail.
+        new = [
+            f"CASE WHEN {target}.{flag} THEN {sql} END AS c{i}" for i, (_, sql) in enumerate(values)
+        ]
+        inner = ", ".join([*new, *(f"{target}.{name}" for name in (*kept, flag))])
+        outer = [f"c{i} AS {identifier(name)}" for i, (name, _) in enumerate(values)]
+        sql = f"SELECT {', '.join([*outer, *kept, flag])} FROM (SELECT {inner} FROM {rows})"
+        query = dataclasses.replace(making.query, source=f"({sql})").among(flag, kept)
+        self._try(query, "update rows")
+        return query
+
+    def _made(self, name: str, sql: str) -> str:
+        """Return SQL of a column that is not given; a default is the same in all that is written."""
+        field = self._schema.field(name)
+        if field is None or GENERATED in field.metadata:
+            return sql
+        place = self._space.new_place("default")
+        self._cursor.execute(f"CREATE TABLE {place} AS SELECT {sql} AS v")
+        return f"(SELECT v FROM {place})"
+
+    def _unmatched(self) -> str:
+        return (
+            f"{self._source} ANTI JOIN (SELECT source AS {_MET} FROM {self._hits}) AS {_HITS} "
+            f"ON {self._source_row} = {_HITS}.{_MET}"
+        )
+
+    def _changes(self, updates: tuple[Making, ...], inserts: tuple[Making, ...]) -> str:
+        """Return SQL of all changes in the open files, and of new rows, as change files hold them."""
+        found: list[tuple[ChangeType, str]] = []
+        before: tuple[tuple[Verb, ChangeType], ...] = (
+            ("update", "update_preimage"),
+            ("delete", "delete"),
+        )
+        for verb, kind in before:
+            numbers = [str(i) for i, c in enumerate(self._merge.clauses, 1) if c.verb == verb]
+            if numbers:
+                found.append(
+                    (
+                        kind,
+                        self._stored(self._changing, "SEMI", f"h.clause IN ({', '.join(numbers)})"),
+                    )
+                )
+        found += [("update_postimage", making.query.converted()) for making in updates]
+        found += [("insert", making.query.converted()) for making in inserts]
+        return " UNION ALL ".join(
+            f"(SELECT *, {literal(kind)} AS {CHANGE_TYPE} FROM ({sql}))" for kind, sql in found
+        )
+
+    def _stored(self, rows: str, join: str, where: str) -> str:
+        """Return SQL of the open files' rows with such hits, or without, as data files hold them."""
+        file, row = self._at
+        return self._as_stored(
+            f"{rows} {join} JOIN (SELECT {', '.join(_HIT)} FROM {self._hits} AS h JOIN {FILES} AS m "
+            f"ON m.file = h.file WHERE {where}) AS {_HITS} "
+            f"ON {file} = {_HITS}.{_LOCAL} AND {row} = {_HITS}.{_PLACE}"
+        )
+
+    def _as_stored(self, rows: str) -> str:
+        sql = f"SELECT {self._columns} FROM {rows}"
+        columns = columns_of(self._try(sql, "copy rows"))
+        return Query(f"({sql})", gate(columns, self._schema), NO_RULES).converted()
+
+    def _try(self, sql: str, doing: str) -> Any:
+        try:
+            return self._cursor.sql(f"SELECT * FROM ({sql}) LIMIT 0")
+        except DuckError as error:
+            raise translate(error, doing) from error

@@ -1,0 +1,135 @@
+"""Remember which rows of which files a merge changes: found once a file, for files never change."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Collection, Iterable
+
+from lakehouse.delta.actions import FileKey
+from lakehouse.delta.bitmap import Bitmap
+from lakehouse.delta.files.adds import records
+from lakehouse.dml.binding import FILES
+from lakehouse.dml.marking import rows_by_file
+from lakehouse.dml.parts import Opened
+from lakehouse.dml.workspace import Workspace
+from lakehouse.duck.engine import VERSION, Connection
+
+_MOST_BITS = 1 << 31  # a place among bits is an INTEGER
+_LARGE = 500_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Count:
+    """Count the rows of a file that are updated and deleted."""
+
+    updated: int = 0
+    deleted: int = 0
+
+    @property
+    def changed(self) -> int:
+        """Return the number of rows that are no more what they were."""
+        return self.updated + self.deleted
+
+
+class Hits:
+    """Hold hits in a table of ``(file, row, source, clause)``, and which files were looked into."""
+
+    def __init__(self, space: Workspace) -> None:
+        self._space = space
+        self.place = space.new_place("hits")
+        self._numbers: dict[FileKey, int] = {}
+        self._keys: list[FileKey] = []
+        self._seen: set[FileKey] = set()
+        with space.engine.work("begin the work") as cursor:
+            cursor.execute(
+                f"CREATE TABLE {self.place} (file INTEGER, row BIGINT, source BIGINT, clause INTEGER)"
+            )
+
+    def keep_only(self, keys: Collection[FileKey]) -> None:
+        """Forget the hits in all files but these."""
+        gone = self._seen.difference(keys)
+        if gone:
+            numbers = ", ".join(str(self._numbers[key]) for key in gone)
+            with self._space.engine.work("forget hits") as cursor:
+                cursor.execute(f"DELETE FROM {self.place} WHERE file IN ({numbers})")
+            self._seen -= gone
+
+    def unseen(self, keys: Iterable[FileKey]) -> list[FileKey]:
+        """Return the files that were not looked into."""
+        return [key for key in keys if key not in self._seen]
+
+    def add(self, there: Opened, match: str, *, source_rows: int) -> None:
+        """Look into all files that are open, for a source of so many rows."""
+        self.number(there)
+        rows = sum(records(add) or _LARGE for add in there.snapshot.files.adds())
+        as_written = VERSION >= (2, 0) and rows >= max(_LARGE, source_rows)
+        try:
+            if as_written:
+                # DuckDB 2 takes the files for one row, and would hold them in memory rather than
+                # the source. The setting is the instance's: who plans meanwhile may join slower.
+                there.cursor.execute("SET disabled_optimizers = 'build_side_probe_side'")
+            there.cursor.execute(f"INSERT INTO {self.place} {match}")
+        finally:
+            if as_written:
+                there.cursor.execute("RESET disabled_optimizers")
+        self._seen.update(add.key for add in there.snapshot.files.adds())
+
+    def number(self, there: Opened) -> None:
+        """Say, on a connection, which numbers the open files have in the table of hits."""
+        numbers = []
+        for add in there.snapshot.files.adds():
+            if add.key not in self._numbers:
+                self._numbers[add.key] = len(self._keys)
+                self._keys.append(add.key)
+            numbers.append(self._numbers[add.key])
+        listed = f"[{', '.join(map(str, numbers))}]::INTEGER[]"
+        there.cursor.execute(
+            f"CREATE OR REPLACE TEMP TABLE {FILES} AS SELECT "
+            f"unnest(range({len(numbers)}))::UBIGINT AS local, unnest({listed}) AS file"
+        )
+        there.cursor.execute(f"SET VARIABLE lakehouse_numbers = {listed}")
+        there.cursor.execute("SET VARIABLE lakehouse_starts = []::BIGINT[]")
+        there.cursor.execute("SET VARIABLE lakehouse_changed = '0'::BIT")
+
+    def rows(self, keys: Collection[FileKey]) -> dict[FileKey, Bitmap]:
+        """Return the row numbers that change in each of these files."""
+        numbers = ", ".join(str(self._numbers[key]) for key in keys)
+        selected = f"SELECT file, row FROM {self.place} WHERE clause <> 0 AND file IN ({numbers})"
+        with self._space.engine.work("list the rows that change") as cursor:
+            return rows_by_file(cursor, selected, self._keys)
+
+    def mask(self, there: Opened) -> bool:
+        """Set bits, on a connection, for the rows that change in the open files, which are numbered.
+
+        To ask for a bit costs a third of what a join does. False where files do not state their
+        number of rows, or have too many for it: there, rows have to be joined.
+        """
+        adds = there.snapshot.files.adds()
+        rows = [records(add) for add in adds]
+        known = [count for count in rows if count is not None]
+        if len(known) < len(rows) or not 0 < sum(known) < _MOST_BITS:
+            return False
+        starts = [0, *itertools.accumulate(known)][:-1]
+        listed = f"[{', '.join(map(str, starts))}]::BIGINT[]"
+        there.cursor.execute(f"SET VARIABLE lakehouse_starts = {listed}")
+        there.cursor.execute(
+            f"SET VARIABLE lakehouse_changed = (SELECT bitstring_agg("
+            f"getvariable('lakehouse_starts')[(m.local + 1)::BIGINT] + h.row, 0::BIGINT, "
+            f"{sum(known)}::BIGINT) FROM {self.place} AS h JOIN {FILES} AS m ON m.file = h.file "
+            f"WHERE h.clause <> 0)"
+        )
+        found = there.cursor.execute(
+            "SELECT getvariable('lakehouse_changed') IS NOT NULL"
+        ).fetchone()
+        return found == (True,)
+
+    def counts(self, cursor: Connection, updates: Collection[int]) -> dict[FileKey, Count]:
+        """Return how many rows change in each file with a hit; ``updates`` are such clauses."""
+        updated = f"clause IN ({', '.join(map(str, updates))})" if updates else "false"
+        found = cursor.execute(
+            f"SELECT file, count(DISTINCT row) FILTER ({updated}), "
+            f"count(DISTINCT row) FILTER (clause <> 0 AND NOT ({updated})) "
+            f"FROM {self.place} GROUP BY file"
+        ).fetchall()
+        return {self._keys[file]: Count(updated, deleted) for file, updated, deleted in found}

@@ -1,0 +1,87 @@
+"""The settings of the embedded DuckDB: what the user chose, and safe values for the rest.
+
+DuckDB takes 80 % of the memory for itself, and counts neither lists and strings in flight nor
+Python and Arrow beside it; and 90 % of the free disk. On a shared machine, or in a container
+that is killed at its limit, that is too much.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from catalog.errors import InputError
+from lakehouse.duck.machine import Machine
+from lakehouse.duck.sizes import size_of
+
+Value = str | int | float | bool
+_SMALLEST = 64_000_000  # bytes; less does not plan a query over a large table
+_ALIASES = {"max_memory": "memory_limit", "worker_threads": "threads"}
+
+
+def chosen_settings(
+    config: Mapping[str, Value] | None,
+    *,
+    memory_limit: str | int | None = None,
+    threads: int | None = None,
+    spill_limit: str | int | None = None,
+) -> dict[str, Value]:
+    """Return what the user chose, by arguments and as DuckDB's own settings, checked. Pure.
+
+    Raises InputError for a value that cannot be, and for one that is chosen twice.
+
+    >>> chosen_settings({"threads": 2}, memory_limit="1GB")
+    {'threads': 2, 'memory_limit': '1000000000B'}
+    """
+    found: dict[str, Value] = {}
+    for name, value in (config or {}).items():
+        found[_ALIASES.get(name.lower(), name.lower())] = value
+    arguments: dict[str, tuple[str, Value | None]] = {
+        "memory_limit": ("memory_limit", memory_limit),
+        "threads": ("threads", threads),
+        "spill_limit": ("max_temp_directory_size", spill_limit),
+    }
+    for argument, (name, chosen) in arguments.items():
+        if chosen is None:
+            continue
+        if name in found:
+            raise InputError(
+                f"{argument} is passed, and {name} in duckdb_config too",
+                next_step="Leave one of them out",
+            )
+        if argument == "threads":
+            if type(chosen) is not int or chosen < 1:
+                raise InputError(f"threads={chosen!r} is no count", next_step="Pass 1 or more")
+            found[name] = chosen
+        else:
+            assert isinstance(chosen, str | int)
+            size = size_of(chosen, name=argument)
+            if argument == "memory_limit" and size < _SMALLEST:
+                raise InputError(
+                    f"memory_limit={chosen!r} is too little", next_step="Pass 64MB or more"
+                )
+            found[name] = f"{size}B"
+    return found
+
+
+def with_defaults(chosen: Mapping[str, Value], machine: Machine, *, free: int) -> dict[str, Value]:
+    """Return settings with safe values for what was not chosen. Pure.
+
+    Half of the memory, as many threads as processors, and spill files of up to half of the
+    ``free`` bytes of their disk.
+
+    >>> with_defaults({}, Machine(memory=4_000_000_000, processors=2), free=10_000_000_000)
+    {'memory_limit': '2000000000B', 'threads': 2, 'max_temp_directory_size': '5000000000B'}
+    """
+    found = dict(chosen)
+    if machine.memory is not None:
+        found.setdefault("memory_limit", f"{max(machine.memory // 2, _SMALLEST)}B")
+    found.setdefault("threads", machine.processors)
+    found.setdefault("max_temp_directory_size", f"{max(free // 2, 1)}B")
+    return found
+
+
+def free_bytes(folder: str) -> int:
+    """Return how many bytes of a folder's disk are free for this user."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize

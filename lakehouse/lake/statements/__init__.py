@@ -1,0 +1,1 @@
+"""SQL statements that change the lake or describe it: from text to frozen values. Pure."""

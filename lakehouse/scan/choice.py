@@ -1,0 +1,45 @@
+"""What decides which files of a table a query reads."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lakehouse.delta.files.layout import Layout
+from lakehouse.scan.join_keys import Keys, may_match
+from lakehouse.scan.may import EVERY, May, all_of, any_of
+from lakehouse.scan.quick import Test
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choice:
+    """Hold which files may matter: those for which all of this holds.
+
+    ``where`` is what the query's filters say of a file, ``joined`` what keys of joins do. A
+    matching row has one of all the ``keys``. ``tests`` say the same as ``where``, if not None. ``ordered`` is what a LIMIT leaves, of the ``order``.
+    """
+
+    where: May = EVERY
+    tests: tuple[Test, ...] | None = None
+    joined: May = EVERY
+    keys: tuple[Keys, ...] = ()
+    ordered: May = EVERY
+    order: str | None = None
+
+    @property
+    def quick(self) -> tuple[Test, ...] | None:
+        """Return what a file's columns must pass, where nothing else decides."""
+        return self.tests if self.joined == self.ordered == EVERY else None
+
+    @property
+    def may(self) -> May:
+        """Return what a file must be by its statistics alone."""
+        return all_of([self.where, self.joined, self.ordered])
+
+
+def joined(choice: Choice, scans: tuple[tuple[Keys, ...], ...], layout: Layout) -> Choice:
+    """Return the choice of a table that has keys in each of its scans: a file may match for any."""
+    may = any_of([all_of([may_match(one, layout) for one in keys]) for keys in scans])
+    if not scans or may == EVERY:
+        return choice
+    keys = scans[0] if len(scans) == 1 else ()
+    return dataclasses.replace(choice, joined=may, keys=keys)

@@ -1,0 +1,258 @@
+"""Let the small sides of a query's joins say which keys matter, before its large tables are read.
+
+The query is run under EXPLAIN ANALYZE with an empty stand-in for each large table: DuckDB reads
+the small ones, builds the sides of its joins, and shows what the keys are. What this costs is
+the small side; it is done where that is a fraction of the large one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from lakehouse.duck.engine import Connection, Engine
+from lakehouse.duck.errors import DuckError, Interruption
+from lakehouse.duck.sql import identifier
+from lakehouse.scan.choice import Choice, joined
+from lakehouse.scan.definitions import create_query
+from lakehouse.scan.expression import is_fixed
+from lakehouse.scan.join_keys import Profile, profiled
+from lakehouse.scan.kept import bind, bind_nothing
+from lakehouse.scan.may import May
+from lakehouse.scan.report import QueryRef, TableRef
+from lakehouse.scan.views import TableView
+
+# A table of fewer files is read as quickly as asked about.
+MANY_FILES = 32
+_SHARE = 8  # how many times larger than all small tables together a large one is
+_A_FILE = 1 << 16  # bytes that take as long to read as it takes to open a file
+_SECONDS, _SECONDS_A_FILE = 1.0, 5e-5  # what the large table would take at least
+_MOST_VALUES = 1_000
+# Rows, all deleted, of a stand-in: DuckDB builds a join on the side that it takes for smaller.
+_ROWS, _CELLS = 100_000, 1_000_000
+_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Size:
+    """Count the files, and their bytes, that a table's own filters leave."""
+
+    files: int
+    bytes: int
+
+    @property
+    def weight(self) -> int:
+        """Return what reading takes, in bytes."""
+        return self.bytes + self.files * _A_FILE
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Query:
+    """Hold a query, its tables and views, and whether it runs in a transaction from its plan on."""
+
+    sql: str
+    params: object
+    refs: tuple[TableRef, ...]
+    views: tuple[TableView, ...]
+    queries: tuple[QueryRef, ...]
+    at_once: bool
+
+
+def may_join(plan: str, refs: Sequence[TableRef]) -> bool:
+    """Tell whether a join, in a query's plan, may decide which of many files are read."""
+    indexes = (ref.snapshot.files for ref in refs)
+    return "_JOIN" in plan and any(
+        files.stored is not None or len(files) >= MANY_FILES for files in indexes
+    )
+
+
+def large(sizes: Sequence[Size]) -> frozenset[int]:
+    """Return which tables are large: those that all others together are a fraction of.
+
+    >>> sorted(large([Size(20_000, 10**9), Size(1, 10**6), Size(900, 10**8)]))
+    [0]
+    """
+    ordered = sorted(range(len(sizes)), key=lambda number: sizes[number].weight, reverse=True)
+    for count in range(len(ordered)):
+        rest = sum(sizes[number].weight for number in ordered[count + 1 :])
+        if sizes[ordered[count]].weight >= _SHARE * rest:
+            found = ordered[: count + 1]
+            if any(sizes[number].files >= MANY_FILES for number in found):
+                return frozenset(found)
+            break
+    return frozenset()
+
+
+def _patience(sizes: Iterable[Size]) -> float:
+    """Return for how many seconds to ask, before that costs more than reading could."""
+    return _SECONDS + _SECONDS_A_FILE * sum(size.files for size in sizes)
+
+
+def _size(cursor: Connection, ref: TableRef, where: May, engine: Engine) -> Size:
+    """Return how much of a table its own filters leave."""
+    files = ref.snapshot.files
+    if files.is_empty:
+        return Size(0, 0)
+    condition = where.exact if files.stored is None else where.stored
+    with files.on(cursor, engine) as index:
+        rows = cursor.execute(
+            f"SELECT count(*), coalesce(sum(size), 0)::BIGINT FROM {index} WHERE {condition}"
+        ).fetchall()
+    return Size(*rows[0])
+
+
+def stand_in(view: TableView, *, wide: bool) -> str:
+    """Return the name of a large table's stand-in."""
+    return f"{'w' if wide else 'b'}{view.key}"
+
+
+class Probe:
+    """Ask for join keys in one engine; safe between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._databases: dict[tuple[tuple[str, str, str], ...], str] = {}
+
+    def narrow(
+        self,
+        cursor: Connection,
+        query: Query,
+        choices: Sequence[Choice],
+        scans: Sequence[int],
+        *,
+        wide: bool,
+    ) -> list[Choice] | Literal["again", "lost"]:
+        """Return the choices with what joins say of them.
+
+        ``scans`` counts the scans of each table in the plan. ``wide`` is that of `stand_in`. The
+        answer may be to plan "again" on another connection, or that nothing can be said and the
+        connection's transaction is "lost".
+        """
+        refs, views = query.refs, query.views
+        sizes = [
+            _size(cursor, ref, choice.may, self._engine)
+            for ref, choice in zip(refs, choices, strict=True)
+        ]
+        big = large(sizes)
+        texts = (query.sql, *(view.sql for view in query.queries))
+        if not big or not is_fixed(cursor, *texts):
+            return list(choices)
+        database, is_new = self._database(query, big, wide=wide)
+        if is_new and query.at_once:
+            return "again"  # what came after a transaction began is not seen in it
+        if not query.at_once:
+            # What tables of DuckDB's own hold must be the same when the query runs.
+            cursor.execute("BEGIN")
+        for number, (ref, view) in enumerate(zip(refs, views, strict=True)):
+            if number not in big:
+                bind(cursor, ref, view, choices[number], self._engine)
+        cursor.execute(self._engine.search(database))
+        names = {number: stand_in(views[number], wide=wide) for number in big}
+        found = self._ask(
+            cursor, query, frozenset(names.values()), _patience(sizes[number] for number in big)
+        )
+        if found is None:
+            return "lost"
+        if not query.at_once and not found.tables:
+            cursor.execute("COMMIT")
+        small = sum(count for number, count in enumerate(scans) if number not in big)
+        counts = {number: len(found.scans.get(name, ())) for number, name in names.items()}
+        if found.parquet != small or any(counts[number] != scans[number] for number in big):
+            return list(choices)  # scans were folded away, or files are read that are none of ours
+        return [
+            joined(choice, found.scans.get(names.get(number, ""), ()), layout)
+            for number, (choice, layout) in enumerate(
+                zip(choices, (ref.snapshot.files.layout for ref in refs), strict=True)
+            )
+        ]
+
+    def _database(
+        self,
+        query: Query,
+        big: frozenset[int],
+        *,
+        wide: bool,
+    ) -> tuple[str, bool]:
+        """Return the database in which the tables ``big`` are stand-ins; and was it made now.
+
+        ``wide`` makes their whole numbers HUGEINT: DuckDB 2 keeps dense keys of up to 64 bits in a
+        form that it does not show. Values compare the same; some functions do not take them.
+        """
+        refs, views = query.refs, query.views
+        names = [stand_in(view, wide=wide) if n in big else "" for n, view in enumerate(views)]
+        key = (
+            *(
+                (ref.schema, ref.name, name or view.key)
+                for ref, view, name in zip(refs, views, names, strict=True)
+            ),
+            *((view.schema, view.name, view.sql) for view in query.queries),
+        )
+        with self._lock:
+            if key in self._databases:
+                return self._databases[key], False
+            database = f"probe{len(self._databases)}"
+            self._engine.once(database, f"ATTACH ':memory:' AS {database}")
+            with self._engine.work("define the tables' views") as cursor:
+                for ref, view, name in zip(refs, views, names, strict=True):
+                    place = f"{database}.{identifier(ref.schema)}"
+                    body = view.view
+                    if name:
+                        self._stand_in(name, view, wide=wide)
+                        body = f"{view.stand_in_view}stand_in.{name}"
+                    else:
+                        bind_nothing(cursor, ref, view, self._engine.empty_parquet)
+                    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {place}")
+                    cursor.execute(f"CREATE VIEW {place}.{identifier(ref.name)} AS {body}")
+                for view_of_users in query.queries:
+                    create_query(cursor, database, view_of_users)
+            self._databases[key] = database
+        return database, True
+
+    def _ask(
+        self, cursor: Connection, query: Query, names: frozenset[str], seconds: float
+    ) -> Profile | None:
+        """Return what the joins of a query say about its stand-ins ``names``; None if they fail.
+
+        ``cursor`` uses a `database`, and has the other tables' views bound. In a transaction, it is
+        of no use any more after a failure. ``seconds`` is how long it may take.
+        """
+        timed_out = threading.Event()
+
+        def stop() -> None:
+            timed_out.set()
+            cursor.interrupt()
+
+        timer = threading.Timer(seconds, stop)
+        cursor.execute(f"SET dynamic_or_filter_threshold = {_MOST_VALUES}")
+        timer.start()
+        try:
+            with self._engine.plain_plans():
+                rows = cursor.execute(
+                    f"EXPLAIN (ANALYZE, FORMAT json) {query.sql}", query.params
+                ).fetchall()
+        except Interruption:
+            if not timed_out.is_set():
+                raise
+            return None
+        except DuckError:
+            return None
+        finally:
+            timer.cancel()
+            timer.join()
+            cursor.execute("RESET dynamic_or_filter_threshold")
+        return profiled(str(rows[0][1]), names)
+
+    def _stand_in(self, name: str, view: TableView, *, wide: bool) -> None:
+        """Make a table without rows that DuckDB takes for one of many."""
+        columns = [column.split(" ", 1) for column in view.columns]
+        types = {c: "HUGEINT" if wide and type_ in _WHOLE else type_ for c, type_ in columns}
+        nulls = ", ".join(f"NULL::{type_} AS {column}" for column, type_ in types.items())
+        rows = min(_ROWS, _CELLS // len(columns))
+        self._engine.once(
+            f"stand_in.{name}",
+            f"CREATE TABLE stand_in.{name} AS SELECT {nulls} FROM range({rows})",
+            f"DELETE FROM stand_in.{name}",
+        )

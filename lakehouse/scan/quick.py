@@ -1,0 +1,114 @@
+"""Choose files by plain conditions over the index in memory, without asking DuckDB.
+
+Comparing two columns of 20,000 bounds takes a tenth of a millisecond; a query that does the same,
+and makes the list of files, takes two. Pure: what is kept is what `lakehouse.scan.plain` says.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from catalog import lazy
+from lakehouse.delta.files.layout import Layout, Leaf
+from lakehouse.delta.schema.fields import Primitive
+from lakehouse.scan.bounds import Operator
+from lakehouse.scan.plain import CONSTANT, Condition, conditions
+
+pa: Any = lazy.module("pyarrow")
+pc: Any = lazy.module("pyarrow.compute")
+
+_BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
+_TEXTS = {"string": "", "date": "DATE", "timestamp_ntz": "TIMESTAMP", "timestamp": "TIMESTAMP WITH TIME ZONE"}  # fmt: skip
+_MOST = 64  # values of an IN list
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[+-]\d\d(?::\d\d)?)?)?")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Test:
+    """Hold a comparison of a column with values of its own type; with one, unless it is ``=``."""
+
+    leaf: Leaf
+    operator: Operator
+    values: tuple[Any, ...]
+
+
+def tests(filters: Sequence[str], layout: Layout) -> tuple[Test, ...] | None:
+    """Return what filters, which all hold for a matching row, ask of columns; None if unsure."""
+    known = None if layout.partitions else conditions(filters, layout)
+    if known is None:
+        return None
+    found = [_test(condition, layout) for condition in known]
+    sure = tuple(test for test in found if test is not None)
+    return sure if len(sure) == len(found) else None
+
+
+def kept(typed: pa.Table, asked: Sequence[Test], columns: Sequence[str]) -> pa.Table:
+    """Return some columns of the index, for the files that may hold a matching row."""
+    mask = None
+    for test in asked:
+        number = test.leaf.ordinal
+        low, high = typed[f"min{number}"], typed[f"max{number}"]
+        part = pc.fill_null(_may(test, low, high), True)
+        part = pc.and_(part, pc.fill_null(pc.less(typed[f"nulls{number}"], typed["rows"]), True))
+        mask = part if mask is None else pc.and_(mask, part)
+    found = typed.select(columns)
+    return found if mask is None else found.filter(mask)
+
+
+def _may(test: Test, low: Any, high: Any) -> Any:
+    found = None
+    for value in test.values:
+        constant = pa.scalar(value, low.type)
+        match test.operator:
+            case "=":
+                part = pc.and_(pc.less_equal(low, constant), pc.greater_equal(high, constant))
+            case "!=":
+                part = pc.invert(pc.and_(pc.equal(low, constant), pc.equal(high, constant)))
+            case "<":
+                part = pc.less(low, constant)
+            case "<=":
+                part = pc.less_equal(low, constant)
+            case ">":
+                part = pc.greater(high, constant)
+            case ">=":
+                part = pc.greater_equal(high, constant)
+        found = part if found is None else pc.or_(found, part)
+    return found
+
+
+def _test(condition: Condition, layout: Layout) -> Test | None:
+    field = layout.schema.fields[condition.column]
+    leaf = next((leaf for leaf in layout.leaves if leaf.path == (field,)), None)
+    if leaf is None or not leaf.has_bounds or not 0 < len(condition.constants) <= _MOST:
+        return None
+    values = tuple(_value(constant, leaf) for constant in condition.constants)
+    return None if None in values else Test(leaf, condition.operator, values)
+
+
+def _value(constant: str, leaf: Leaf) -> Any:
+    """Return a constant as a value of a column's type, or None where it may be none."""
+    if not isinstance(leaf.type, Primitive):
+        return None
+    name = leaf.type.name
+    if name in _BITS:
+        value = int(constant) if re.fullmatch(r"-?\d{1,19}", constant) else None
+        return value if value is not None and value.bit_length() < _BITS[name] else None
+    match = CONSTANT.fullmatch(constant)
+    if match is None or match["text"] is None or (match["type"] or "") != _TEXTS.get(name):
+        return None
+    text = match["text"][1:-1].replace("''", "'")
+    if name == "string":
+        return text
+    if not _MOMENT.fullmatch(text):
+        return None
+    try:
+        if name == "date":
+            return dt.date.fromisoformat(text)
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if (moment.tzinfo is not None) == (name == "timestamp") else None
