@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import append, commits, merge, million, queries, remote
+from benchmarks import append, commits, merge, million, queries, remote, upkeep
 from benchmarks.measure import Figure, load
 
 # Each takes an empty folder and the options of the command line.
@@ -25,6 +25,7 @@ BENCHMARKS: Mapping[str, Callable[[Path, argparse.Namespace], Iterator[Figure]]]
     "million": million.run,
     "queries": queries.run,
     "remote": remote.run,
+    "upkeep": upkeep.run,
 }
 
 

@@ -15,7 +15,8 @@ from typing import Protocol
 from lakehouse import LakehouseError
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
-from lakehouse.table.copying import Copied, Copy, write_copy
+from lakehouse.table.copying import Copied, Copy
+from lakehouse.table.written import write_copy
 
 Write = Callable[[Copy], Copied]
 Outcome = Copied | LakehouseError

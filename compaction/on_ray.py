@@ -8,15 +8,13 @@ Source: Ray documentation, "Ray Core", "Starting Ray".
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from catalog import lazy
 from compaction.executors import Outcome, Setting, Write, in_pool, write_elsewhere
 from lakehouse import UnsupportedError
 from lakehouse.table.copying import Copy
-
-ray: Any = lazy.module("ray")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,13 +33,8 @@ class OnRay:
 
     def run(self, copies: Iterable[Copy], write: Write) -> Iterator[tuple[int, Outcome]]:  # noqa: ARG002
         """Write the copies."""
-        try:
-            is_connected = ray.is_initialized()
-        except ImportError as error:
-            raise UnsupportedError(
-                "this needs Ray", next_step="Install it: pip install lakehouse-storage[ray]"
-            ) from error
-        if not is_connected:
+        ray = _ray()
+        if not ray.is_initialized():
             ray.init(address=self.address, log_to_driver=False)
         task = ray.remote(num_cpus=self.cpus, max_retries=0)(write_elsewhere)
         config = dict(self.duckdb_config)
@@ -51,3 +44,13 @@ class OnRay:
             lambda copy: task.remote(copy, config).future(),
             deaths=(ray.exceptions.RayError,),
         )
+
+
+def _ray() -> Any:
+    """Return Ray; UnsupportedError where it is not installed."""
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise UnsupportedError(
+            "this needs Ray", next_step="Install it: pip install lakehouse-storage[ray]"
+        ) from error

@@ -26,7 +26,7 @@ class Policy:
     """Say what a table's upkeep aims at; sizes in bytes, times in seconds.
 
     - ``target_bytes``: the size of files; None goes by the size of the table.
-    - ``small_bytes``: files below it are small (None: half the target); ``min_files`` of them, in
+    - ``small_bytes``: files below it are small (at most, and by default, half the target); ``min_files`` of them, in
       one partition, are worth merging.
     - ``cool_down``: a partition whose newest file is younger is left alone.
     - ``cluster_by``, ``curve``: columns to sort by, and how. ``group_bytes``: the most that is
@@ -103,9 +103,12 @@ class Policy:
         return low
 
     def small(self, table_bytes: int) -> int:
-        """Return the size below which a file is small."""
-        target = self.target(table_bytes)
-        return target // 2 if self.small_bytes is None else min(self.small_bytes, target)
+        """Return the size below which a file is small: half the target at most.
+
+        Of larger files two need not fit together, and what became of some would be small again.
+        """
+        half = self.target(table_bytes) // 2
+        return half if self.small_bytes is None else min(self.small_bytes, half)
 
     def allows(self, now: dt.datetime) -> bool:
         """Tell whether upkeep may run at a time."""

@@ -92,7 +92,9 @@ def test_locks_follow_pyproject() -> None:
     newest["ray"] = older["ray"] = locked("ray.txt")["ray"]
     for requirement in direct_dependencies():
         name, bound = requirement.split(">=")
-        if name == "duckdb":
+        if name == "ray":
+            assert locked("ray.txt")[name].startswith(bound)
+        elif name == "duckdb":
             assert older[name] == bound
         else:
             assert older[name] == newest[name], "run `make lock`"

@@ -48,14 +48,12 @@ def write_parquet(
     partition_by: tuple[str, ...] = (),
     file_bytes: int,
     field_ids: Mapping[str, Any] = MappingProxyType({}),
-    group_rows: int | None = None,
 ) -> list[WrittenFile]:
     """Write a query's rows below ``folder`` as files named ``part-<token>-<uuid>.parquet``.
 
     Partitioned files stand in folders named ``column=value``.
     Files are cut at about ``file_bytes``, unless partitioned. ``field_ids`` are numbers by column,
     or nested dicts with the own number as ``__duckdb_field_id``, that the files' schema carries.
-    ``group_rows`` are rows in a row group, at whose ends files are cut.
     """
     options = [
         "FORMAT parquet",
@@ -64,8 +62,6 @@ def write_parquet(
         f"DICTIONARY_SIZE_LIMIT {_DICTIONARY}",
         f"FILENAME_PATTERN {literal(f'part-{token}-{{uuidv7}}')}",
     ]
-    if group_rows is not None:
-        options.append(f"ROW_GROUP_SIZE {group_rows}")
     if field_ids:
         options.append(f"FIELD_IDS {_ids_sql(field_ids)}")
     if partition_by:
@@ -73,6 +69,21 @@ def write_parquet(
     else:
         options.append(f"FILE_SIZE_BYTES {file_bytes}")
     copy = f"COPY ({query}) TO {literal(folder)} ({', '.join(options)})"
+    return [_written(row) for row in cursor.execute(copy).fetchall()]
+
+
+def write_file(
+    cursor: Connection,
+    query: str,
+    path: str,
+    *,
+    field_ids: Mapping[str, Any] = MappingProxyType({}),
+) -> list[WrittenFile]:
+    """Write a query's rows, in their order, as one file; as `write_parquet`."""
+    options = ["FORMAT parquet", "RETURN_STATS", f"DICTIONARY_SIZE_LIMIT {_DICTIONARY}"]
+    if field_ids:
+        options.append(f"FIELD_IDS {_ids_sql(field_ids)}")
+    copy = f"COPY ({query}) TO {literal(path)} ({', '.join(options)})"
     return [_written(row) for row in cursor.execute(copy).fetchall()]
 
 

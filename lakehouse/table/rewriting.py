@@ -20,10 +20,11 @@ from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
 from lakehouse.table import fencing
 from lakehouse.table.clustering import Clustering
-from lakehouse.table.copying import Copied, Copy, cluster_tags, copies_of, resolved, write_copy
+from lakehouse.table.copying import Copied, Copy, cluster_tags, copies_of, resolved
 from lakehouse.table.idempotency import Key, answer, earlier, is_done, once
 from lakehouse.table.reports import WriteReport, report_of
 from lakehouse.table.tombstones import removes_of
+from lakehouse.table.written import write_copy
 from lakehouse.write.data_files import NewFiles, discard_files
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from catalog.errors import CorruptionError, LakehouseError, StorageError
@@ -18,7 +18,7 @@ from lakehouse.delta.schema.mapping import field_ids
 from lakehouse.delta.schema.partition import to_log
 from lakehouse.duck.engine import Connection
 from lakehouse.duck.errors import DuckError, translate
-from lakehouse.duck.parquet import WrittenFile, write_parquet
+from lakehouse.duck.parquet import WrittenFile, write_file, write_parquet
 from lakehouse.duck.rows import Source
 from lakehouse.write.gate import GatePlan
 from lakehouse.write.inside import inside, outside
@@ -187,39 +187,32 @@ def _check_inside(storage: Storage, written: list[WrittenFile], root: str) -> No
 
 def write_part(
     cursor: Connection,
-    query: str,
+    queries: Iterable[str],
     layout: Layout,
     storage: Storage,
     *,
     folder: str,
     values: Mapping[str, str | None],
     properties: Mapping[str, str],
-    file_bytes: int,
-    group_rows: int | None = None,
 ) -> NewFiles:
-    """Write rows of the table itself, all of one partition, in their order; make them durable.
+    """Write rows of the table itself, all of one partition, a file a query; make them durable.
 
-    ``query`` selects what data files hold, by physical names. ``values`` are the partition's, as
-    the log has them, and ``folder`` is where its files stand, relative to the table. Files are cut
-    at about ``file_bytes``, at the end of row groups. After any error no file of this call is left
-    behind.
+    Queries select what data files hold, by physical names. ``values`` are the partition's, as the
+    log has them, and ``folder`` is where its files stand, relative to the table. After any error no
+    file of this call is left behind.
     """
-    root = storage.url()
-    place = f"{root.rstrip('/')}/{folder}" if folder else root
+    root = storage.url().rstrip("/")
+    place = f"{root}/{folder}" if folder else root
     if storage.local_path is not None:
         storage.require_inside([folder] if folder else [])
         (storage.local_path / folder).mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex[:16]
+    ids = field_ids(layout.schema, without=tuple(values))
     try:
-        written = write_parquet(
-            cursor,
-            query,
-            place,
-            token=token,
-            file_bytes=file_bytes,
-            field_ids=field_ids(layout.schema, without=tuple(values)),
-            group_rows=group_rows,
-        )
+        written = []
+        for query in queries:
+            path = f"{place}/part-{token}-{uuid.uuid4()}.parquet"
+            written += write_file(cursor, query, path, field_ids=ids)
         return _taken_in(written, layout, storage, properties, values)
     except DuckError as error:
         discard(storage, token)

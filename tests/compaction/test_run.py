@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +19,7 @@ import compaction
 import lakehouse
 from compaction import Policy
 from compaction.executors import Inline, Processes, Threads
+from compaction.on_ray import OnRay
 from lakehouse.delta.log import commit_path
 from lakehouse.duck.engine import Engine
 from lakehouse.lint.log import lint
@@ -216,6 +218,13 @@ def test_every_executor_writes_the_same(lake, executor) -> None:
     assert sum(map(len, found.values())) == len(before)
 
 
+def test_without_ray_it_says_what_to_install(lake, monkeypatch) -> None:
+    filled(lake, count=3)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(lakehouse.UnsupportedError, match=r"lakehouse-storage\[ray\]"):
+        compaction.run(lake, executor=OnRay())
+
+
 def test_beside_writers_no_row_is_lost_and_nobody_fails(lake) -> None:
     table = lake.create_table("silver.t", {"id": "BIGINT", "x": "DOUBLE"})
     failures, appended = [], []
@@ -332,14 +341,15 @@ def test_a_file_that_lost_a_row_is_never_committed(lake, monkeypatch) -> None:
     before, version, files = content(table), table.version, _stored(table)
     written = data_files.write_part
 
-    def shortened(cursor, query, *args, **kwargs):
-        return written(cursor, f"{query} LIMIT 19", *args, **kwargs)
+    def shortened(cursor, queries, *args, **kwargs):
+        return written(cursor, [f"{query} LIMIT 19" for query in queries], *args, **kwargs)
 
-    def forged(cursor, query, *args, **kwargs):
-        return written(cursor, f"SELECT * REPLACE (id + 1 AS id) FROM ({query})", *args, **kwargs)
+    def forged(cursor, queries, *args, **kwargs):
+        changed = [f"SELECT * REPLACE (id + 1 AS id) FROM ({query})" for query in queries]
+        return written(cursor, changed, *args, **kwargs)
 
     for broken, message in ((shortened, "19 rows"), (forged, "another content")):
-        monkeypatch.setattr("lakehouse.table.copying.write_part", broken)
+        monkeypatch.setattr("lakehouse.table.written.write_part", broken)
         (report,) = compaction.run(lake)
         assert message in report.problems[0]
         assert (content(table), table.version, _stored(table)) == (before, version, files)

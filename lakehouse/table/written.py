@@ -1,0 +1,200 @@
+"""Write a copy's rows, and verify them: the number of rows, and a checksum that knows no order."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+
+from catalog.errors import LakehouseError
+from lakehouse.delta.files.adds import raw_table
+from lakehouse.delta.files.index import FileIndex
+from lakehouse.delta.schema.fields import Field, Primitive, Struct
+from lakehouse.delta.snapshot import Snapshot, layout_of
+from lakehouse.dml.parts import Opened, opened
+from lakehouse.duck.describe import columns_of
+from lakehouse.duck.engine import Connection, Engine
+from lakehouse.duck.sql import identifier
+from lakehouse.scan.read import Scanner
+from lakehouse.table.clustering import Clustering, sort_key
+from lakehouse.table.copying import Copied, Copy
+from lakehouse.write.data_files import NewFiles, write_part
+from lakehouse.write.gate import gate
+
+_FLOATS = (Primitive("float"), Primitive("double"))
+_SAMPLED = 20_000
+_CRUMB, _MOST_CRUMBS = 1 << 20, 256 << 20
+# To keep the order of rows from many files costs DuckDB as much again as to read them; rows that
+# have met an aggregate's, here a single one, have none.
+_UNORDERED = "CROSS JOIN (SELECT DISTINCT range AS one FROM range(1)) AS single"
+
+
+def write_copy(copy: Copy, *, engine: Engine, scanner: Scanner) -> Copied:
+    """Write the rows that a copy is about, and verify them.
+
+    Raises LakehouseError, and leaves no file behind, where new files do not hold the same rows.
+    """
+    started = time.perf_counter()
+    snapshot = copy.snapshot
+    engine.mount(copy.storage)
+    with opened(snapshot, scanner, "copy rows") as there:
+        if _are_crumbs(snapshot):
+            there = _held(there, "all_rows")
+        about = snapshot.files.rows(engine)
+        every = (snapshot.files.bytes // 20 if about is None else about) // _SAMPLED
+        rows, checksum = _survey(there, copy.clustering, every=max(1, every))
+        files = _write(copy, there, rows) if rows else NewFiles((), 0, 0)
+    adds = tuple(
+        dataclasses.replace(
+            add, data_change=False, extra={"tags": dict(copy.tags)} if copy.tags else {}
+        )
+        for add in files.adds
+    )
+    done = Copied(adds, files.rows, checksum, 0.0)
+    try:
+        _verify(copy, done, rows, scanner)
+    except LakehouseError:
+        done.discard(copy.storage)
+        raise
+    return dataclasses.replace(done, seconds=time.perf_counter() - started)
+
+
+def _are_crumbs(snapshot: Snapshot) -> bool:
+    """Tell whether files are so small that to open them again takes longer than to keep the rows."""
+    total = snapshot.files.bytes
+    return total <= _MOST_CRUMBS and total < _CRUMB * len(snapshot.files)
+
+
+def _held(there: Opened, name: str, *, order: str | None = None) -> Opened:
+    """Keep all rows in a table, which spills where memory is short; in an order, or in none."""
+    source = f"(SELECT {_names(there.snapshot.schema)} FROM {there.place}) AS it"
+    end = _UNORDERED if order is None else f"ORDER BY {order}"
+    there.cursor.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT it.* FROM {source} {end}")
+    return dataclasses.replace(there, place=f"temp.main.{name}")
+
+
+def _verify(copy: Copy, done: Copied, rows: int, scanner: Scanner) -> None:
+    if not done.adds:
+        found = (0, 0)
+    else:
+        files = FileIndex(raw_table(done.adds), layout_of(copy.metadata))
+        with opened(
+            dataclasses.replace(copy.snapshot, files=files), scanner, "verify new files"
+        ) as there:
+            found = _survey(there)
+    if found != (rows, done.checksum):
+        what = "another content" if found[0] == rows else f"{found[0]} rows instead of {rows}"
+        raise LakehouseError(
+            f"rewriting {len(copy.keys)} files gave {what}",
+            next_step="Report this; nothing was committed",
+        )
+
+
+def _survey(
+    there: Opened, clustering: Clustering | None = None, *, every: int = 1
+) -> tuple[int, int]:
+    """Return the number of rows and their checksum; keep quantiles in variables, where needed.
+
+    All in one pass. One row in ``every`` is sampled, chosen by its hash, so that it is the same
+    wherever the copy is made.
+    """
+    schema = there.snapshot.schema
+    hashed = f"hash({', '.join(map(_hashed, schema))})"
+    keys = clustering.columns if clustering is not None and clustering.has_ranks else ()
+    sampled = "".join(f"{identifier(column)} AS k{i}, " for i, column in enumerate(keys))
+    lists = "".join(
+        f", 'q{i}': list_sort(list(k{i}) FILTER (h % {every} = 0 AND k{i} IS NOT NULL))"
+        for i in range(len(keys))
+    )
+    there.cursor.execute(
+        "SET VARIABLE surveyed = (SELECT "
+        f"{{'rows': count(*), 'checksum': coalesce(sum(h), 0)::HUGEINT{lists}}} "
+        f"FROM (SELECT {sampled}{hashed} AS h FROM {there.place}))"
+    )
+    if clustering is not None and keys:
+        _keep_quantiles(there.cursor, clustering)
+    row = there.cursor.execute(
+        "SELECT s.rows, s.checksum FROM (SELECT getvariable('surveyed') AS s)"
+    ).fetchall()[0]
+    return int(row[0]), int(row[1])
+
+
+def _keep_quantiles(cursor: Connection, clustering: Clustering) -> None:
+    ranks = clustering.ranks
+    for i in range(len(clustering.columns)):
+        values = f"getvariable('surveyed').q{i}"
+        cursor.execute(
+            f"SET VARIABLE quantiles{i} = (SELECT list(v[(n * len(v)) // {ranks} + 1] ORDER BY n) "
+            f"FROM (SELECT {values} AS v), range(1, {ranks}) AS r(n))"
+        )
+
+
+def _write(copy: Copy, there: Opened, rows: int) -> NewFiles:
+    """Write the rows as one file, or as some of equal length.
+
+    DuckDB could cut files by itself, but mixes the row groups around a cut then, and its version
+    1.5 does not get by with the memory that it has.
+    """
+    snapshot = there.snapshot
+    layout = snapshot.files.layout
+    count = 1
+    if copy.file_bytes is not None and not _has_rowid(layout.schema):
+        count = min(rows, max(1, round(snapshot.files.bytes / copy.file_bytes)))
+    if copy.clustering is not None:
+        there = _held(there, "sorted_rows", order=_order(copy.clustering, layout.schema))
+    elif count > 1:
+        there = _held(there, "some_rows")
+    partitions = set(layout.partition_columns)
+    kept = Struct(tuple(field for field in layout.schema if field.name not in partitions))
+    source = f"SELECT {_names(kept)} FROM {there.place}"
+    selected = ", ".join(
+        f"{column.sql} AS {identifier(column.field.physical_name)}"
+        for column in gate(columns_of(there.cursor.sql(f"{source} LIMIT 0")), kept).columns
+    )
+    cuts = [rows * n // count for n in range(count + 1)]
+    pieces = (
+        f"{source} WHERE rowid BETWEEN {first} AND {last - 1}"
+        for first, last in itertools.pairwise(cuts)
+    )
+    return write_part(
+        there.cursor,
+        [f"SELECT {selected} FROM ({piece})" for piece in (pieces if count > 1 else [source])],
+        layout,
+        snapshot.storage,
+        folder=copy.folder,
+        values=copy.values,
+        properties=snapshot.properties,
+    )
+
+
+def _has_rowid(schema: Struct) -> bool:
+    """Tell whether a column hides the number that rows have in a table of DuckDB's."""
+    return any(field.name.lower() == "rowid" for field in schema)
+
+
+def _names(schema: Struct) -> str:
+    return ", ".join(identifier(field.name) for field in schema)
+
+
+def _order(clustering: Clustering, schema: Struct) -> str:
+    columns = tuple(_ordered(column, schema) for column in clustering.columns)
+    quantiles = tuple(f"getvariable('quantiles{i}')" for i in range(len(columns)))
+    return sort_key(clustering, columns, quantiles)
+
+
+def _ordered(column: str, schema: Struct) -> str:
+    """Return what to sort by for a column.
+
+    DuckDB 1.5 makes the values of a column that it sorts by of its sort keys, in which -0.0 is 0.0:
+    floating point is sorted by something that is not the column itself.
+    """
+    name, field = identifier(column), schema.field(column)
+    if field is not None and field.type in _FLOATS:
+        return f"CASE WHEN {name} = 0 THEN 0 ELSE {name} END"
+    return name
+
+
+def _hashed(field: Field) -> str:
+    """Return what a checksum is made of for a column; DuckDB's hash does not tell -0.0 from 0.0."""
+    name = identifier(field.name)
+    return f"{name}, signbit({name})" if field.type in _FLOATS else name
