@@ -19,6 +19,7 @@ from catalog import lazy
 from catalog.errors import InputError
 from catalog.storage import Storage
 from lakehouse.duck.errors import translated
+from lakehouse.duck.planning import Planning
 from lakehouse.duck.reach import Reach, Way
 from lakehouse.duck.sql import literal
 
@@ -63,6 +64,7 @@ class Engine:
         self._chose_threads = "threads" in settings
         self.has_temporary = False
         self._reach = Reach(self._root, self._lock)
+        self._planning = Planning(self._run, settings)
         self.empty_parquet = str(self._folder / "empty.parquet")
         self._root.execute(
             f"COPY (SELECT NULL::INTEGER AS nothing WHERE false) "
@@ -122,10 +124,15 @@ class Engine:
         with self._lock:
             if key in self._once:
                 return
-            with _open():
-                for statement in statements:
-                    self._root.execute(statement)
+            for statement in statements:
+                self._run(statement)
             self._once.add(key)
+
+    def planning(
+        self, *, off: tuple[str, ...], most: int | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        """Plan without some optimizers meanwhile, see `lakehouse.duck.planning`."""
+        return self._planning.changed(off=off, most=most)
 
     def keep_temporary(self) -> None:
         """Make room for temporary tables, which all later queries see."""
@@ -160,6 +167,10 @@ class Engine:
         with self._lock:
             self._root.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self, statement: str) -> None:
+        with self._lock, _open():
+            self._root.execute(statement)
 
     def __enter__(self) -> Engine:
         return self

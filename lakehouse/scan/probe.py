@@ -34,7 +34,7 @@ _MOST_VALUES = 1_000
 _ROWS, _CELLS = 100_000, 1_000_000
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 # An empty stand-in must not be folded away, nor row ids come between a scan and what is above it.
-PLAIN_PLANS = "SET disabled_optimizers = 'statistics_propagation,late_materialization'"
+PLAIN_PLANS = ("statistics_propagation", "late_materialization")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -228,13 +228,12 @@ class Probe:
             cursor.interrupt()
 
         timer = threading.Timer(seconds, stop)
-        cursor.execute(PLAIN_PLANS)
-        cursor.execute(f"SET dynamic_or_filter_threshold = {_MOST_VALUES}")
         timer.start()
         try:
-            rows = cursor.execute(
-                f"EXPLAIN (ANALYZE, FORMAT json) {query.sql}", query.params
-            ).fetchall()
+            with self._engine.planning(off=PLAIN_PLANS, most=_MOST_VALUES):
+                rows = cursor.execute(
+                    f"EXPLAIN (ANALYZE, FORMAT json) {query.sql}", query.params
+                ).fetchall()
         except Interruption:
             if not timed_out.is_set():
                 raise
@@ -244,8 +243,6 @@ class Probe:
         finally:
             timer.cancel()
             timer.join()
-            cursor.execute("RESET disabled_optimizers")
-            cursor.execute("RESET dynamic_or_filter_threshold")
         return profiled(str(rows[0][1]), names)
 
     def _stand_in(self, name: str, view: TableView, *, wide: bool) -> None:

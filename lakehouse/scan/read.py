@@ -418,11 +418,8 @@ class Scanner:
         if known is not None:
             return known
         cursor.execute(self._engine.search(f"plan{generation}"))
-        cursor.execute(PLAIN_PLANS)
-        try:
+        with self._engine.planning(off=PLAIN_PLANS):
             rows = cursor.execute(f"EXPLAIN (FORMAT json) {sql}", params).fetchall()
-        finally:
-            cursor.execute("RESET disabled_optimizers")
         plan = str(rows[0][1])
         texts = (sql, *(query.sql for query in queries))
         if (
