@@ -64,15 +64,11 @@ class Hits:
         self.number(there)
         rows = sum(records(add) or _LARGE for add in there.snapshot.files.adds())
         as_written = VERSION >= (2, 0) and rows >= max(_LARGE, source_rows)
-        try:
-            if as_written:
-                # DuckDB 2 takes the files for one row, and would hold them in memory rather than
-                # the source. The setting is the instance's: who plans meanwhile may join slower.
-                there.cursor.execute("SET disabled_optimizers = 'build_side_probe_side'")
+        # DuckDB 2 takes the files for one row, and would hold them in memory rather than the source.
+        # Whoever plans meanwhile may join slower.
+        off = ("build_side_probe_side",) if as_written else ()
+        with self._space.engine.planning(off=off):
             there.cursor.execute(f"INSERT INTO {self.place} {match}")
-        finally:
-            if as_written:
-                there.cursor.execute("RESET disabled_optimizers")
         self._seen.update(add.key for add in there.snapshot.files.adds())
 
     def number(self, there: Opened) -> None:

@@ -17,6 +17,7 @@ from catalog.errors import InputError
 from catalog.storage import Storage
 from lakehouse.duck.errors import translated
 from lakehouse.duck.machine import machine
+from lakehouse.duck.planning import Planning
 from lakehouse.duck.reach import Reach, Way
 from lakehouse.duck.settings import Value, free_bytes, with_defaults
 from lakehouse.duck.spill import SpillFolder
@@ -44,7 +45,6 @@ MEANING = frozenset(
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation
 TEMPORARY = "lakehouse_temporary"  # the database of users' temporary tables
-_UNPLAIN = "statistics_propagation,late_materialization"
 _THREADS_A_CORE, _MOST_THREADS = 4, 32
 VERSION: tuple[int, ...] = tuple(int(part) for part in duckdb.__version__.split(".")[:2])
 
@@ -98,8 +98,8 @@ class Engine:
         )
         self._once: set[str] = set()
         self.has_temporary = False
-        self._plain = 0
         self._reach = Reach(self._root, self._lock)
+        self._planning = Planning(self._run, settings)
         self.empty_parquet = str(self._folder / "empty.parquet")
         self._root.execute(
             f"COPY (SELECT NULL::INTEGER AS nothing WHERE false) "
@@ -170,34 +170,20 @@ class Engine:
         with self._lock:
             if key in self._once:
                 return
-            with _open():
-                for statement in statements:
-                    self._root.execute(statement)
+            for statement in statements:
+                self._run(statement)
             self._once.add(key)
+
+    def planning(
+        self, *, off: tuple[str, ...], most: int | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        """Plan without some optimizers meanwhile, see `lakehouse.duck.planning`."""
+        return self._planning.changed(off=off, most=most)
 
     def keep_temporary(self) -> None:
         """Make room for temporary tables, which all later queries see."""
         self.once(TEMPORARY, f"ATTACH ':memory:' AS {TEMPORARY}")
         self.has_temporary = True
-
-    @contextlib.contextmanager
-    def plain_plans(self) -> Iterator[None]:
-        """Let plans show all scans and filters as long as anybody needs it.
-
-        DuckDB has this setting for all threads in common: none may end it while others plan. A
-        stand-in without rows would be folded away, and with it what its files are chosen by.
-        """
-        with self._lock, _open():
-            if not self._plain:
-                self._root.execute(f"SET GLOBAL disabled_optimizers = '{_UNPLAIN}'")
-            self._plain += 1
-        try:
-            yield
-        finally:
-            with self._lock, contextlib.suppress(duckdb.ConnectionException):
-                self._plain -= 1
-                if not self._plain:
-                    self._root.execute("RESET GLOBAL disabled_optimizers")
 
     def search(self, database: str) -> str:
         """Return SQL that lets names be looked up in a database, and among temporary tables."""
@@ -227,6 +213,10 @@ class Engine:
         with self._lock:
             self._root.close()
         self._spill.delete()
+
+    def _run(self, statement: str) -> None:
+        with self._lock, _open():
+            self._root.execute(statement)
 
     def __enter__(self) -> Engine:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import duckdb
@@ -16,6 +17,9 @@ Interruption = duckdb.InterruptException
 OutOfMemoryError = duckdb.OutOfMemoryException
 # A name in SQL that is no table, schema or column.
 NameErrors = (duckdb.CatalogException, duckdb.BinderException)
+# Columns and databases of ours, which DuckDB proposes in place of a misspelt name.
+_OURS = re.compile(r'(?:, )?"lakehouse [a-z ]+"|\blakehouse_temporary\.(?:main\.)?')
+_NOTHING = re.compile(r"\s*Candidate bindings:[\s:]*$")
 _DISK = (
     "no space left",
     "file too large",
@@ -47,7 +51,8 @@ def translate(error: duckdb.Error, doing: str) -> LakehouseError:
     below = original(str(error))
     if below is not None:
         return below.amended(f"cannot {doing}: {below.message}")
-    text = str(error).split("\n\nLINE")[0].strip()
+    text = _OURS.sub("", str(error).split("\n\nLINE")[0]).replace(": , ", ": ")
+    text = _NOTHING.sub("", text).strip()
     if isinstance(error, duckdb.OutOfMemoryException):
         return StorageError(
             f"cannot {doing}: out of memory: {text}",

@@ -17,12 +17,12 @@ from catalog.names import near_misses
 from catalog.state import CatalogState, TableEntry, ViewEntry
 from catalog.views import check_acyclic
 from lakehouse.delta.snapshot import Snapshot
-from lakehouse.duck.engine import Engine
+from lakehouse.duck.engine import TEMPORARY, Engine
 from lakehouse.duck.errors import NameErrors, translated
 from lakehouse.duck.sql import identifier
 from lakehouse.lake.pins import Pins
 from lakehouse.lake.planned import Door, Planned
-from lakehouse.lake.system import SystemRelations
+from lakehouse.lake.system import SCHEMA, SYSTEM, SystemRelations
 from lakehouse.scan.names import At, Reference, Resolve, references
 from lakehouse.scan.read import Params, Prepared, Scanner
 from lakehouse.scan.report import QueryRef, TableRef
@@ -331,6 +331,23 @@ def _unknown_table(
     if not isinstance(error.__cause__, NameErrors):
         return None
     text = str(error.__cause__)
+    if match := _IS_TEMPORARY.search(text):
+        return NotFoundError(
+            f"no table of the lake is called {match[1]}, and views read no temporary tables",
+            next_step=f"Make it one: CREATE TABLE silver.{match[1]} AS SELECT * FROM {match[1]}",
+        )
+    for name in others:
+        short = name.lower().removeprefix(f"{SCHEMA}.")
+        if short != name.lower() and f" {short} does not exist" in text:
+            near = near_misses(name, SYSTEM)
+            if name.lower() in SYSTEM:
+                return NotFoundError(
+                    f"views do not read {name}", next_step="Name it in a query of your own"
+                )
+            if near:
+                return NotFoundError(
+                    f"no table {name}", next_step=f"Did you mean {' or '.join(near)}?", near=near
+                )
     layers = {name.lower() for name in state.layers}
     named = [n for n in others if n.partition(".")[0].lower() in layers and n in text]
     if match := _NO_TABLE.search(text):
@@ -354,4 +371,7 @@ def _unknown_table(
 
 _CONSTANT = r"(?:(?:DATE|TIMESTAMP|TIMESTAMPTZ)\s*)?'[^']*'|-?\d{1,18}|\?\d*|\$\w+"
 _CONSTANTS = re.compile(rf"\s*(?:{_CONSTANT})(?:\s*,\s*(?:{_CONSTANT}))*\s*", re.IGNORECASE)
+_IS_TEMPORARY = re.compile(
+    rf'Table with name (\w+) does not exist!\s+Did you mean "{TEMPORARY}\.\1"'
+)
 _NO_TABLE = re.compile(r'Table with name "?([^"\s]+?)"? does not exist')

@@ -16,6 +16,7 @@ from lakehouse.scan.tokens import Token, tokens
 pa: Any = lazy.module("pyarrow")
 
 SCHEMA = "system"
+SYSTEM = ("system.tables", "system.maintenance")
 _NAMES = ("word", "quoted")
 TABLES: Mapping[str, str] = MappingProxyType(
     {

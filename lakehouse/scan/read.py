@@ -24,7 +24,7 @@ from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, KEEP, May, any_of
 from lakehouse.scan.plan import Reach, columns_in, only_reads, reaches
 from lakehouse.scan.predicate import no_predicate
-from lakehouse.scan.probe import Probe, Query, may_join
+from lakehouse.scan.probe import PLAIN_PLANS, Probe, Query, may_join
 from lakehouse.scan.reasons import not_pruned
 from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan, report
 from lakehouse.scan.tally import Tally
@@ -447,7 +447,7 @@ class Scanner:
         if known is not None:
             return known
         cursor.execute(self._engine.search(f"plan{generation}"))
-        with self._engine.plain_plans():
+        with self._engine.planning(off=PLAIN_PLANS):
             rows = cursor.execute(f"EXPLAIN (FORMAT json) {sql}", params).fetchall()
         plan = str(rows[0][1])
         texts = (sql, *(query.sql for query in queries))

@@ -212,7 +212,7 @@ def complete(run: Run, monkeypatch: pytest.MonkeyPatch, words: str) -> list[str]
 
 class TestCompletion:
     def test_commands(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert complete(run, monkeypatch, "lakehouse s") == ["show", "sql"]
+        assert complete(run, monkeypatch, "lakehouse s") == ["show", "sql", "snapshots"]
 
     def test_tables(self, run: Run, lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for command in ("show", "history", "restore", "drop", "rename", "load", "doctor"):

@@ -136,7 +136,7 @@ def test_the_worker_looks_after_the_lake_until_it_is_stopped(stack: Stack) -> No
                 assert json.load(answer)["healthy"]
             with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as answer:
                 text = answer.read().decode()
-            assert 'lakehouse_upkeep_runs_total{outcome="done",table="bronze.a"} 1.0' in text
+            assert 'lakehouse_upkeep_runs_total{outcome="done",table="bronze.a"} ' in text
             process.send_signal(signal.SIGTERM)
             rest = process.stdout.read()
             assert process.wait(60) == 0
@@ -144,5 +144,7 @@ def test_the_worker_looks_after_the_lake_until_it_is_stopped(stack: Stack) -> No
             said = json.dumps(first) + rest + text
             assert not [secret for secret in secrets if secret in said]
         assert lake.sql("SELECT count(*), sum(n) FROM bronze.a").fetchall() == [(3, 3)]
-        runs = lake.sql("SELECT table_name, files_before, files_after FROM system.maintenance")
-        assert runs.fetchall() == [("bronze.a", 3, 1)]
+        runs = lake.sql(
+            "SELECT table_name, files_before, files_after FROM system.maintenance ORDER BY started"
+        ).fetchall()
+        assert (runs[0], {*runs[1:]} - {("bronze.a", 1, 1)}) == (("bronze.a", 3, 1), set())

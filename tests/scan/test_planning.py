@@ -1,0 +1,64 @@
+"""Queries are planned side by side: what one sets to plan does not change the plans of others."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lakehouse.duck.engine import Engine
+from tests.types.engines import new_table
+
+OFF, MOST = "disabled_optimizers", "dynamic_or_filter_threshold"
+
+
+def test_settings_last_as_long_as_somebody_needs_them():
+    config: dict[str, str | int | float | bool] = {OFF: "join_order", MOST: 7}
+    with Engine(config) as engine, engine.work("look") as cursor:
+
+        def settings():
+            ((off, most),) = cursor.execute(
+                f"SELECT current_setting('{OFF}'), current_setting('{MOST}')"
+            ).fetchall()
+            return set(off.split(",")), most
+
+        first, second = (
+            engine.planning(off=("filter_pullup",), most=90),
+            engine.planning(off=("limit_pushdown",)),
+        )
+        first.__enter__()
+        assert settings() == ({"join_order", "filter_pullup"}, 90)
+        second.__enter__()
+        assert settings() == ({"join_order", "filter_pullup", "limit_pushdown"}, 90)
+        first.__exit__(None, None, None)
+        assert settings() == ({"join_order", "limit_pushdown"}, 7)
+        with pytest.raises(ZeroDivisionError), engine.planning(off=("limit_pushdown",)):
+            raise ZeroDivisionError
+        assert settings() == ({"join_order", "limit_pushdown"}, 7)
+        second.__exit__(None, None, None)
+        assert settings() == ({"join_order"}, 7)
+
+
+def test_threads_plan_side_by_side(lake):
+    table = new_table(lake, {"k": "BIGINT", "g": "INTEGER"}, partition_by="g")
+    table.append([{"k": None if g % 2 else g, "g": g} for g in range(16)])
+
+    def count(number):
+        # With its statistics, an empty table has no NULL: that would leave g alone to choose files.
+        g = number % 16
+        where = f"(k IS NULL OR g = {g}) AND {number} >= 0"
+        return lake.sql(f"SELECT count(*) FROM {table.name} WHERE {where}").fetchall()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(count, range(160)))
+    assert found == [[(8 + (n % 2 == 0),)] for n in range(160)]
+
+
+def test_a_probe_that_fails_leaves_the_error_to_the_query(lake):
+    many = new_table(lake, {"k": "BIGINT", "b": "INTEGER"}, partition_by="b")
+    many.append([{"k": n, "b": n} for n in range(40)])
+    few = new_table(lake, {"k": "BIGINT", "s": "VARCHAR"})
+    few.append([{"k": 1, "s": "1"}, {"k": 2, "s": "two"}])
+    where = "WHERE CAST(f.s AS INTEGER) = 1"
+    query = f"FROM {many.name} AS m JOIN {few.name} AS f ON m.k = f.k {where}"
+    with pytest.raises(Exception, match="Could not convert string 'two'"):
+        lake.sql(query).fetchall()
+    assert lake.sql(query.replace("CAST", "TRY_CAST")).fetchall() == [(1, 1, 1, "1")]
