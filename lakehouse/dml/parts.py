@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 from collections.abc import Collection, Iterator
 
-from lakehouse.delta.actions import FileKey
+from lakehouse.delta.actions import AddFile, FileKey
 from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.schema.types import to_duckdb
@@ -55,14 +55,16 @@ def opened(snapshot: Snapshot, scanner: Scanner, doing: str) -> Iterator[Opened]
     """Open all files of a snapshot, to count and copy their rows; ``doing`` is for errors."""
     ref = reference(snapshot, numbered=True)
     with scanner.whole(ref, doing) as cursor:
-        yield Opened(snapshot, cursor, f"{identifier(ref.schema)}.{identifier(ref.name)}")
+        place = f"{identifier(ref.schema)}.{identifier(ref.name)}"
+        yield Opened(snapshot, tuple(snapshot.files.adds()), cursor, place)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Opened:
-    """Hold a snapshot, and a connection on which ``place`` names its rows."""
+    """Hold a snapshot, its files, and a connection on which ``place`` names its rows."""
 
     snapshot: Snapshot
+    adds: tuple[AddFile, ...]
     cursor: Connection
     place: str
 

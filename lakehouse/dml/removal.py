@@ -176,7 +176,7 @@ class Removal:
             files = part(snapshot, unknown)
             predicate = self.predicate(snapshot).sql
             with opened(files, self._scanner, "find the rows that match") as there:
-                keys = [add.key for add in files.files.adds()]
+                keys = [add.key for add in there.adds]
                 if may_mark(snapshot):
                     rows = rows_by_file(there.cursor, there.numbers(predicate), keys)
                     self._rows |= rows

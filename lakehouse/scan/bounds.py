@@ -6,6 +6,7 @@ Bounds and NULL counts are columns of the file index; where one is unknown, the 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 from lakehouse.delta.files.layout import Leaf
@@ -59,6 +60,18 @@ def compare(bounds: Bounds, operator: Operator, constant: str) -> May:
     if bounds.leaf is not None and operator in ("=", ">", ">="):
         needs |= at_least(bounds.leaf, constant)
     return May(f"(coalesce({ranges[operator]}, true) AND {bounds.some})", needs)
+
+
+def one_of(bounds: Bounds, constants: Sequence[str]) -> May:
+    """Return which files may hold a value that equals one of these constants (SQL)."""
+    values = ", ".join(constants)
+    inside = f"coalesce(x >= {bounds.low} AND x <= {bounds.high}, true)"
+    some_inside = f"len(list_filter([{values}], lambda x: {inside})) > 0"
+    needs: dict[str, str] = {}
+    if bounds.leaf is not None:
+        needs = at_most(bounds.leaf, f"greatest({values})")
+        needs |= at_least(bounds.leaf, f"least({values})")
+    return May(f"({some_inside} AND {bounds.some})", needs)
 
 
 def is_null(leaf: Leaf, *, want: bool) -> May:

@@ -1,8 +1,9 @@
 """Read the filters that most queries have without a parser of SQL.
 
 These are comparisons of a column with a whole number, a decimal, a text, a date or a time, and IS
-NULL, joined by AND. `lakehouse.scan.prune` reads all filters, and says the same of these; but the
-parser that it takes needs a tenth of a second to import.
+NULL, joined by AND; some of those, joined by OR; and lists of constants. `lakehouse.scan.prune`
+reads all filters, and says the same of these; but the parser that it takes needs a tenth of a
+second to import, and as long for a thousand constants.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from collections.abc import Sequence
 from typing import cast
 
 from lakehouse.delta.files.layout import Layout
-from lakehouse.delta.schema.fields import Primitive
-from lakehouse.scan.bounds import Operator, bounds_of, compare, is_null
-from lakehouse.scan.may import EVERY, May, all_of
+from lakehouse.delta.schema.fields import Field, Primitive
+from lakehouse.scan.bounds import Operator, bounds_of, compare, is_null, one_of
+from lakehouse.scan.may import EVERY, May, all_of, any_of
 
 COLUMN = re.compile(r"c(\d+)_[0-9a-f]{20}")
 CONSTANT = re.compile(
@@ -37,6 +38,9 @@ _CONDITION = re.compile(
 # What is left of a filter when each condition in it is a zero byte, which SQL cannot hold: where
 # all is joined by AND, parentheses do not matter.
 _CONJUNCTION = re.compile(r"\(*\0\)*(?: AND \(*\0\)*)*")
+# Here they do, and stand as DuckDB writes them: around each condition, each part, and the whole.
+_PART = r"(?:\(\0\)|\(\(\0\)(?: AND \(\0\))+\))"
+_DISJUNCTION = re.compile(rf"\({_PART}(?: OR {_PART})+\)")
 
 
 _VALUE = r"(?:-?\d+(?:\.\d+)?|'[^']*(?:''[^']*)*'(?:::DATE|::TIMESTAMP(?: WITH TIME ZONE)?)?)"
@@ -96,30 +100,81 @@ def awkward_names(layout: Layout) -> tuple[str, ...]:
 
 
 def _filter(text: str, layout: Layout) -> May | None:
-    if not _CONJUNCTION.fullmatch(_CONDITION.sub("\0", text)):
-        return None
-    conditions = list(_CONDITION.finditer(text))
-    parts = [_condition(condition, layout) for condition in conditions]
-    known = [part for part in parts if part is not None]
-    if len(known) < len(parts):
-        return None
-    may = all_of(known)
-    if all(_partition(condition, layout) is not None for condition in conditions):
+    listed, shape = _LIST.fullmatch(text), _CONDITION.sub("\0", text)
+    if listed:
+        found, may = [listed], _one_of(listed, layout)
+        of_index = COLUMN.sub(lambda c: f"p{_partition(c, layout)}", text, count=1)
+    else:
+        found = list(_CONDITION.finditer(text))
+        if _DISJUNCTION.fullmatch(shape):
+            may = _some(found, shape, layout)
+        elif _CONJUNCTION.fullmatch(shape):
+            may = _all(found, layout)
+        else:
+            return None
         of_index = _CONDITION.sub(lambda c: f"p{_partition(c, layout)}{c['rest']}", text)
+    if may is not None and all(_partition(match, layout) is not None for match in found):
         return May(f"coalesce(({of_index}), false)", may.needs)
     return may
 
 
-def _condition(condition: re.Match[str], layout: Layout) -> May | None:
-    if int(condition[1]) >= len(layout.schema.fields):
+def _all(conditions: Sequence[re.Match[str]], layout: Layout) -> May | None:
+    parts = [_condition(condition, layout) for condition in conditions]
+    known = [part for part in parts if part is not None]
+    return all_of(known) if len(known) == len(parts) else None
+
+
+def _some(conditions: Sequence[re.Match[str]], shape: str, layout: Layout) -> May | None:
+    """Return which files may hold a row that some part of a disjunction is true for."""
+    parts: list[May] = []
+    for part in shape.split(" OR "):
+        may = _all(conditions[: part.count("\0")], layout)
+        if may is None:
+            return None
+        parts.append(may)
+        conditions = conditions[part.count("\0") :]
+    return any_of(parts)
+
+
+def _one_of(listed: re.Match[str], layout: Layout) -> May | None:
+    field = _field(listed, layout)
+    if field is None:
         return None
-    field = layout.schema.fields[int(condition[1])]
-    if field.type in _FLOATS:
-        return None  # numbers are of several types there, and NaN is one
-    constant = condition["number"] or condition["text"]
-    if condition["type"]:
-        type_ = condition["type"].replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
-        constant = f"CAST({constant} AS {type_})"
+    constants = [_constant(CONSTANT.fullmatch(value)) for value in _EACH.findall(listed["values"])]
+    ordinal = _partition(listed, layout)
+    if ordinal is not None:
+        sql = f"p{ordinal} IN ({', '.join(constants)})"
+        return May(f"coalesce({sql}, false)", {f"p{ordinal}": f"({sql})"})
+    leaf = next((leaf for leaf in layout.leaves if leaf.path == (field,)), None)
+    bounds = None if leaf is None else bounds_of(leaf)
+    return EVERY if bounds is None else one_of(bounds, constants)
+
+
+def _field(found: re.Match[str], layout: Layout) -> Field | None:
+    """Return the column that a match begins with, where it can be compared here."""
+    if int(found[1]) >= len(layout.schema.fields):
+        return None
+    field = layout.schema.fields[int(found[1])]
+    # Numbers are of several types there, and NaN is one.
+    return None if field.type in _FLOATS else field
+
+
+def _constant(found: re.Match[str] | None) -> str:
+    """Return a constant as SQL."""
+    assert found is not None
+    if not found["type"]:
+        return found["text"] or found[0]
+    type_ = found["type"].replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
+    return f"CAST({found['text']} AS {type_})"
+
+
+def _condition(condition: re.Match[str], layout: Layout) -> May | None:
+    field = _field(condition, layout)
+    if field is None:
+        return None
+    constant = None
+    if condition["operator"] is not None:
+        constant = _constant(CONSTANT.fullmatch(condition["rest"].lstrip("!<>= ")))
     ordinal = _partition(condition, layout)
     if ordinal is not None:
         if constant is None:
@@ -139,6 +194,8 @@ def _condition(condition: re.Match[str], layout: Layout) -> May | None:
 
 
 def _partition(condition: re.Match[str], layout: Layout) -> int | None:
+    if int(condition[1]) >= len(layout.schema.fields):
+        return None
     name = layout.schema.fields[int(condition[1])].name
     columns = layout.partition_columns
     return columns.index(name) if name in columns else None

@@ -23,7 +23,7 @@ from sqlglot.tokenizer_core import TokenType
 from lakehouse.delta.files.layout import Layout, Leaf
 from lakehouse.delta.schema.fields import Decimal, Primitive
 from lakehouse.delta.schema.types import to_duckdb
-from lakehouse.scan.bounds import Bounds, Operator, at_least, at_most, bounds_of, compare, is_null
+from lakehouse.scan.bounds import Bounds, Operator, bounds_of, compare, is_null, one_of
 from lakehouse.scan.may import DROP, EVERY, KEEP, NONE, May, all_of, any_of
 from lakehouse.scan.monotone import argument, keeps_order
 from lakehouse.scan.plain import COLUMN, awkward_names
@@ -218,14 +218,7 @@ class Pruner:
         constants = [_constant(item) for item in node.expressions]
         if bounds is None or not constants or None in constants:
             return EVERY
-        values = ", ".join(_of_type(str(constant), bounds.leaf) for constant in constants)
-        inside = f"coalesce(x >= {bounds.low} AND x <= {bounds.high}, true)"
-        some_inside = f"len(list_filter([{values}], lambda x: {inside})) > 0"
-        needs: dict[str, str] = {}
-        if bounds.leaf is not None:
-            needs = at_most(bounds.leaf, f"greatest({values})")
-            needs |= at_least(bounds.leaf, f"least({values})")
-        return May(f"({some_inside} AND {bounds.some})", needs)
+        return one_of(bounds, [_of_type(str(constant), bounds.leaf) for constant in constants])
 
     def _is_null(self, node: exp.Is, *, want: bool) -> May:
         leaf = self._leaf(node.this)

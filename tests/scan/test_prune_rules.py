@@ -169,8 +169,18 @@ def plain_filters(draw):
         st.builds("({} IS NULL)".format, column),
         st.builds("({} IS NOT NULL)".format, column),
     )
-    conditions = draw(st.lists(condition, min_size=1, max_size=3))
-    return conditions[0] if len(conditions) == 1 else f"({' AND '.join(conditions)})"
+    lists = st.lists(constant, min_size=1, max_size=3).map(", ".join)
+    conjunction = st.lists(condition, min_size=1, max_size=3).map(
+        lambda found: found[0] if len(found) == 1 else f"({' AND '.join(found)})"
+    )
+    disjunction = st.lists(conjunction, min_size=2, max_size=3).map(" OR ".join)
+    return draw(
+        st.one_of(
+            conjunction,
+            disjunction.map("({})".format),
+            st.builds("({} IN ({}))".format, column, lists),
+        )
+    )
 
 
 @effort(2)
@@ -190,7 +200,7 @@ def test_what_is_not_plain_is_left_to_the_parser(texts):
 
 
 def _flat(may: May) -> str:
-    """Return a predicate without its parentheses: a plain one has but ANDs."""
+    """Return a predicate without its parentheses: a plain one's are those of its own filter."""
     return re.sub("[()]", "", may.exact)
 
 

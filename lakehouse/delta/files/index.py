@@ -206,8 +206,8 @@ class FileIndex:
 
     def only(self, keys: Collection[FileKey]) -> FileIndex:
         """Return the index of the files with these keys."""
-        found = self if self.stored is None else self.find({file for file, _ in keys})
-        return found._filtered(pa.array([key in keys for key in _keys(found.held)], pa.bool_()))
+        wanted, found = frozenset(keys), self.find({file for file, _ in keys})
+        return found._filtered(pa.array([key in wanted for key in _keys(found.held)], pa.bool_()))
 
     def with_layout(self, layout: Layout) -> FileIndex:
         """Return the index as another schema sees it."""
