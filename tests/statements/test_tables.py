@@ -180,7 +180,7 @@ def test_temporary_tables_are_seen_by_every_query_and_stored_nowhere(lake, do, r
     assert ("names", "temporary") in [row[:2] for row in rows("SHOW TABLES")]
     with lakehouse.connect(lake.uri) as other, pytest.raises(lakehouse.InputError):
         other.sql("FROM names")
-    with pytest.raises(lakehouse.InputError, match="no table names"):
+    with pytest.raises(lakehouse.InputError, match="no table of the lake is called names"):
         do("CREATE VIEW gold.v AS FROM names")
     do("DROP TABLE names")
     with pytest.raises(lakehouse.InputError):
