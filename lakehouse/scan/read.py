@@ -94,7 +94,7 @@ class Prepared:
             held = bool(self.params) and VERSION < (2, 0) and self._is_remote
             if held or (self.off and self._is_select):
                 held = True
-                relation = self.held("result").cursor.sql("FROM temp.main.result")
+                relation = self.cursor.sql(self.held("result").sql)
             else:
                 with self.engine.planning(off=self.off):
                     relation = self.cursor.sql(self.sql, params=self.params)
@@ -108,7 +108,16 @@ class Prepared:
         """Run the query now, and return one of its rows, held in a temporary table."""
         with self.engine.planning(off=self.off):
             self.cursor.execute(f"CREATE TEMP TABLE {name} AS {self.sql}", self.params)
-        sql = f"SELECT * FROM temp.main.{name}"
+        if not self.off:
+            return dataclasses.replace(self, sql=f"SELECT * FROM temp.main.{name}", params=None)
+        # Of columns that are called the same, a table calls all but one otherwise.
+        shown = self.cursor.execute(f"DESCRIBE {self.sql}", self.params).fetchall()
+        stored = self.cursor.execute(f"DESCRIBE temp.main.{name}").fetchall()
+        columns = ", ".join(
+            f"{identifier(column)} AS {identifier(called)}"
+            for (called, *_), (column, *_) in zip(shown, stored, strict=True)
+        )
+        sql = f"SELECT {columns} FROM temp.main.{name}"
         return dataclasses.replace(self, sql=sql, params=None, off=())
 
     @property

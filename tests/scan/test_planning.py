@@ -75,6 +75,8 @@ def test_limits_choose_among_all_rows_before_joins(lake, tmp_path):
     assert lake.sql(query.replace("DESC", "ASC")).fetchall() == [(1,)]
     middle = first.replace("LIMIT 4", "LIMIT 30 OFFSET 2")
     assert lake.sql(query.replace(first, middle)).fetchall() == []
+    twice = lake.sql(query.replace("SELECT m.k", "SELECT m.k, f.k", 1))
+    assert (twice.columns, twice.fetchall()) == (["k", "k"], [(38, 38)])
     lake.sql(f"CREATE TABLE silver.joined AS {query}")
     lake.sql(f"INSERT INTO silver.joined {query} WHERE m.k < $most", {"most": 40})
     lake.table("silver.joined").append(lake.sql(query))
