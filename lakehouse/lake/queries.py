@@ -91,13 +91,12 @@ class Queries:
         """Plan the query whose rows a statement takes; InputError for what is no query."""
         prepared = self.prepare(query, None)
         kinds = [found.type.name for found in prepared.cursor.extract_statements(prepared.sql)]
-        if kinds == ["SELECT"]:
+        if kinds == ["SELECT"] and not prepared.off:
             return prepared
-        if kinds in (["MULTI"], ["CREATE", "SELECT"]):
+        if kinds in (["SELECT"], ["MULTI"], ["CREATE", "SELECT"]):
             # A PIVOT that looks for its columns is several statements, and no part of others.
             with translated("run the query"):
-                prepared.cursor.execute(f"CREATE TEMP TABLE pivoted AS {prepared.sql}")
-            return dataclasses.replace(prepared, sql="SELECT * FROM temp.main.pivoted")
+                return prepared.held("pivoted")
         prepared.cursor.close()
         raise InputError(
             f"a query is expected here, and this is {kinds[-1].replace('_', ' ')}: {query[:100]}",

@@ -84,6 +84,19 @@ def only_reads(plan: str, database: str) -> bool:
     return True
 
 
+@functools.lru_cache(maxsize=256)
+def limits_below_join(plan: str) -> bool:
+    """Tell whether a join takes rows that a LIMIT has chosen."""
+    waiting = [(node, False) for node in json.loads(plan)]
+    while waiting:
+        node, joined = waiting.pop()
+        name = _name(node)
+        if joined and (name == "TOP_N" or "LIMIT" in name):
+            return True
+        waiting += [(child, joined or "JOIN" in name) for child in node.get("children", ())]
+    return False
+
+
 def columns_in(text: str) -> frozenset[int]:
     """Return the columns of stand-ins that a text names."""
     return frozenset(int(match[1]) for match in _COLUMN.finditer(text))

@@ -22,7 +22,7 @@ from lakehouse.scan.choice import Choice
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, KEEP, May, any_of
-from lakehouse.scan.plan import Reach, columns_in, only_reads, reaches
+from lakehouse.scan.plan import Reach, columns_in, limits_below_join, only_reads, reaches
 from lakehouse.scan.predicate import no_predicate
 from lakehouse.scan.probe import PLAIN_PLANS, Probe, Query, may_join
 from lakehouse.scan.reasons import not_pruned
@@ -57,6 +57,7 @@ class Prepared:
     """Hold a planned query: its connection, its text, and what it will read.
 
     ``at_once`` says that the connection is in a transaction, for the sake of the current time.
+    ``off`` are optimizers of DuckDB's that would give other rows.
     """
 
     engine: Engine
@@ -66,6 +67,7 @@ class Prepared:
     choices: tuple[tuple[TableRef, May, Sequence[Reach], Kept], ...]
     at_once: bool = False
     tally: Tally | None = None
+    off: tuple[str, ...] = ()
     once: ClassVar[bool] = False
 
     def tables(self) -> tuple[TableScan, ...]:
@@ -89,17 +91,19 @@ class Prepared:
                 self.tally.add(ref, scans, kept)
         self.engine.read_ahead(file for *_, kept in self.choices for file in kept.ahead)
         try:
-            if self.params and VERSION < (2, 0) and self._is_remote:
-                # With parameters, DuckDB 1.5 runs a query under Python's lock, which its threads
-                # need to read from object storage through our file system.
-                self.cursor.execute(f"CREATE TEMP TABLE result AS {self.sql}", self.params)
-                relation = self.cursor.sql("FROM result")
+            # With parameters, DuckDB 1.5 runs a query under Python's lock, which its threads need
+            # to read from object storage through our file system.
+            held = bool(self.params) and VERSION < (2, 0) and self._is_remote
+            if held or (self.off and self._is_select):
+                held = True
+                relation = self.cursor.sql(self.held("result").sql)
             else:
-                relation = self.cursor.sql(self.sql, params=self.params)
+                with self.engine.planning(off=self.off):
+                    relation = self.cursor.sql(self.sql, params=self.params)
         except DuckError as error:
             raise translate(error, "run the query") from error
         if isinstance(relation, Relation):  # DuckDB 1.5 gives None for COPY and the like
-            self.engine.keep_with(relation, self.cursor, "" if self.params else self.sql)
+            self.engine.keep_with(relation, self.cursor, "" if self.params or held else self.sql)
         return relation
 
     def plan(self) -> str:
@@ -113,6 +117,27 @@ class Prepared:
     def close(self) -> None:
         """Let the connection go."""
         self.cursor.close()
+
+    def held(self, name: str) -> Prepared:
+        """Run the query now, and return one of its rows, held in a temporary table."""
+        with self.engine.planning(off=self.off):
+            self.cursor.execute(f"CREATE TEMP TABLE {name} AS {self.sql}", self.params)
+        if not self.off:
+            return dataclasses.replace(self, sql=f"SELECT * FROM temp.main.{name}", params=None)
+        # Of columns that are called the same, a table calls all but one otherwise.
+        shown = self.cursor.execute(f"DESCRIBE {self.sql}", self.params).fetchall()
+        stored = self.cursor.execute(f"DESCRIBE temp.main.{name}").fetchall()
+        columns = ", ".join(
+            f"{identifier(column)} AS {identifier(called)}"
+            for (called, *_), (column, *_) in zip(shown, stored, strict=True)
+        )
+        sql = f"SELECT {columns} FROM temp.main.{name}"
+        return dataclasses.replace(self, sql=sql, params=None, off=())
+
+    @property
+    def _is_select(self) -> bool:
+        found = self.cursor.extract_statements(self.sql)
+        return [statement.type.name for statement in found] == ["SELECT"]
 
     @property
     def _is_remote(self) -> bool:
@@ -238,7 +263,11 @@ class Scanner:
             raise
         mays = [choice.may for choice in choices]
         reads = tuple(zip(refs, mays, scans, figures, strict=True))
-        return Prepared(self._engine, cursor, sql, params, reads, at_once, self.tally)
+        # DuckDB 1.5 lets keys of joins choose among the rows that a LIMIT is to choose from
+        # (duckdb#22924).
+        wrong = VERSION < (2, 0) and limits_below_join(plan)
+        off = ("join_filter_pushdown",) if wrong else ()
+        return Prepared(self._engine, cursor, sql, params, reads, at_once, self.tally, off)
 
     def require_trust(self, argument: str) -> None:
         """Raise InputError where SQL in an argument cannot be trusted."""

@@ -62,3 +62,24 @@ def test_a_probe_that_fails_leaves_the_error_to_the_query(lake):
     with pytest.raises(Exception, match="Could not convert string 'two'"):
         lake.sql(query).fetchall()
     assert lake.sql(query.replace("CAST", "TRY_CAST")).fetchall() == [(1, 1, 1, "1")]
+
+
+def test_limits_choose_among_all_rows_before_joins(lake, tmp_path):
+    many = new_table(lake, {"k": "BIGINT", "b": "INTEGER"}, partition_by="b")
+    many.append([{"k": n, "b": n} for n in range(40)])
+    few = new_table(lake, {"k": "BIGINT"})
+    few.append([{"k": 1}, {"k": 38}])
+    first = f"(SELECT k FROM {many.name} ORDER BY k DESC NULLS LAST LIMIT 4)"
+    query = f"SELECT m.k FROM {first} AS m JOIN {few.name} AS f ON m.k = f.k"
+    assert lake.sql(query).fetchall() == [(38,)]
+    assert lake.sql(query.replace("DESC", "ASC")).fetchall() == [(1,)]
+    middle = first.replace("LIMIT 4", "LIMIT 30 OFFSET 2")
+    assert lake.sql(query.replace(first, middle)).fetchall() == []
+    twice = lake.sql(query.replace("SELECT m.k", "SELECT m.k, f.k", 1))
+    assert (twice.columns, twice.fetchall()) == (["k", "k"], [(38, 38)])
+    lake.sql(f"CREATE TABLE silver.joined AS {query}")
+    lake.sql(f"INSERT INTO silver.joined {query} WHERE m.k < $most", {"most": 40})
+    lake.table("silver.joined").append(lake.sql(query))
+    assert lake.table("silver.joined").read().fetchall() == [(38,)] * 3
+    lake.sql(f"COPY ({query}) TO '{tmp_path}/joined.csv'")
+    assert (tmp_path / "joined.csv").read_text().split() == ["k", "38"]
