@@ -81,6 +81,19 @@ def test_a_pruned_first_query_imports_little(tmp_path: Path, where: str) -> None
     assert not {module for module in modules if module.startswith(rooms)}
 
 
+@pytest.mark.parametrize("rows", [2, 1500])
+def test_appends_and_upserts_need_no_parser_of_sql(tmp_path: Path, rows: int) -> None:
+    code = (
+        "import lakehouse\n"
+        f"lake = lakehouse.connect({str(tmp_path)!r})\n"
+        "table = lake.create_table('bronze.t', {'id': 'BIGINT', 'name': 'VARCHAR'})\n"
+        f"rows = [{{'id': i * i, 'name': f'n{{i}}'}} for i in range({rows})]\n"
+        "table.append(rows[::2])\n"
+        f"assert table.upsert(rows, key=['id', 'name']).rows_inserted == {rows // 2}"
+    )
+    assert "sqlglot" not in libraries(imported_by(code))
+
+
 def test_the_packages_by_themselves_import_nothing() -> None:
     ours = {"catalog", "catalog.lazy", "lakehouse"}
     modules = imported_by("import lakehouse, catalog")

@@ -6,6 +6,7 @@ Bounds and NULL counts are columns of the file index; where one is unknown, the 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,6 +15,10 @@ from lakehouse.delta.files.typed import is_truncated
 from lakehouse.delta.schema.fields import Primitive
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.scan.may import May
+
+_NUMBERS = tuple(Primitive(name) for name in ("byte", "short", "integer", "long"))
+_WHOLE = re.compile(r"-?\d+")
+_GROUP = 32
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
@@ -63,14 +68,30 @@ def compare(bounds: Bounds, operator: Operator, constant: str) -> May:
 
 
 def one_of(bounds: Bounds, constants: Sequence[str]) -> May:
-    """Return which files may hold a value that equals one of these constants (SQL)."""
-    values = ", ".join(constants)
+    """Return which files may hold a value that equals one of these constants (SQL).
+
+    A long list of whole numbers is asked for in groups, so that a file meets few of them.
+    """
+    leaf, least, most = bounds.leaf, "", ""
+    groups = [list(constants)]
+    if leaf is not None and leaf.type in _NUMBERS and all(map(_WHOLE.fullmatch, constants)):
+        ordered = sorted(constants, key=int)
+        groups = [ordered[start : start + _GROUP] for start in range(0, len(ordered), _GROUP)]
+        least, most = ordered[0], ordered[-1]
     inside = f"coalesce(x >= {bounds.low} AND x <= {bounds.high}, true)"
-    some_inside = f"len(list_filter([{values}], lambda x: {inside})) > 0"
+    terms = []
+    for group in groups:
+        some = f"len(list_filter([{', '.join(group)}], lambda x: {inside})) > 0"
+        if len(groups) > 1:
+            near = f"{bounds.low} <= {group[-1]} AND {bounds.high} >= {group[0]}"
+            some = f"(coalesce({near}, true) AND {some})"
+        terms.append(some)
+    some_inside = f"({' OR '.join(terms)})" if len(terms) > 1 else terms[0]
     needs: dict[str, str] = {}
-    if bounds.leaf is not None:
-        needs = at_most(bounds.leaf, f"greatest({values})")
-        needs |= at_least(bounds.leaf, f"least({values})")
+    if leaf is not None:
+        values = ", ".join(constants)
+        needs = at_most(leaf, most or f"greatest({values})")
+        needs |= at_least(leaf, least or f"least({values})")
     return May(f"({some_inside} AND {bounds.some})", needs)
 
 

@@ -36,7 +36,12 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.table.consuming import Batch as Batch
     from lakehouse.table.consuming import Start as Start
     from lakehouse.table.idempotency import parse_key as parse_key
+    from lakehouse.table.merge import Matched as Matched
     from lakehouse.table.merge import MergeBuilder as MergeBuilder
+    from lakehouse.table.merge import MergeOptions as MergeOptions
+    from lakehouse.table.merge import NotMatched as NotMatched
+    from lakehouse.table.merge import NotMatchedBySource as NotMatchedBySource
+    from lakehouse.table.merge import parse_clauses as parse_clauses
     from lakehouse.table.merge import parse_names as parse_names
     from lakehouse.table.merge import parse_on as parse_on
     from lakehouse.table.positions import Consumer as Consumer
@@ -72,7 +77,16 @@ __getattr__ = lazy.names(
         "lakehouse.table.idempotency": ("parse_key",),
         "lakehouse.table.listing": (),
         "lakehouse.table.positions": ("Consumer",),
-        "lakehouse.table.merge": ("MergeBuilder", "parse_names", "parse_on"),
+        "lakehouse.table.merge": (
+            "Matched",
+            "MergeBuilder",
+            "MergeOptions",
+            "NotMatched",
+            "NotMatchedBySource",
+            "parse_clauses",
+            "parse_names",
+            "parse_on",
+        ),
         "lakehouse.table.merging": (),
         "lakehouse.table.reports": (
             "ChangeReport",

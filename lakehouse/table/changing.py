@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack, overload
 
 from lakehouse import table as verbs
 from lakehouse.delta.snapshot import Snapshot
@@ -59,11 +59,51 @@ class Changing:
             )
         )
 
+    @overload
+    def merge(
+        self,
+        source: verbs.Rows,
+        on: str | Sequence[str],
+        **options: Unpack[verbs.MergeOptions],
+    ) -> verbs.MergeBuilder: ...
+    @overload
     def merge(
         self,
         source: verbs.Rows,
         on: str | Sequence[str],
         *,
+        matched: verbs.Matched,
+        not_matched: verbs.NotMatched | None = None,
+        not_matched_by_source: verbs.NotMatchedBySource | None = None,
+        **options: Unpack[verbs.MergeOptions],
+    ) -> verbs.ChangeReport: ...
+    @overload
+    def merge(
+        self,
+        source: verbs.Rows,
+        on: str | Sequence[str],
+        *,
+        not_matched: verbs.NotMatched,
+        not_matched_by_source: verbs.NotMatchedBySource | None = None,
+        **options: Unpack[verbs.MergeOptions],
+    ) -> verbs.ChangeReport: ...
+    @overload
+    def merge(
+        self,
+        source: verbs.Rows,
+        on: str | Sequence[str],
+        *,
+        not_matched_by_source: verbs.NotMatchedBySource,
+        **options: Unpack[verbs.MergeOptions],
+    ) -> verbs.ChangeReport: ...
+    def merge(
+        self,
+        source: verbs.Rows,
+        on: str | Sequence[str],
+        *,
+        matched: verbs.Matched | None = None,
+        not_matched: verbs.NotMatched | None = None,
+        not_matched_by_source: verbs.NotMatchedBySource | None = None,
         deduplicate: str | None = None,
         null_safe: bool = False,
         schema_mode: verbs.writing.AppendMode | None = None,
@@ -72,8 +112,14 @@ class Changing:
         dry_run: bool = False,
         if_version: int | None = None,
         aliases: tuple[str, str] = ("t", "s"),
-    ) -> verbs.MergeBuilder:
-        """Merge rows into the table by clauses that follow, in one commit.
+    ) -> verbs.MergeBuilder | verbs.ChangeReport:
+        """Merge rows into the table in one commit: by keywords at once, or by clauses that follow.
+
+        ``matched="update"`` or ``"delete"``, ``not_matched="insert"`` and
+        ``not_matched_by_source="delete"`` say what becomes of rows on both sides, of the source
+        only, and of the table only; what is left out stays as it is. Updates and inserts take all
+        columns that the source has. With any of these the merge runs, and its report is returned.
+        Without, it waits for clauses with conditions and expressions.
 
         ``source`` is whatever `append` takes; it is kept, and spilled where it is large, so that a
         stream may be given. ``on`` is a column that both have, several, or a condition such as
@@ -103,8 +149,18 @@ class Changing:
         (1, 1)
         >>> table.read().order("id").fetchall()
         [(1, 10), (2, 25), (3, 7)]
+        >>> rows = [{"id": 2, "n": 1}, {"id": 4, "n": 2}]
+        >>> report = table.merge(
+        ...     rows,
+        ...     on="id",
+        ...     matched="update",
+        ...     not_matched="insert",
+        ...     not_matched_by_source="delete",
+        ... )
+        >>> report.rows_updated, report.rows_inserted, report.rows_deleted
+        (1, 1, 2)
         """
-        return verbs.MergeBuilder(
+        builder = verbs.MergeBuilder(
             target=verbs.Target(self.snapshot, self._remember, self._engine, self._scanner),
             rows=source,
             on=verbs.parse_on(on),
@@ -119,7 +175,13 @@ class Changing:
             sourcing=verbs.Sourcing(deduplicate),
             null_safe=null_safe,
             aliases=aliases,
+            clauses=verbs.parse_clauses(
+                matched=matched,
+                not_matched=not_matched,
+                not_matched_by_source=not_matched_by_source,
+            ),
         )
+        return builder.run() if builder.clauses else builder
 
     def upsert(
         self,

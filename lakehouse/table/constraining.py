@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from catalog.errors import AlreadyExistsError, InputError, NotFoundError
 from catalog.names import near_misses
+from lakehouse import write as on_demand
 from lakehouse.delta.features import CONSTRAINT
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.snapshot import Snapshot
@@ -19,7 +20,6 @@ from lakehouse.duck.errors import DuckError, translate
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
 from lakehouse.table.redefining import Definition, redefine
-from lakehouse.write.expressions import from_spark, to_spark
 from lakehouse.write.kinds import Untranslatable
 from lakehouse.write.query import breach, broken_rows
 from lakehouse.write.rules import Rule, check_rule, constraints
@@ -101,8 +101,8 @@ def _name(name: str) -> str:
 
 def _spark(name: str, sql: str, schema: Struct) -> str:
     try:
-        text = to_spark(sql)
-        found = from_spark(text, schema)
+        text = on_demand.to_spark(sql)
+        found = on_demand.from_spark(text, schema)
         if found.kind not in ("boolean", "null"):
             raise Untranslatable(f"it is a {found.kind}, not true or false")
     except Untranslatable as error:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from catalog.errors import InputError
+from lakehouse import write as on_demand
 from lakehouse.delta.features import DEFAULT, GENERATED
 from lakehouse.delta.schema.edits import with_metadata
 from lakehouse.delta.schema.fields import Struct
-from lakehouse.write.expressions import from_spark, to_spark
 from lakehouse.write.kinds import Untranslatable
 from lakehouse.write.rules import rules_of
 
@@ -44,7 +44,9 @@ def expressed(
     for field in made:
         text = field.metadata.get(GENERATED)
         used = (
-            {name.partition(".")[0] for name in from_spark(text, made).columns} if text else set()
+            {name.partition(".")[0] for name in on_demand.from_spark(text, made).columns}
+            if text
+            else set()
         )
         if others := sorted(used & computed):
             raise InputError(
@@ -57,7 +59,7 @@ def expressed(
 
 def _spark(name: str, text: str) -> str:
     try:
-        return to_spark(text)
+        return on_demand.to_spark(text)
     except Untranslatable as error:
         raise InputError(
             f"column {name!r} cannot be made by {text!r}: {error}",

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypedDict, get_args
 
+from catalog.errors import InputError
 from lakehouse.dml.clauses import Clause, Merge, Values
 from lakehouse.duck.rows import Rows
 from lakehouse.table.alteration import Target
 from lakehouse.table.merging import Terms, merge
 from lakehouse.table.reports import ChangeReport
 from lakehouse.table.sources import Sourcing
+from lakehouse.table.writing import AppendMode
+
+Matched = Literal["update", "delete"]
+NotMatched = Literal["insert"]
+NotMatchedBySource = Literal["delete"]
+
+
+class MergeOptions(TypedDict, total=False):
+    """Say what a merge may be given beside its clauses."""
+
+    deduplicate: str | None
+    null_safe: bool
+    schema_mode: AppendMode | None
+    metadata: Mapping[str, Any] | None
+    idempotency_key: tuple[str, int] | None
+    dry_run: bool
+    if_version: int | None
+    aliases: tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,6 +99,38 @@ class MergeBuilder:
 
     def _with(self, clause: Clause) -> MergeBuilder:
         return dataclasses.replace(self, clauses=(*self.clauses, clause))
+
+
+def parse_clauses(
+    *, matched: object, not_matched: object, not_matched_by_source: object
+) -> tuple[Clause, ...]:
+    """Return the clauses that keywords ask for: all columns of the source, no condition.
+
+    >>> parse_clauses(matched="update", not_matched=None, not_matched_by_source=None)
+    (Clause(kind='matched', verb='update', condition=None, values=None),)
+    """
+    clauses = []
+    if matched is not None:
+        verb: Matched = "delete" if _is("matched", matched, Matched) == "delete" else "update"
+        clauses.append(Clause("matched", verb))
+    if not_matched is not None:
+        _is("not_matched", not_matched, NotMatched)
+        clauses.append(Clause("not matched", "insert"))
+    if not_matched_by_source is not None:
+        _is("not_matched_by_source", not_matched_by_source, NotMatchedBySource)
+        clauses.append(Clause("not matched by source", "delete"))
+    return tuple(clauses)
+
+
+def _is(name: str, value: object, mode: object) -> object:
+    known = get_args(mode)
+    if value not in known:
+        raise InputError(
+            f"{name}={value!r} is not known; it may be {' or '.join(map(repr, known))}",
+            next_step="For conditions and expressions, leave it out and call "
+            ".when_matched_update() and the like",
+        )
+    return value
 
 
 def parse_on(on: str | Sequence[str]) -> str | tuple[str, ...]:

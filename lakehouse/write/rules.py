@@ -14,11 +14,11 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from catalog.errors import UnsupportedError
+from lakehouse import write as on_demand
 from lakehouse.delta.features import CONSTRAINT, DEFAULT, GENERATED, INVARIANTS
 from lakehouse.delta.schema.fields import Field, Struct, fields_of
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.duck.sql import identifier
-from lakehouse.write.expressions import from_spark
 from lakehouse.write.gate import partition_checks
 from lakehouse.write.kinds import Translated, Untranslatable, kind_of
 
@@ -172,7 +172,7 @@ def _translated(
     name: str, text: str, schema: Struct, feature: str, *, volatile: bool = False
 ) -> Translated:
     try:
-        return from_spark(text, schema, volatile=volatile)
+        return on_demand.from_spark(text, schema, volatile=volatile)
     except Untranslatable as error:
         raise _unsupported(name, text, str(error), feature) from error
 

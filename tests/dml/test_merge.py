@@ -61,6 +61,56 @@ def test_clauses_are_tried_in_order(make):
         )
 
 
+@pytest.mark.parametrize(
+    "clauses",
+    [
+        {"matched": "update"},
+        {"matched": "delete", "not_matched": "insert"},
+        {"not_matched": "insert"},
+        {"not_matched_by_source": "delete"},
+        {"matched": "update", "not_matched": "insert", "not_matched_by_source": "delete"},
+    ],
+    ids=lambda clauses: ", ".join(f"{kind}: {verb}" for kind, verb in clauses.items()),
+)
+def test_keywords_run_at_once(make, clauses):
+    table, expected = make(ROWS), {row["id"]: (row["id"], row["n"], row["p"]) for row in ROWS}
+    source = [{"id": 1, "n": 5}, {"id": 9, "n": 6}]
+    foreseen = table.merge(source, on="id", dry_run=True, **clauses)
+    report = table.merge(source, "id", **clauses)
+    if "matched" in clauses:
+        expected[1] = (1, 5, "b")
+    if clauses.get("matched") == "delete":
+        del expected[1]
+    if "not_matched" in clauses:
+        expected[9] = (9, 6, None)
+    if "not_matched_by_source" in clauses:
+        expected = {key: row for key, row in expected.items() if key in (1, 9)}
+    assert rows_of(table) == sorted(expected.values(), key=repr)
+    counts = (
+        int(clauses.get("matched") == "update"),
+        int("not_matched" in clauses),
+        int(clauses.get("matched") == "delete") + 3 * int("not_matched_by_source" in clauses),
+    )
+    for done in (foreseen, report):
+        assert (done.rows_updated, done.rows_inserted, done.rows_deleted) == counts
+    assert (foreseen.dry_run, foreseen.version, report.version) == (True, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("clauses", "message"),
+    [
+        ({"matched": "insert"}, "matched='insert' is not known; it may be 'update' or 'delete'"),
+        ({"not_matched": True}, "not_matched=True is not known; it may be 'insert'"),
+        ({"not_matched_by_source": "update"}, "not_matched_by_source='update' is not known"),
+    ],
+)
+def test_keywords_that_are_none(make, clauses, message):
+    table = make(ROWS)
+    with pytest.raises(lakehouse.InputError, match=message):
+        table.merge([{"id": 1}], on="id", **clauses)
+    assert table.version == 1
+
+
 def test_aliases(make):
     table = make(ROWS)
     merge = table.merge([{"id": 1, "n": 5}], on="mine.id = theirs.id", aliases=("mine", "theirs"))

@@ -109,6 +109,24 @@ def test_no_file_with_a_matching_row_is_dropped(connection, texts, file):
     assert kept or not matching
 
 
+@effort(1)
+@given(
+    values=st.lists(st.integers(-500, 500), min_size=1, max_size=150),
+    low=st.none() | st.integers(-520, 520),
+    width=st.none() | st.integers(0, 60),
+)
+def test_long_lists_keep_the_files_that_hold_a_value(connection, values, low, width):
+    high = None if low is None or width is None else low + width
+    may = PRUNER.may_match((f"(c0_{KEY} IN ({', '.join(map(str, values))}))",))
+    kept, stored = connection.sql(
+        f"SELECT {may.exact}, {may.stored} FROM (SELECT {literal(low)}::BIGINT AS min0, "
+        f"{literal(high)}::BIGINT AS max0, 9 AS rows, 0 AS nulls0)"
+    ).fetchall()[0]
+    above, below = low is None, high is None
+    assert kept is any((above or low <= v) and (below or v <= high) for v in values)
+    assert kept is bool(stored)
+
+
 @pytest.mark.parametrize(
     "text",
     [
