@@ -15,6 +15,7 @@ import duckdb
 from catalog import lazy
 from catalog.errors import InputError
 from catalog.storage import Storage
+from lakehouse.duck import signals
 from lakehouse.duck.errors import translated
 from lakehouse.duck.machine import machine
 from lakehouse.duck.reach import Reach, Way
@@ -105,6 +106,7 @@ class Engine:
             f"COPY (SELECT NULL::INTEGER AS nothing WHERE false) "
             f"TO {literal(self.empty_parquet)} (FORMAT parquet)"
         )
+        signals.listen(self)
 
     def cursor(self) -> Connection:
         """Return a new connection to the same instance."""
@@ -112,6 +114,7 @@ class Engine:
             cursor = self._root.cursor()
         with self._lock:
             self._cursors.add(cursor)
+        signals.listen(self)
         return cursor
 
     def sibling(self) -> Engine:
@@ -223,6 +226,7 @@ class Engine:
     def close(self) -> None:
         """Close the instance and remove its spill folder."""
         self._reach.close()
+        signals.forget(self)
         # DuckDB 2.0 refuses to close a connection at work, and this one works under the lock.
         with self._lock:
             self._root.close()

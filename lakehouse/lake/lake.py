@@ -198,7 +198,8 @@ class Lake:
     def interrupt(self) -> None:
         """Stop the queries and writes that run now; call it from another thread.
 
-        What is stopped raises; a write that is stopped leaves its table as it was.
+        What is stopped raises; a write that is stopped leaves its table as it was. Ctrl-C does the
+        same in the main thread, unless the program handles SIGINT itself (docs/ctrl-c.md).
         """
         self._engine.interrupt()
         if self._door is not None:
