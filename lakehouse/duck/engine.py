@@ -54,7 +54,8 @@ class Engine:
     """Run DuckDB for one lake.
 
     ``config`` holds DuckDB settings (``memory_limit``, ``threads``, ``temp_directory`` ...); what
-    it leaves out has safe values, and files are spilled below ``spill_folder``. The session's time zone is UTC unless ``config`` says otherwise, so that results do not depend on
+    it leaves out has safe values, and files are spilled below ``spill_folder``. ``progress`` has
+    `progress` counted. The session's time zone is UTC unless ``config`` says otherwise, so that results do not depend on
     the machine. Work larger than the memory limit spills to ``temp_directory``.
 
     Use one cursor per thread or piece of work; cursors share the instance's memory limit.
@@ -65,6 +66,7 @@ class Engine:
         config: Mapping[str, Value] | None = None,
         *,
         spill_folder: str | os.PathLike[str] | None = None,
+        progress: bool = False,
     ) -> None:
         self._given = (dict(config or {}), spill_folder)
         self._machine = machine()
@@ -98,6 +100,7 @@ class Engine:
             weakref.WeakKeyDictionary()
         )
         self._once: set[str] = set()
+        self._counts_progress = progress
         self.has_temporary = False
         self._plain = 0
         self._reach = Reach(self._root, self._lock)
@@ -112,6 +115,9 @@ class Engine:
         """Return a new connection to the same instance."""
         with _open():
             cursor = self._root.cursor()
+            if self._counts_progress:  # DuckDB has these for each connection
+                cursor.execute("SET enable_progress_bar = true")
+                cursor.execute("SET enable_progress_bar_print = false")
         with self._lock:
             self._cursors.add(cursor)
         signals.listen(self)
@@ -135,6 +141,20 @@ class Engine:
         for cursor in running:
             with contextlib.suppress(duckdb.ConnectionException):  # closed in the meantime
                 cursor.interrupt()
+
+    def progress(self) -> float | None:
+        """Return how much of what runs is done, 0 to 1; None where that is not known.
+
+        Of several queries, that of the one that is nearest to its end.
+        """
+        with self._lock:
+            running = list(self._cursors)
+        found = []
+        for cursor in running:
+            with contextlib.suppress(duckdb.ConnectionException):  # closed in the meantime
+                found.append(cursor.query_progress())
+        done = max(found, default=-1.0)
+        return None if done < 0 else min(done / 100, 1.0)
 
     def keep_with(self, relation: Relation, cursor: Connection, sql: str) -> None:
         """Let a cursor live, and be interrupted, as long as a relation that it made of ``sql``."""
