@@ -54,9 +54,9 @@ class Engine:
     """Run DuckDB for one lake.
 
     ``config`` holds DuckDB settings (``memory_limit``, ``threads``, ``temp_directory`` ...); what
-    it leaves out has safe values, and files are spilled below ``spill_folder``. ``progress`` has
-    `progress` counted. The session's time zone is UTC unless ``config`` says otherwise, so that results do not depend on
-    the machine. Work larger than the memory limit spills to ``temp_directory``.
+    it leaves out has safe values, and files are spilled below ``spill_folder``. The session's time
+    zone is UTC unless ``config`` says otherwise, so that results do not depend on the machine. Work
+    larger than the memory limit spills to ``temp_directory``. ``progress`` has progress counted.
 
     Use one cursor per thread or piece of work; cursors share the instance's memory limit.
     """

@@ -82,7 +82,7 @@ def _install() -> None:
 def _uninstall() -> None:
     if signal.getsignal(signal.SIGINT) is _pressed:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    _exchange(_sender, -1)
+        _exchange(_sender, -1)
 
 
 def _exchange(old: int, new: int) -> None:
