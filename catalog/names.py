@@ -22,6 +22,8 @@ RESERVED = frozenset(
         "temp",
     }
 )
+# Databases of the embedded DuckDB in which queries are planned and run.
+_OURS = re.compile(r"(plan|scan|probe)\d+|stand_in|lakehouse_temporary")
 _ASCII = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RULE = "letters, digits and underscores, not starting with a digit"
 
@@ -39,7 +41,7 @@ def validate_layer(name: object) -> str:
     catalog.errors.InputError: layer name 'Main' is reserved. Use another name, such as 'main_'
     """
     part = _validate_part(name, what="layer name")
-    if fold(part) in RESERVED:
+    if fold(part) in RESERVED or _OURS.fullmatch(fold(part)):
         raise InputError(
             f"layer name {name!r} is reserved",
             next_step=f"Use another name, such as {fold(part).lstrip('_') + '_'!r}",

@@ -20,6 +20,7 @@ from compaction.reports import TableUpkeep
 from compaction.schedule import Schedule
 from compaction.tasks import Defaults, parse_layers
 from compaction.upkeep import upkeep
+from lakehouse.cli import waiting
 from lakehouse.cli.options import JsonOption, LakeOption, complete_tables, open_lake, pairs
 from lakehouse.cli.output import number, plain, say, size
 
@@ -124,9 +125,14 @@ def _round(
 ) -> bool:
     """Look after tables once; tell whether any had trouble."""
     done = failed = 0
-    for report in upkeep(
-        keeper.lake, tables=tables, due_only=due_only, stop=stop.is_set, keeper=keeper
-    ):
+    reports = iter(
+        upkeep(keeper.lake, tables=tables, due_only=due_only, stop=stop.is_set, keeper=keeper)
+    )
+    while True:
+        with waiting.shown(keeper.lake.progress, wanted=not json):
+            report = next(reports, None)
+        if report is None:
+            break
         done += 1
         failed += bool(report.problems)
         _tell(plain(report), sentences(report), json=json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -86,7 +87,7 @@ def locate(lake: str | None) -> str:
 
 def open_lake(lake: str | None) -> lakehouse.Lake:
     """Open the lake that a command means; NotFoundError if there is none."""
-    opened = lakehouse.connect(locate(lake), create=False)
+    opened = lakehouse.connect(locate(lake), create=False, progress=sys.stderr.isatty())
     on_interrupt(opened.interrupt)
     return opened
 

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from catalog.errors import InputError
+from lakehouse.cli import waiting
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _CONTROLS |= {ord("\n"): "\\n", ord("\t"): "\\t", ord("\r"): "\\r"}
@@ -39,6 +40,7 @@ def stdout() -> Console:
 
     Lines are not cut where nobody looks at a terminal.
     """
+    waiting.over()
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000
     return _Console(markup=False, highlight=False, emoji=False, width=width)
 
@@ -50,6 +52,7 @@ def stderr() -> Console:
 
 def say(text: str, *, style: str = "") -> None:
     """Write a sentence for people to standard error."""
+    waiting.over()
     stderr().print(Text(text, style=style))
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from catalog.errors import InputError
-from lakehouse.cli import explained, result, shell
+from lakehouse.cli import explained, result, shell, waiting
 from lakehouse.cli.options import JsonOption, LakeOption, open_lake
 from lakehouse.cli.output import emit, is_interactive, read_text
 from lakehouse.cli.shell import commands
@@ -107,7 +107,8 @@ def explain(
     """
     text = read_query(query)
     with open_lake(lake) as opened:
-        found = opened.explain(text, analyze=analyze)
+        with waiting.shown(opened.progress, wanted=not json):
+            found = opened.explain(text, analyze=analyze)
     if json:
         emit(found.to_dict())
         return

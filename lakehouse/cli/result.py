@@ -19,6 +19,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from catalog.errors import InputError, LakehouseError, StorageError
+from lakehouse.cli import waiting
 from lakehouse.cli.output import is_number, number, say, stdout, visible
 from lakehouse.duck.engine import Relation
 from lakehouse.duck.stream import batches, lines
@@ -72,6 +73,7 @@ def show(rows: Relation, *, limit: int | None, hint: str = "use --all or --limit
             more -= part.num_rows
         more += batch.num_rows
     if rows.columns == ["explain_key", "explain_value"]:
+        waiting.over()
         sys.stdout.writelines(f"{plan}\n" for _, plan in shown)
         return
     _print_table(rows.columns, [str(type_) for type_ in rows.types], shown)
@@ -186,11 +188,16 @@ def _write_text(rows: Relation, form: Format, file: TextIO, *, limit: int | None
         texts = lines(objects, size=_BATCH, doing=_DOING)
         written = (json_line(str(text)) for (text,) in texts)
     else:
-        file.write(csv_line(rows.columns) + "\n")
         texts = lines(rows.project(_TEXT), size=_BATCH, doing=_DOING)
         written = (csv_line(row) for row in texts)
-    file.writelines(f"{line}\n" for line in itertools.islice(written, limit))
-    return next(written, None) is not None
+    first = list(itertools.islice(written, 1))
+    if file is sys.stdout:
+        waiting.over()
+    if form == "csv":
+        file.write(csv_line(rows.columns) + "\n")
+    found = itertools.chain(first, written)
+    file.writelines(f"{line}\n" for line in itertools.islice(found, limit))
+    return next(found, None) is not None
 
 
 def _csv_cell(value: str | None) -> str:

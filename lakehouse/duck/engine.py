@@ -15,6 +15,7 @@ import duckdb
 from catalog import lazy
 from catalog.errors import InputError
 from catalog.storage import Storage
+from lakehouse.duck import signals
 from lakehouse.duck.errors import translated
 from lakehouse.duck.machine import machine
 from lakehouse.duck.planning import Planning
@@ -53,8 +54,9 @@ class Engine:
     """Run DuckDB for one lake.
 
     ``config`` holds DuckDB settings (``memory_limit``, ``threads``, ``temp_directory`` ...); what
-    it leaves out has safe values, and files are spilled below ``spill_folder``. The session's time zone is UTC unless ``config`` says otherwise, so that results do not depend on
-    the machine. Work larger than the memory limit spills to ``temp_directory``.
+    it leaves out has safe values, and files are spilled below ``spill_folder``. The session's time
+    zone is UTC unless ``config`` says otherwise, so that results do not depend on the machine. Work
+    larger than the memory limit spills to ``temp_directory``. ``progress`` has progress counted.
 
     Use one cursor per thread or piece of work; cursors share the instance's memory limit.
     """
@@ -64,6 +66,7 @@ class Engine:
         config: Mapping[str, Value] | None = None,
         *,
         spill_folder: str | os.PathLike[str] | None = None,
+        progress: bool = False,
     ) -> None:
         self._given = (dict(config or {}), spill_folder)
         self._machine = machine()
@@ -97,6 +100,7 @@ class Engine:
             weakref.WeakKeyDictionary()
         )
         self._once: set[str] = set()
+        self._counts_progress = progress
         self.has_temporary = False
         self._reach = Reach(self._root, self._lock)
         self._planning = Planning(self._run, settings)
@@ -105,13 +109,18 @@ class Engine:
             f"COPY (SELECT NULL::INTEGER AS nothing WHERE false) "
             f"TO {literal(self.empty_parquet)} (FORMAT parquet)"
         )
+        signals.listen(self)
 
     def cursor(self) -> Connection:
         """Return a new connection to the same instance."""
         with _open():
             cursor = self._root.cursor()
+            if self._counts_progress:  # DuckDB has these for each connection
+                cursor.execute("SET enable_progress_bar = true")
+                cursor.execute("SET enable_progress_bar_print = false")
         with self._lock:
             self._cursors.add(cursor)
+        signals.listen(self)
         return cursor
 
     def sibling(self) -> Engine:
@@ -132,6 +141,20 @@ class Engine:
         for cursor in running:
             with contextlib.suppress(duckdb.ConnectionException):  # closed in the meantime
                 cursor.interrupt()
+
+    def progress(self) -> float | None:
+        """Return how much of what runs is done, 0 to 1; None where that is not known.
+
+        Of several queries, that of the one that is nearest to its end.
+        """
+        with self._lock:
+            running = list(self._cursors)
+        found = []
+        for cursor in running:
+            with contextlib.suppress(duckdb.ConnectionException):  # closed in the meantime
+                found.append(cursor.query_progress())
+        done = max(found, default=-1.0)
+        return None if done < 0 else min(done / 100, 1.0)
 
     def keep_with(self, relation: Relation, cursor: Connection, sql: str) -> None:
         """Let a cursor live, and be interrupted, as long as a relation that it made of ``sql``."""
@@ -209,6 +232,7 @@ class Engine:
     def close(self) -> None:
         """Close the instance and remove its spill folder."""
         self._reach.close()
+        signals.forget(self)
         # DuckDB 2.0 refuses to close a connection at work, and this one works under the lock.
         with self._lock:
             self._root.close()

@@ -10,6 +10,7 @@ import duckdb
 
 from catalog.errors import CorruptionError, InputError, LakehouseError, StorageError
 from catalog.storage.marked import original
+from lakehouse.duck import signals
 
 DuckError = duckdb.Error
 ParserError = duckdb.ParserException
@@ -20,6 +21,7 @@ NameErrors = (duckdb.CatalogException, duckdb.BinderException)
 # Columns and databases of ours, which DuckDB proposes in place of a misspelt name.
 _OURS = re.compile(r'(?:, )?"lakehouse [a-z ]+"|\blakehouse_temporary\.(?:main\.)?')
 _NOTHING = re.compile(r"\s*Candidate bindings:[\s:]*$")
+_CTRL_C = "Query interrupted"
 _DISK = (
     "no space left",
     "file too large",
@@ -33,16 +35,25 @@ _DISK = (
 def translated(doing: str, *, reading: bool = False) -> Iterator[None]:
     """Raise DuckDB's errors as LakehouseError; ``doing`` completes "cannot ...".
 
+    Ctrl-C is a KeyboardInterrupt, which DuckDB may have made a RuntimeError of.
+
     ``reading`` says that only a file can be at fault: what would be an InputError is a
     CorruptionError then.
     """
+    presses = signals.presses()
     try:
         yield
     except duckdb.Error as error:
+        if isinstance(error, duckdb.InterruptException) and signals.presses() > presses:
+            raise KeyboardInterrupt from error
         found = translate(error, doing)
         if reading and isinstance(found, InputError):
             found = CorruptionError(found.message, next_step="Restore the file from a backup")
         raise found from error
+    except RuntimeError as error:
+        if str(error) == _CTRL_C:
+            raise KeyboardInterrupt from error
+        raise
 
 
 def translate(error: duckdb.Error, doing: str) -> LakehouseError:

@@ -7,6 +7,7 @@ from typing import Any
 
 from catalog import lazy
 from catalog.errors import InputError, StorageError
+from lakehouse.duck import signals
 from lakehouse.duck.engine import Relation
 from lakehouse.duck.errors import translated
 
@@ -21,6 +22,7 @@ def batches(
     Raises InputError for rows that DuckDB cannot compute, StorageError for files that it cannot
     read; ``doing`` completes "cannot ...".
     """
+    presses = signals.presses()
     with translated(doing):
         reader = rows.to_arrow_reader(size)
         while True:
@@ -31,6 +33,8 @@ def batches(
             except (OSError, pa.ArrowException) as error:
                 # On its way through Arrow a DuckDB error loses its class; the text keeps it.
                 text = str(error).removeprefix("IOError: ").split("\n\n")[0].strip()
+                if text.startswith("INTERRUPT Error") and signals.presses() > presses:
+                    raise KeyboardInterrupt from error
                 kind = StorageError if text.startswith(("IO Error", "HTTP Error")) else InputError
                 raise kind(f"cannot {doing}: {text}", next_step=next_step) from error
             yield batch

@@ -42,6 +42,7 @@ def connect(
     probe: Probing = "once",
     untrusted_sql: bool | Limits = False,
     record_reads: bool = False,
+    progress: bool = False,
     **storage_options: Any,
 ) -> Lake:
     """Open the lake at ``uri``, and create it if it is not there.
@@ -51,7 +52,8 @@ def connect(
     NotFoundError where there is no lake. ``layers`` are those of a new lake. ``durable=False``
     skips fsync: faster, and a power cut may lose what was acknowledged. ``record_reads`` keeps,
     when the lake is closed, a document that says by which columns its queries filtered and how many
-    files they read, so that upkeep knows what sorting a table would be worth.
+    files they read, so that upkeep knows what sorting a table would be worth. ``progress`` lets
+    `Lake.progress` tell how far a query is.
 
     ``memory_limit`` (bytes, or ``"4GB"``; half of the machine's or container's) bounds the embedded
     DuckDB, which then spills to files: below ``spill_folder`` (the system's for temporary files),
@@ -93,7 +95,7 @@ def connect(
     return Lake(
         storage,
         catalog,
-        Engine(settings, spill_folder=spill_folder),
+        Engine(settings, spill_folder=spill_folder, progress=progress),
         limits=limits,
         record_reads=record_reads,
     )
@@ -198,11 +200,20 @@ class Lake:
     def interrupt(self) -> None:
         """Stop the queries and writes that run now; call it from another thread.
 
-        What is stopped raises; a write that is stopped leaves its table as it was.
+        What is stopped raises; a write that is stopped leaves its table as it was. Ctrl-C does the
+        same in the main thread, unless the program handles SIGINT itself (docs/ctrl-c.md).
         """
         self._engine.interrupt()
         if self._door is not None:
             self._door.interrupt()
+
+    def progress(self) -> float | None:
+        """Return how much of the query that runs is done, 0 to 1; call it from another thread.
+
+        None where nothing runs, where DuckDB does not know, and without ``connect(progress=True)``.
+        What takes several queries, such as a merge, begins anew with each.
+        """
+        return self._engine.progress()
 
     def layers(self) -> list[str]:
         """Return the layers' names, in order of declaration."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import lakehouse
-from lakehouse.cli import draw, result
+from lakehouse.cli import draw, result, waiting
 from lakehouse.cli.output import say
 from lakehouse.cli.shell.names import LakeNames
 from lakehouse.duck.engine import Relation
@@ -59,7 +59,12 @@ class Session:
         """Run SQL, and show its result; LakehouseError where it fails."""
         self.last = sql
         begun = self._clock()
-        with translated("run the query"):
+        # Rows as JSON on standard output are for programs.
+        wanted = self.look.form != "json" or self.look.output is not None
+        with (
+            waiting.shown(self.lake.progress, wanted=wanted),
+            translated("run the query"),
+        ):
             self._show(self.lake.sql(sql))
         if not _READS.match(sql):
             self.names.forget()
