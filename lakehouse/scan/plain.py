@@ -18,6 +18,8 @@ from lakehouse.delta.schema.fields import Field, Primitive
 from lakehouse.scan.bounds import Operator, bounds_of, compare, is_null, one_of
 from lakehouse.scan.may import EVERY, May, all_of, any_of
 
+# To plan with more text takes longer than to open the files that it would rule out.
+LONGEST = 200_000
 COLUMN = re.compile(r"c(\d+)_[0-9a-f]{20}")
 CONSTANT = re.compile(
     r"-?\d+(?:\.\d+)?|(?P<text>'[^']*(?:''[^']*)*')(?:::(?P<type>DATE|TIMESTAMP(?: WITH TIME ZONE)?))?"
@@ -100,6 +102,8 @@ def awkward_names(layout: Layout) -> tuple[str, ...]:
 
 
 def _filter(text: str, layout: Layout) -> May | None:
+    if len(text) > LONGEST:
+        return EVERY
     listed, shape = _LIST.fullmatch(text), _CONDITION.sub("\0", text)
     if listed:
         found, may = [listed], _one_of(listed, layout)

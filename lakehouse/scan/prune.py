@@ -26,9 +26,8 @@ from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.scan.bounds import Bounds, Operator, bounds_of, compare, is_null, one_of
 from lakehouse.scan.may import DROP, EVERY, KEEP, NONE, May, all_of, any_of
 from lakehouse.scan.monotone import argument, keeps_order
-from lakehouse.scan.plain import COLUMN, awkward_names
+from lakehouse.scan.plain import COLUMN, LONGEST, awkward_names
 
-_LONGEST = 200_000
 _NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
 # A number whose type DuckDB reads from its text: DOUBLE, or DECIMAL and rounded twice.
 _INEXACT = re.compile(r"(?<![\w.])[\d.]+e[+-]?\d|(?<![\w.])[\d.]{8,}", re.IGNORECASE)
@@ -76,7 +75,7 @@ class Pruner:
         return " AND ".join(map(self._every, filters)) or KEEP
 
     def _every(self, text: str) -> str:
-        if len(text) > _LONGEST or any(name in text for name in self._awkward):
+        if len(text) > LONGEST or any(name in text for name in self._awkward):
             return DROP
         try:
             parsed = sqlglot.parse_one(text, dialect="duckdb")
@@ -99,7 +98,7 @@ class Pruner:
         return DROP if parsed.find(exp.TryCast) else f"({' AND '.join(known)})"
 
     def _filter(self, text: str) -> May:
-        if len(text) > _LONGEST or any(name in text for name in self._awkward):
+        if len(text) > LONGEST or any(name in text for name in self._awkward):
             return EVERY
         try:
             parsed = sqlglot.parse_one(text, dialect="duckdb")

@@ -140,6 +140,11 @@ def test_what_is_not_understood_keeps_the_file(text):
     assert PRUNER.may_match((text,)) == EVERY
 
 
+def test_very_long_lists_prune_nothing():
+    text = f"(c0_{KEY} IN ({', '.join(map(str, range(50_000)))}))"
+    assert plain.may_match((text,), PLAIN) == Pruner(PLAIN).may_match((text,)) == EVERY
+
+
 def test_rules_that_are_simple():
     assert PRUNER.may_match(()) == EVERY
     assert PRUNER.may_match(("false",)) == NONE
