@@ -12,7 +12,7 @@ from compaction.executors import Executor, Outcome, Threads
 from compaction.plan import REWRITES, Plan, Step, plan_table, worth
 from compaction.policy import Policy
 from compaction.survey import Surveyed, survey, tables_of
-from lakehouse import Lake, LakehouseError, Table, WriteReport
+from lakehouse import Lake, LakehouseError, Table, VacuumReport, WriteReport
 from lakehouse.delta.protocol import check_writable
 from lakehouse.table.copying import Copy, cluster_tags, copies_of, leaves_of
 from lakehouse.table.fencing import Fence
@@ -171,7 +171,7 @@ class _Run:
         kinds = {step.kind for step in made.steps}
         checkpoints = int("checkpoint" in kinds and self._tried(self._table.checkpoint) is not None)
         expired = self._tried(self._table.expire_log) if "expire_log" in kinds else None
-        swept = self._tried(self._table.vacuum) if "vacuum" in kinds else None
+        swept = self._tried(self._swept) if "vacuum" in kinds else None
         before = self._first.facts.all_files
         done = self._done
         return CompactionReport(
@@ -235,6 +235,12 @@ class _Run:
                 [copy], [outcome], metadata={"upkeep": step.kind}, fence=self._fence
             )
         )
+
+    def _swept(self) -> VacuumReport:
+        """Delete what nothing needs, under the lease still."""
+        if self._fence is not None:
+            self._fence()
+        return self._table.vacuum()
 
     def _tried(self, verb: Callable[[], T]) -> T | None:
         try:

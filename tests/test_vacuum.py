@@ -8,6 +8,7 @@ from pathlib import Path
 import deltalake
 import pytest
 
+import compaction
 import lakehouse
 from lakehouse.delta.vacuum import unneeded
 from lakehouse.table import vacuuming
@@ -223,3 +224,15 @@ def test_a_log_without_its_first_commits(lake) -> None:
     table.overwrite([{"id": 7}])
     assert table.vacuum().files == 2
     assert ids(table) == [7]
+
+
+def test_a_runner_that_lost_its_lease_deletes_nothing(lake) -> None:
+    table = history_of(lake)
+
+    def lost() -> int:
+        raise lakehouse.ConflictError("another worker took over")
+
+    (report,) = compaction.run(lake, fence=lambda _: lost)
+    assert (report.files_deleted, report.problems) == (0, ("another worker took over",))
+    assert ids(table, 1) == [1, 2]
+    assert compaction.run(lake)[0].files_deleted == 1
