@@ -11,12 +11,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from lakehouse.delta.files.layout import Layout
-from lakehouse.delta.schema.fields import Array, Field, Map, Struct, Type, fields_of
+from lakehouse.delta.schema.fields import Array, Field, Map, Primitive, Struct, Type, fields_of
 from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import TYPE_CHANGES
 from lakehouse.duck.engine import VERSION
 from lakehouse.duck.sql import KEY, VALUE, identifier, literal
+
+_FLOATS = (Primitive("float"), Primitive("double"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -168,16 +170,21 @@ def _guarded(sql: str, field: Field) -> str:
     """Return a column in a form through which DuckDB pushes no filter into files.
 
     For structs, where it is DuckDB 2: pushed into a file that lacks the column, a filter on a
-    field is an internal error there, and the instance is dead. For types that were widened, where
-    it is older: its constant is cast to the type in the file, and rounded there. Files are chosen
-    before, by statistics.
+    field is an internal error there, and the instance is dead. Where it is older: for types that
+    were widened, as its constant is cast to the type in the file, and rounded there; and for
+    floats, as it looks for 0.0 in a Bloom filter that holds -0.0, or the other way round, and
+    skips rows that are equal. Files are chosen before, by statistics.
     """
-    wrong = isinstance(field.type, Struct) if VERSION >= (2, 0) else _was_widened(field)
+    new = VERSION >= (2, 0)
+    wrong = isinstance(field.type, Struct) if new else _is_pushed_wrongly(field)
     return f"CASE WHEN {sql} IS NOT NULL THEN {sql} END" if wrong else sql
 
 
-def _was_widened(field: Field) -> bool:
-    return any(TYPE_CHANGES in inner.metadata for inner in fields_of(Struct((field,))))
+def _is_pushed_wrongly(field: Field) -> bool:
+    return any(
+        TYPE_CHANGES in inner.metadata or inner.type in _FLOATS
+        for inner in fields_of(Struct((field,)))
+    )
 
 
 def _renamed(sql: str, type_: Type) -> str:
