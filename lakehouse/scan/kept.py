@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,25 +32,37 @@ _PATTERN = "regexp_replace(file, '([\\[*?])', '[\\1]', 'g')"
 _ALL = "all"
 _FEW = 100
 _AHEAD = 512
+_COLUMNS = ("file", "size", "rows")
+_NEAR = math.log(2)
 _REMEMBERED = 1000  # texts of predicates; they may be long
 
 
 def bind(
-    cursor: Connection, ref: TableRef, view: TableView, choice: Choice, engine: Engine
+    cursor: Connection,
+    ref: TableRef,
+    view: TableView,
+    choice: Choice,
+    engine: Engine,
+    *,
+    typical_first: bool = False,
+    lasting: bool = False,
 ) -> Kept:
-    """Set the variable that a view reads to the files that may match."""
+    """Set the variable that a view reads to the files that may match.
+
+    ``typical_first`` puts one with about as many rows as others have before them: DuckDB 2 takes
+    all files to be like the first. ``lasting`` says that a choice is the same at any time.
+    """
     empty = engine.empty_parquet
     snapshot = ref.snapshot
     if snapshot.files.is_empty:
         bind_nothing(cursor, ref, view, empty)
         return Kept(0, 0, 0)
-    if choice.quick is not None:
-        found = _bind_quickly(cursor, snapshot, view, choice.quick, engine)
-        if found is not None:
-            return found
+    few = _few(cursor, snapshot, choice, engine, lasting=lasting)
+    if few is not None:
+        return _bind_few(cursor, snapshot, view, few, engine, typical_first=typical_first)
     root = literal(escaped(snapshot.storage.url().rstrip("/") + "/"))
     kept = {
-        "files": f"coalesce(list({root} || {_PATTERN} ORDER BY position), [{literal(empty)}])",
+        "files": f"coalesce(list({root} || {_PATTERN} ORDER BY <order>), [{literal(empty)}])",
         "count": "count(*)",
         "bytes": "coalesce(sum(size), 0)::BIGINT",
         "known": "count(rows)",
@@ -57,9 +70,9 @@ def bind(
     }
     if snapshot.files.layout.partitions:
         values = [f"p{i}" for i in range(len(snapshot.files.layout.partitions))]
-        kept["parts"] = f"coalesce(list({_struct(values)} ORDER BY position), [])"
+        kept["parts"] = f"coalesce(list({_struct(values)} ORDER BY <order>), [])"
     if snapshot.files.has_deletion_vectors:
-        kept["vectors"] = "list(deletion_vector ORDER BY position)"
+        kept["vectors"] = "list(deletion_vector ORDER BY <order>)"
     fields = ", ".join(f"'{field}': {sql}" for field, sql in kept.items())
     may = choice.may
     with snapshot.files.on(cursor, engine) as index:
@@ -69,7 +82,9 @@ def bind(
             chosen = narrowed(cursor, chosen, keys, snapshot.files.layout)
         if is_stored:
             chosen = _choose(cursor, snapshot, chosen)
-        cursor.execute(f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM {chosen})")
+        order = _typical_first(cursor, chosen) if typical_first else "position"
+        set_to = f"SELECT {{{fields.replace('<order>', order)}}} FROM {chosen}"
+        cursor.execute(f"SET VARIABLE kept_{view.key} = ({set_to})")
         _check_links(cursor, snapshot, chosen)
         ahead = _ahead(cursor, snapshot, chosen)
     if snapshot.files.has_deletion_vectors:
@@ -88,32 +103,81 @@ def bind(
     )
 
 
-def _bind_quickly(
+def _few(
+    cursor: Connection, snapshot: Snapshot, choice: Choice, engine: Engine, *, lasting: bool
+) -> pa.Table | None:
+    """Return the chosen files, if they are few and nothing but their names matters; else None.
+
+    What takes a query to find out is remembered with the snapshot.
+    """
+    index = snapshot.files.in_memory(engine)
+    if index is None or snapshot.files.layout.partitions:
+        return None
+    if choice.quick is not None:
+        found = quick.kept(index, choice.quick, _COLUMNS)
+    elif lasting and not choice.keys and index.num_rows <= _FEW:
+        asked = f"SELECT {', '.join(_COLUMNS)} FROM held_index WHERE {choice.may.exact}"
+        found = snapshot.answers.get(asked)
+        if found is None:
+            with snapshot.files.on(cursor, engine):
+                found = cursor.sql(f"{asked} ORDER BY position").to_arrow_table()
+            if len(snapshot.answers) >= _REMEMBERED:
+                snapshot.answers.clear()
+            snapshot.answers[asked] = found
+    else:
+        return None
+    return found if found.num_rows <= _FEW else None
+
+
+def _bind_few(
     cursor: Connection,
     snapshot: Snapshot,
     view: TableView,
-    tests: Sequence[quick.Test],
+    found: pa.Table,
     engine: Engine,
-) -> Kept | None:
-    """Set the variable to a few files of the index in memory; None where they are many."""
-    index = snapshot.files.in_memory(engine)
-    if index is None:
-        return None
-    found = quick.kept(index, tests, ["file", "size", "rows"])
-    if found.num_rows > _FEW:
-        return None
-    files, sizes, counts = (found[name].to_pylist() for name in ("file", "size", "rows"))
+    *,
+    typical_first: bool,
+) -> Kept:
+    """Set the variable to a few files, by their names."""
+    files, sizes, counts = (found[name].to_pylist() for name in _COLUMNS)
+    if typical_first and (first := typical(counts)):
+        for values in (files, sizes, counts):
+            values.insert(0, values.pop(first))
     if _ALL not in snapshot.contained:
         snapshot.storage.require_inside(files)
-        if not tests:
+        if len(files) == len(snapshot.files):
             snapshot.contained.add(_ALL)
     urls = [snapshot.storage.url(file) for file in files]
-    listed = literals([escaped(url) for url in urls] or [engine.empty_parquet])
+    patterns = [escaped(url) for url in urls]
+    listed = literals(patterns or [engine.empty_parquet])
     rows = sum(count for count in counts if count is not None)
     cursor.execute(f"SET VARIABLE kept_{view.key} = {{'files': {listed}, 'rows': {rows}}}")
     known = None not in counts
     ahead = () if snapshot.storage.is_local else tuple(zip(urls, sizes, strict=True))
-    return Kept(len(files), sum(sizes), rows if known else None, ahead)
+    return Kept(len(files), sum(sizes), rows if known else None, ahead, patterns=tuple(patterns))
+
+
+def typical(counts: Sequence[int | None]) -> int:
+    """Return the position of the first number that is near to the mean, by their ratio.
+
+    >>> typical([3, None, 5_000, 4_000]), typical([90, 110]), typical([None, 0])
+    (3, 0, 0)
+    """
+    known = [count for count in counts if count]
+    if not known:
+        return 0
+    mean = sum(known) / len(known)
+    far = [abs(math.log(count / mean)) if count else math.inf for count in counts]
+    return 0 if far[0] <= _NEAR else far.index(min(far))
+
+
+def _typical_first(cursor: Connection, chosen: str) -> str:
+    """Return in which order files are listed, so that `typical` ones come first."""
+    counted = f"SELECT position, rows, avg(rows) OVER () AS mean FROM (SELECT * FROM {chosen}) "
+    rows = cursor.execute(
+        f"SELECT arg_min(position, abs(ln(rows / mean))) FROM ({counted}WHERE rows > 0)"
+    ).fetchall()
+    return "position" if rows[0][0] is None else f"position <> {rows[0][0]}, position"
 
 
 def held(cursor: Connection, ref: TableRef, view: TableView) -> tuple[Any, Any]:
