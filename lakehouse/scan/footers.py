@@ -17,7 +17,7 @@ from lakehouse.scan.report import Kept, TableRef
 from lakehouse.scan.views import TableView
 
 MANY_ROWS = 100_000  # with fewer, any plan is as good
-_MOST_FILES = 4_096  # of a table, looked at for one query
+MOST_FILES = 4_096  # of a table, looked at for one query
 _REMEMBERED = 200_000
 # Columns that DuckDB adds to a file's own of other names.
 _ADDED = frozenset({"file_index", "file_row_number", "filename", "rowid"})
@@ -78,7 +78,7 @@ def worthwhile(kept: Sequence[Kept], *, joined: bool) -> tuple[bool, ...]:
     counts = [MANY_ROWS if one.rows is None and one.files else one.rows or 0 for one in kept]
     ordered = joined and VERSION >= (2, 0) and max(counts, default=0) >= MANY_ROWS
     return tuple(
-        0 < one.files <= _MOST_FILES and (ordered or (one.files == 1 and count >= MANY_ROWS))
+        0 < one.files <= MOST_FILES and (ordered or (one.files == 1 and count >= MANY_ROWS))
         for one, count in zip(kept, counts, strict=True)
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from catalog import lazy
@@ -20,6 +20,7 @@ from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import escaped, literal, literals
 from lakehouse.scan import quick
 from lakehouse.scan.choice import Choice
+from lakehouse.scan.footers import MOST_FILES
 from lakehouse.scan.may import KEEP
 from lakehouse.scan.report import Kept, TableRef, join_keys
 from lakehouse.scan.values import narrowed
@@ -62,7 +63,7 @@ def bind(
         return _bind_few(cursor, snapshot, view, few, engine, typical_first=typical_first)
     root = literal(escaped(snapshot.storage.url().rstrip("/") + "/"))
     kept = {
-        "files": f"coalesce(list({root} || {_PATTERN} ORDER BY <order>), [{literal(empty)}])",
+        "files": f"coalesce(list({root} || {_PATTERN} ORDER BY position), [{literal(empty)}])",
         "count": "count(*)",
         "bytes": "coalesce(sum(size), 0)::BIGINT",
         "known": "count(rows)",
@@ -70,9 +71,11 @@ def bind(
     }
     if snapshot.files.layout.partitions:
         values = [f"p{i}" for i in range(len(snapshot.files.layout.partitions))]
-        kept["parts"] = f"coalesce(list({_struct(values)} ORDER BY <order>), [])"
+        kept["parts"] = f"coalesce(list({_struct(values)} ORDER BY position), [])"
     if snapshot.files.has_deletion_vectors:
-        kept["vectors"] = "list(deletion_vector ORDER BY <order>)"
+        kept["vectors"] = "list(deletion_vector ORDER BY position)"
+    if typical_first:
+        kept["counts"] = "list(rows ORDER BY position)"
     fields = ", ".join(f"'{field}': {sql}" for field, sql in kept.items())
     may = choice.may
     with snapshot.files.on(cursor, engine) as index:
@@ -82,17 +85,19 @@ def bind(
             chosen = narrowed(cursor, chosen, keys, snapshot.files.layout)
         if is_stored:
             chosen = _choose(cursor, snapshot, chosen)
-        order = _typical_first(cursor, chosen) if typical_first else "position"
-        set_to = f"SELECT {{{fields.replace('<order>', order)}}} FROM {chosen}"
-        cursor.execute(f"SET VARIABLE kept_{view.key} = ({set_to})")
+        cursor.execute(f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM {chosen})")
         _check_links(cursor, snapshot, chosen)
         ahead = _ahead(cursor, snapshot, chosen)
-    if snapshot.files.has_deletion_vectors:
-        _load_vectors(cursor, snapshot, view.key)
+    counts = f"CASE WHEN kept.count <= {MOST_FILES} THEN kept.counts END"
     row = cursor.execute(
-        f"SELECT kept.count, kept.bytes, kept.known, kept.rows "
+        f"SELECT kept.count, kept.bytes, kept.known, kept.rows, "
+        f"{counts if typical_first else 'NULL'} "
         f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
     ).fetchall()[0]
+    if first := typical(row[4] or ()):
+        _put_first(cursor, view.key, first, kept)
+    if snapshot.files.has_deletion_vectors:
+        _load_vectors(cursor, snapshot, view.key)
     return Kept(
         row[0],
         row[1],
@@ -171,13 +176,17 @@ def typical(counts: Sequence[int | None]) -> int:
     return 0 if far[0] <= _NEAR else far.index(min(far))
 
 
-def _typical_first(cursor: Connection, chosen: str) -> str:
-    """Return in which order files are listed, so that `typical` ones come first."""
-    counted = f"SELECT position, rows, avg(rows) OVER () AS mean FROM (SELECT * FROM {chosen}) "
-    rows = cursor.execute(
-        f"SELECT arg_min(position, abs(ln(rows / mean))) FROM ({counted}WHERE rows > 0)"
-    ).fetchall()
-    return "position" if rows[0][0] is None else f"position <> {rows[0][0]}, position"
+def _put_first(cursor: Connection, key: str, first: int, fields: Iterable[str]) -> None:
+    """Put one of the files that are chosen before the others."""
+
+    def moved(field: str) -> str:
+        if field not in ("files", "parts", "vectors"):
+            return field
+        return f"[{field}[{first + 1}]] || {field}[:{first}] || {field}[{first + 2}:]"
+
+    packed = ", ".join(f"'{field}': {moved(field)}" for field in fields)
+    kept = f"SELECT unnest(getvariable('kept_{key}'))"
+    cursor.execute(f"SET VARIABLE kept_{key} = (SELECT {{{packed}}} FROM ({kept}))")
 
 
 def held(cursor: Connection, ref: TableRef, view: TableView) -> tuple[Any, Any]:

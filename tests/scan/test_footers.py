@@ -100,8 +100,13 @@ def test_a_large_table_is_not_taken_for_a_small_one(lake):
     large = new_table(lake, {"k": "BIGINT", "v": "BIGINT"})
     for start, end in ((0, 10), (10, 60_000), (60_000, 120_000)):
         large.append(lake.sql(f"SELECT range AS k, range % 7 AS v FROM range({start}, {end})"))
-    parted = new_table(lake, {"k": "BIGINT", "p": "BIGINT"}, partition_by="p")
-    parted.append(lake.sql("SELECT range AS k, least(range, 1) AS p FROM range(120000)"))
+    parted = new_table(
+        lake,
+        {"k": "BIGINT", "p": "BIGINT"},
+        partition_by="p",
+        properties={"delta.enableDeletionVectors": True},
+    )
+    parted.append(lake.sql("SELECT range AS k, least(range, 2) AS p FROM range(120000)"))
     parted.delete("k = 7")
     small = new_table(lake, {"v": "BIGINT", "n": "VARCHAR"})
     small.append([{"v": 1, "n": "one"}])
@@ -109,6 +114,8 @@ def test_a_large_table_is_not_taken_for_a_small_one(lake):
         sql = f"SELECT n FROM {table.name} AS t JOIN {small.name} AS s ON t.{key} = s.v"
         assert 60_000 <= max(estimates(lake, sql)) <= 480_000
         assert len(lake.sql(sql).fetchall()) == (17_143 if table is large else 1)
+    sql = f"SELECT p, sum(k) FROM {parted.name} SEMI JOIN {large.name} USING (k) GROUP BY p ORDER BY p"
+    assert lake.sql(sql).fetchall() == [(0, 0), (1, 1), (2, sum(range(120_000)) - 8)]
 
 
 @pytest.mark.usefixtures("always")
