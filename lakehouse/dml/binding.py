@@ -117,7 +117,6 @@ class _Binding:
         source = identifier(merge.source)
         self._source = "" if given is None else f"{given.place} AS {source}"
         self._source_row = f"{source}.{identifier(ROW)}"
-        self._conditions: dict[tuple[str, str], str] = {}
         self._alone: str | None = None
         if merge.on is None and merge.repeated is None and len(merge.clauses) == 1:
             # The one condition tells which rows change, for less than their bits do.
@@ -126,7 +125,7 @@ class _Binding:
 
     def bound(self) -> Bound:
         merge = self._merge
-        join = None if merge.on is None else join_of(merge, self._scope, self._engine)
+        join = None if merge.on is None else join_of(merge, self._scope, self._space)
         match = self._match(join)
         self._try(match, "match the rows")
         inserts = merge.of("not matched")
@@ -186,16 +185,16 @@ class _Binding:
         return f"CASE {' '.join(cases)} ELSE 0 END" if cases else "0"
 
     def _condition(self, text: str, rows: str) -> str:
-        known = self._conditions.get((text, rows))
-        if known is not None:
-            return known  # its current time is a constant, and must be the same wherever it stands
         found = parse_expression(
-            text, columns=self._scope.names(), engine=self._engine, what="a condition"
+            text,
+            columns=self._scope.names(),
+            engine=self._engine,
+            what="a condition",
+            clock=self._space.clock,
         )
         relation = self._try(f"SELECT ({found.sql}\n) FROM {rows}", "read the condition")
         if str(relation.types[0]) != "BOOLEAN" and not found.is_null:
             raise no_predicate(text, str(relation.types[0]))
-        self._conditions[text, rows] = found.sql
         return found.sql
 
     def _making(self, number: int, clause: Clause) -> Making:

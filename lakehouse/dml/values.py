@@ -108,8 +108,13 @@ class Values:
         return _null(field) if value is None else self._constant(value)
 
     def _parsed(self, text: str) -> Expression:
-        names, engine = self.scope.names(), self.space.engine
-        return parse_expression(text, columns=names, engine=engine, what="a value")
+        return parse_expression(
+            text,
+            columns=self.scope.names(),
+            engine=self.space.engine,
+            what="a value",
+            clock=self.space.clock,
+        )
 
     def _constant(self, value: Any) -> str:
         """Keep a Python value as the only one of a table: DuckDB types it as it types rows."""

@@ -500,6 +500,19 @@ def test_the_current_time_is_the_same_in_all_clauses(make):
         )
         assert report.rows_inserted == 1
     assert rows_of(table, ["id"]) == [(turn,) for turn in range(8)]
+    times = make([{"id": 1}, {"id": 2}], {"id": "BIGINT", "a": "TIMESTAMPTZ", "b": "TIMESTAMPTZ"})
+    report = (
+        times.merge([{"id": 1}, {"id": 3}], on="id")
+        .when_matched_update({"a": "now()", "b": "current_timestamp"})
+        .when_not_matched_insert({"id": "s.id", "a": "now()", "b": "transaction_timestamp()"})
+        .when_not_matched_by_source_update(
+            {"a": "now()", "b": "a"}, condition="now() > '2024-01-01'"
+        )
+        .run()
+    )
+    assert (report.rows_updated, report.rows_inserted) == (2, 1)
+    found = times.read().aggregate("count(a), count(DISTINCT a), count(DISTINCT b)").fetchall()
+    assert found == [(3, 1, 1)]
 
 
 def test_nothing_to_do_commits_nothing(make):
