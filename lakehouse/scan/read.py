@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -41,6 +42,7 @@ CLOCK = re.compile(
 
 _REMEMBERED = 256  # plans, views and predicates, each
 _LONG = 50_000  # a text that is not remembered
+_KEYWORD = re.compile(r"and|from|in|not|on|or|select|where", re.IGNORECASE)  # none is a function
 _PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
 _VERBS = (
     "Tables are changed by lake.sql, with the statements of docs/sql.md, or by methods: "
@@ -536,8 +538,16 @@ class Scanner:
     def _is_lasting(self, sql: str) -> bool:
         """Tell whether a query means the same as long as its tables have the same columns."""
         found = tokens(sql)
-        words = {token.text.lower() for token in found if token.kind in ("word", "quoted")}
-        if CLOCK.search(sql) or words & self._volatile():
+        called = {
+            name.text.lower()
+            for name, after in itertools.pairwise(found)
+            if after.text == "("
+            and (
+                name.kind == "quoted" or (name.kind == "word" and not _KEYWORD.fullmatch(name.text))
+            )
+        }
+        # To list all functions takes 20 ms.
+        if CLOCK.search(sql) or (called and called & self._volatile()):
             return False
         for one, two, three in zip(found, found[1:], found[2:], strict=False):
             # A function of somebody's own stands in a schema of theirs.
