@@ -8,18 +8,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from compaction.advice import Proposal, advise, weights
-from compaction.executors import Executor, Outcome, Threads
+from compaction.executors import Executor, Threads
 from compaction.plan import REWRITES, Plan, Step, plan_table, worth
 from compaction.policy import Policy
 from compaction.survey import Surveyed, survey, tables_of
 from lakehouse import Lake, LakehouseError, Table, VacuumReport, WriteReport
 from lakehouse.delta.protocol import check_writable
-from lakehouse.table.copying import Copy, cluster_tags, copies_of, leaves_of
+from lakehouse.table.copying import Copied, Copy, cluster_tags, copies_of, leaves_of
 from lakehouse.table.fencing import Fence
+from lakehouse.table.vacuuming import Sweep
 
 T = TypeVar("T")
 REDOS = 5
 """How often files are planned again after a writer has changed some of them."""
+# A commit takes a while, and readers read it: of small rewrites, which are quick to do again, those
+# that get ready within a moment share one.
+MOMENT = 0.5
+_SMALL = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,9 +82,10 @@ def run(
 ) -> list[CompactionReport]:
     """Bring the tables named (default: all of the lake) into shape; see `plan` for what is done.
 
-    Each rewrite is a commit of its own that changes no row, so that a stop loses those at hand
-    only. Row count and checksum of new files are compared with the old ones' before. Where a writer
-    changes a file meanwhile the rewrite is planned again; writers never fail because of it.
+    Rewrites are committed as they get ready, and change no row, so that a stop loses those at hand
+    only; small ones that get ready within a moment share a commit. Row count and checksum of new
+    files are compared with the old ones' before. Where a writer changes a file meanwhile the
+    rewrite is planned again; writers never fail because of it.
 
     ``executor`` writes the files (default: threads); ``fence`` gives for a table's name what is
     asked right before each commit to it, and returns the number of the lease that the commit is
@@ -154,6 +160,8 @@ class _Run:
         self._stop = stop
         self._rewriter = surveyed.table.rewriter()
         self._done: list[WriteReport] = []
+        self._bins = 0
+        self._committed = 0.0
         self._problems: list[str] = []
 
     def all(self, made: Plan) -> CompactionReport:
@@ -171,13 +179,16 @@ class _Run:
         kinds = {step.kind for step in made.steps}
         checkpoints = int("checkpoint" in kinds and self._tried(self._table.checkpoint) is not None)
         expired = self._tried(self._table.expire_log) if "expire_log" in kinds else None
-        swept = self._tried(self._swept) if "vacuum" in kinds else None
+        unneeded = self._first.unneeded
+        swept = None
+        if "vacuum" in kinds and unneeded is not None:
+            swept = self._tried(lambda: self._swept(unneeded))
         before = self._first.facts.all_files
         done = self._done
         return CompactionReport(
             table=self._table.name,
             version=self._table.version,
-            bins=len(done),
+            bins=self._bins,
             files_before=before,
             files_after=before + sum(r.files_added - r.files_removed for r in done),
             bytes_rewritten=sum(r.bytes_removed for r in done),
@@ -214,33 +225,52 @@ class _Run:
                     begun.append((step, copy))
                     yield copy
 
+        ready: list[tuple[Step, Copy, Copied]] = []
         for number, outcome in self._executor.run(copies(), self._rewriter.write):
             step, copy = begun[number]
-            report = self._committed(step, copy, outcome)
-            if report is not None and report.files_removed:
-                self._done.append(report)
-            elif report is not None:
-                lost.update(step.files)
-        return lost
+            if isinstance(outcome, LakehouseError):
+                lost |= self._commit(ready)
+                self._problems.append(str(outcome))
+                continue
+            ready.append((step, copy, outcome))
+            size = sum(copied.bytes for _, _, copied in ready)
+            if size >= _SMALL or time.monotonic() - self._committed >= MOMENT:
+                lost |= self._commit(ready)
+        return lost | self._commit(ready)
 
-    def _committed(self, step: Step, copy: Copy, outcome: Outcome) -> WriteReport | None:
-        if isinstance(outcome, LakehouseError):
-            self._problems.append(str(outcome))
-            return None
+    def _commit(self, ready: list[tuple[Step, Copy, Copied]]) -> set[str]:
+        """Commit what is ready; return the files that writers have changed meanwhile."""
+        if not ready:
+            return set()
+        given = tuple(ready)
+        ready.clear()
         if self._problems:  # what was under way is not worth a commit that may fail as well
-            outcome.discard(copy.storage)
-            return None
-        return self._tried(
+            for _, copy, copied in given:
+                copied.discard(copy.storage)
+            return set()
+        kinds = ", ".join(sorted({step.kind for step, _, _ in given}))
+        done = self._tried(
             lambda: self._rewriter.commit(
-                [copy], [outcome], metadata={"upkeep": step.kind}, fence=self._fence
+                [copy for _, copy, _ in given],
+                [copied for _, _, copied in given],
+                metadata={"upkeep": kinds},
+                fence=self._fence,
             )
         )
+        self._committed = time.monotonic()
+        if done is None:
+            return set()
+        self._bins += len(given) - len(done.left)
+        if done.report.files_removed:
+            self._done.append(done.report)
+        late = {id(copy) for copy in done.left}
+        return {path for step, copy, _ in given if id(copy) in late for path in step.files}
 
-    def _swept(self) -> VacuumReport:
+    def _swept(self, unneeded: Sweep) -> VacuumReport:
         """Delete what nothing needs, under the lease still."""
         if self._fence is not None:
             self._fence()
-        return self._table.vacuum()
+        return self._table.vacuum_as_planned(unneeded)
 
     def _tried(self, verb: Callable[[], T]) -> T | None:
         try:

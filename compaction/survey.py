@@ -16,18 +16,20 @@ from lakehouse.delta.log import list_from, read_hint
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Engine
 from lakehouse.table.copying import CLUSTER_ID, CLUSTER_KEY, leaves_of, resolved
+from lakehouse.table.vacuuming import Sweep
 
 _SMALL_OR_DELETED = "size < {small} OR deletion_vector IS NOT NULL"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Surveyed:
-    """Hold the facts of a table at a snapshot, and the policy for it."""
+    """Hold the facts of a table at a snapshot, the policy for it, and the files that nothing needs."""
 
     table: Table
     snapshot: Snapshot
     policy: Policy
     facts: TableFacts
+    unneeded: Sweep | None = None
 
 
 def survey(
@@ -49,7 +51,7 @@ def survey(
     newest, count, size = _partitions(snapshot, engine)
     files = [*_files(snapshot, found, engine, found.small(size))]
     entries, expired = (0, 0) if only is not None else _expired(table)
-    dead, dead_bytes = (0, 0) if only is not None else _dead(table)
+    unneeded = None if only is not None else _unneeded(table)
     facts = TableFacts(
         name=table.name,
         version=snapshot.version,
@@ -61,10 +63,10 @@ def survey(
         commits_since_checkpoint=_lag(snapshot),
         expired_entries=entries,
         expired_bytes=expired,
-        dead_files=dead,
-        dead_bytes=dead_bytes,
+        dead_files=0 if unneeded is None else len(unneeded.gone),
+        dead_bytes=0 if unneeded is None else unneeded.bytes,
     )
-    return Surveyed(table, snapshot, found, facts)
+    return Surveyed(table, snapshot, found, facts, unneeded)
 
 
 def tables_of(lake: Lake, names: Iterable[str] | None) -> list[Table]:
@@ -81,12 +83,11 @@ def _expired(table: Table) -> tuple[int, int]:
     return report.files, report.bytes
 
 
-def _dead(table: Table) -> tuple[int, int]:
+def _unneeded(table: Table) -> Sweep | None:
     try:
-        report = table.vacuum(dry_run=True)
+        return table.plan_vacuum()
     except UnsupportedError:
-        return 0, 0  # nobody but the engine that made it may clean it up
-    return report.files, report.bytes
+        return None  # nobody but the engine that made it may clean it up
 
 
 def _lag(snapshot: Snapshot) -> int:

@@ -31,7 +31,7 @@ def rewrite(table: lakehouse.Table, token: int) -> lakehouse.WriteReport:
     rewriter = table.rewriter()
     copies = copies_of(table.snapshot(), paths_of(table))
     written = [rewriter.write(copy) for copy in copies]
-    return rewriter.commit(copies, written, fence=lambda: token)
+    return rewriter.commit(copies, written, fence=lambda: token).report
 
 
 def fence(table: lakehouse.Table, token: int) -> lakehouse.WriteReport:

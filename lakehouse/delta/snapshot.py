@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from catalog.errors import CorruptionError, LakehouseError, NotFoundError
@@ -258,7 +258,12 @@ def _build(
 
 def layout_of(metadata: act.Metadata) -> Layout:
     """Return the layout of the file index of a table with this metadata."""
-    layout = Layout(schema_from_json(metadata.schema_string), metadata.partition_columns)
+    return _layout(metadata.schema_string, metadata.partition_columns)
+
+
+@lru_cache(maxsize=64)
+def _layout(schema: str, partition_columns: tuple[str, ...]) -> Layout:
+    layout = Layout(schema_from_json(schema), partition_columns)
     _ = layout.partitions  # raises where they are not in the schema
     return layout
 

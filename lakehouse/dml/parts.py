@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Collection, Iterator
+from functools import cached_property
 
 from lakehouse.delta.actions import AddFile, FileKey
 from lakehouse.delta.files.index import FileIndex
@@ -56,17 +57,21 @@ def opened(snapshot: Snapshot, scanner: Scanner, doing: str) -> Iterator[Opened]
     ref = reference(snapshot, numbered=True)
     with scanner.whole(ref, doing) as cursor:
         place = f"{identifier(ref.schema)}.{identifier(ref.name)}"
-        yield Opened(snapshot, tuple(snapshot.files.adds()), cursor, place)
+        yield Opened(snapshot, cursor, place)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Opened:
-    """Hold a snapshot, its files, and a connection on which ``place`` names its rows."""
+    """Hold a snapshot, and a connection on which ``place`` names its rows."""
 
     snapshot: Snapshot
-    adds: tuple[AddFile, ...]
     cursor: Connection
     place: str
+
+    @cached_property
+    def adds(self) -> tuple[AddFile, ...]:
+        """Return the files that are open."""
+        return tuple(self.snapshot.files.adds())
 
     def matches(self, predicate: str) -> dict[int, int]:
         """Return, by position among the files, in how many rows a predicate is true.

@@ -78,7 +78,8 @@ def bind(
         kept["counts"] = "list(rows ORDER BY position)"
     fields = ", ".join(f"'{field}': {sql}" for field, sql in kept.items())
     may = choice.may
-    with snapshot.files.on(cursor, engine) as index:
+    files = snapshot.files.whole if choice == Choice() else snapshot.files
+    with files.on(cursor, engine) as index:
         is_stored = snapshot.files.stored is not None
         chosen = f"{index} WHERE {may.stored if is_stored else may.exact}"
         for keys in choice.keys:

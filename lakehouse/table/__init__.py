@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # imported on first use: docs/decisions/0018
     from lakehouse.table import rewriting as rewriting
     from lakehouse.table import second_opinion as second_opinion
     from lakehouse.table import timeline as timeline
+    from lakehouse.table import trash as trash
     from lakehouse.table import vacuuming as vacuuming
     from lakehouse.table import writing as writing
     from lakehouse.table.alter import Alter as Alter
@@ -104,6 +105,7 @@ __getattr__ = lazy.names(
         "lakehouse.table.second_opinion": (),
         "lakehouse.table.sources": ("Sourcing", "parse_keep"),
         "lakehouse.table.timeline": (),
+        "lakehouse.table.trash": (),
         "lakehouse.table.vacuuming": (),
         "lakehouse.table.writing": (),
     },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,9 +30,11 @@ def find(snapshot: Snapshot, *, engine: Engine, older_than: timedelta) -> tuple[
     check_cleanable(snapshot)
     storage = snapshot.storage
     # The files before the log: what a commit names in between is named then.
-    objects = files_of(storage)
+    objects = list(storage.list(temporary=True))
     named = _named(storage, engine)
-    return leftovers(objects, named, now=time_of(storage, objects), older_than=older_than)
+    now = time_of(storage, objects)
+    found = leftovers(objects, named, now=now, older_than=older_than)
+    return tuple(without_links(storage, found))
 
 
 def collect(
@@ -45,9 +47,10 @@ def collect(
     return CollectReport(len(found), sum(item.size for item in found), found, dry_run)
 
 
-def files_of(storage: Storage) -> list[StoredObject]:
-    """Return all files of a table's folder, without links."""
-    return [item for item in storage.list(temporary=True) if not _is_link(storage, item)]
+def without_links(storage: Storage, found: Iterable[Leftover]) -> Iterator[Leftover]:
+    """Yield the files that are no symbolic links."""
+    root = storage.local_path
+    return (item for item in found if root is None or not (root / item.path).is_symlink())
 
 
 def time_of(storage: Storage, objects: list[StoredObject]) -> datetime:
@@ -57,11 +60,6 @@ def time_of(storage: Storage, objects: list[StoredObject]) -> datetime:
         return min(storage.now(), datetime.now(UTC))
     except StorageError:  # not ours to write to: the newest entry of the log is a time as well
         return max(item.modified for item in objects if item.path.startswith(f"{LOG}/"))
-
-
-def _is_link(storage: Storage, item: StoredObject) -> bool:
-    root = storage.local_path
-    return root is not None and (root / item.path).is_symlink()
 
 
 def _named(storage: Storage, engine: Engine) -> set[str]:

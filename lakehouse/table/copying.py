@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +18,6 @@ from catalog.names import near_misses
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.actions import FileKey
-from lakehouse.delta.files.adds import raw_table
 from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.files.layout import Leaf
 from lakehouse.delta.schema.mapping import mode_of
@@ -118,11 +117,12 @@ def copies_of(
     """
     if clustering is not None:
         clustering = resolved(clustering, snapshot)
-    groups: dict[tuple[str | None, ...], list[act.AddFile]] = {}
     names = [field.physical_name for field in snapshot.files.layout.partitions]
-    for add in snapshot.files.find(frozenset(paths)).adds():
-        values = tuple(add.partition_values.get(name) or None for name in names)
-        groups.setdefault(values, []).append(add)
+    found = snapshot.files.find(frozenset(paths)).held
+    groups: dict[tuple[str | None, ...], list[int]] = {}
+    for row, texts in enumerate(found["partition_values"].to_pylist()):
+        known = dict(texts or ())
+        groups.setdefault(tuple(known.get(name) or None for name in names), []).append(row)
     metadata = dataclasses.replace(
         snapshot.metadata,
         configuration=dict(snapshot.metadata.configuration),
@@ -134,14 +134,14 @@ def copies_of(
             version=snapshot.version,
             protocol=snapshot.protocol,
             metadata=metadata,
-            files=raw_table(adds),
+            files=found.take(rows),
             values=dict(zip(names, values, strict=True)),
-            folder=_folder(adds[0], names),
+            folder=_folder(found["file"][rows[0]].as_py(), names, values),
             clustering=clustering,
             file_bytes=file_bytes,
             tags=dict(tags or {}),
         )
-        for values, adds in groups.items()
+        for values, rows in groups.items()
     )
 
 
@@ -177,15 +177,15 @@ def leaves_of(snapshot: Snapshot) -> tuple[Leaf, ...]:
     return tuple(leaf for leaf in leaves if len(leaf.path) == 1 and leaf.has_bounds)
 
 
-def _folder(add: act.AddFile, names: Iterable[str]) -> str:
+def _folder(file: str, names: Sequence[str], values: Sequence[str | None]) -> str:
     """Return where new files of a partition stand: beside an old one, where its folders name it."""
     wanted = [f"{quote(name, safe='')}=" for name in names]
-    folders = add.key[0].split("/")[:-1]
+    folders = file.split("/")[:-1]
     if len(folders) == len(wanted) and all(
         folder.startswith(name) for folder, name in zip(folders, wanted, strict=True)
     ):
         return "/".join(folders)
     return "/".join(
-        name + quote(add.partition_values.get(key) or HIVE_NULL, safe="")
-        for name, key in zip(wanted, names, strict=True)
+        name + quote(value or HIVE_NULL, safe="")
+        for name, value in zip(wanted, values, strict=True)
     )

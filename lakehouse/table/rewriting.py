@@ -29,6 +29,14 @@ from lakehouse.write.data_files import NewFiles, discard_files
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Rewritten:
+    """Report a commit of copies, and the ``left`` ones, whose files others have changed meanwhile."""
+
+    report: WriteReport
+    left: tuple[Copy, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Rewriter:
     """Write rows of live files anew in steps of one's own: choose copies, write them, commit.
 
@@ -51,26 +59,30 @@ class Rewriter:
         *,
         metadata: Mapping[str, Any] | None = None,
         fence: fencing.Fence | None = None,
-    ) -> WriteReport:
-        """Commit copies, or nothing, and discard them then, where they do not fit any more.
+    ) -> Rewritten:
+        """Commit the copies that still fit, all at once, and discard the others.
 
         ``fence`` is asked right before, and gives the token of a lease: a commit under a lesser
         one that comes later, of whoever was paused meanwhile, raises ConflictError.
         """
         started = time.perf_counter()
-        snapshot = self.snapshot()
-        discard = _discard(copies, written)
-        with otherwise(discard):
+        pairs = tuple(zip(copies, written, strict=True))
+        fitting: list[tuple[Copy, Copied]] = []
+
+        def plan(current: Snapshot) -> Change | None:
+            fitting[:] = [(copy, copied) for copy, copied in pairs if copy.fits(current)]
+            return _change(current, *zip(*fitting, strict=True)) if fitting else None
+
+        with otherwise(lambda: _discard(pairs)):
             done = commit(
-                snapshot,
-                fencing.fenced(lambda current: _change(current, copies, written), fence),
-                engine=self.engine,
-                metadata=metadata,
+                self.snapshot(), fencing.fenced(plan, fence), engine=self.engine, metadata=metadata
             )
-        if done.change is None:
-            discard()
+        landed = {id(copy) for copy, _ in fitting}
+        late = [pair for pair in pairs if id(pair[0]) not in landed]
+        _discard(late)
         self.remember(done.snapshot)
-        return report_of("rewrite", done, started)
+        report = report_of("rewrite", done, started)
+        return Rewritten(report, tuple(copy for copy, _ in late))
 
     def fence(self, token: int) -> WriteReport:
         """Let no commit under a lesser token follow, however late who makes it wakes up."""
@@ -102,9 +114,8 @@ def rewrite(
     written: list[tuple[Copy, Copied]] = []
 
     def discard() -> None:
-        while written:
-            copy, copied = written.pop()
-            copied.discard(copy.storage)
+        _discard(written)
+        written.clear()
 
     def plan(current: Snapshot) -> Change | None:
         if not _keys(first) <= current.files.find({key[0] for key in _keys(first)}).keys():
@@ -159,12 +170,9 @@ def _keys(copies: Iterable[Copy]) -> frozenset[FileKey]:
     return frozenset(key for copy in copies for key in copy.keys)
 
 
-def _discard(copies: Sequence[Copy], written: Sequence[Copied]) -> Callable[[], None]:
-    def discard() -> None:
-        for copy, copied in zip(copies, written, strict=True):
-            copied.discard(copy.storage)
-
-    return discard
+def _discard(pairs: Iterable[tuple[Copy, Copied]]) -> None:
+    for copy, copied in pairs:
+        copied.discard(copy.storage)
 
 
 def write_anew(

@@ -76,31 +76,42 @@ class Tended(abc.ABC):
         >>> table.vacuum(dry_run=True).files
         0
         """
-        snapshot = self.snapshot()
-        return verbs.vacuuming.vacuum(
-            snapshot,
+        kept = {*keep_versions, *self.held_versions()}
+        found = verbs.vacuuming.find(
+            self.snapshot(),
             engine=self._engine,
             retention=retention,
-            keep_versions={*keep_versions, *self.held_versions()},
+            keep_versions=kept,
             enforce_retention=enforce_retention,
-            dry_run=dry_run,
-            trash=trash,
         )
+        return verbs.vacuuming.vacuum(
+            found, engine=self._engine, keep_versions=kept, dry_run=dry_run, trash=trash
+        )
+
+    def plan_vacuum(self) -> verbs.vacuuming.Sweep:
+        """Return what `vacuum` would delete, for `vacuum_as_planned`: files are listed once."""
+        kept = self.held_versions()
+        return verbs.vacuuming.find(self.snapshot(), engine=self._engine, keep_versions=kept)
+
+    def vacuum_as_planned(self, found: verbs.vacuuming.Sweep) -> verbs.VacuumReport:
+        """Delete what was found before, less what has come to be needed since then."""
+        kept = self.held_versions()
+        return verbs.vacuuming.vacuum(found, engine=self._engine, keep_versions=kept)
 
     def trash(self) -> tuple[str, ...]:
         """Return the vacuums whose files are in the trash, oldest first."""
-        return verbs.vacuuming.runs(self._storage)
+        return verbs.trash.runs(self._storage)
 
     def undo_vacuum(self, run: str) -> verbs.TrashReport:
         """Bring back the files that a vacuum put into the trash: the name that its report has.
 
         Versions that need them can be read again.
         """
-        return verbs.vacuuming.undo(self._storage, run)
+        return verbs.trash.undo(self._storage, run)
 
     def empty_trash(self, *, older_than: timedelta = WEEK) -> verbs.TrashReport:
         """Delete for good what vacuums put into the trash longer ago."""
-        return verbs.vacuuming.empty(self._storage, older_than=older_than)
+        return verbs.trash.empty(self._storage, older_than=older_than)
 
     def leftovers(self, *, older_than: timedelta = WEEK) -> tuple[verbs.Leftover, ...]:
         """Return the files in the table's folder that dead writers left: path, size, age, why.

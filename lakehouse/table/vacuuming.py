@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import dataclasses
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -12,53 +12,75 @@ from lakehouse.delta import actions as act
 from lakehouse.delta.entries import in_commit_timestamp, read_each, read_entries
 from lakehouse.delta.features import is_on
 from lakehouse.delta.in_commit import ENABLED
-from lakehouse.delta.leftovers import Leftover, fold, named_by
+from lakehouse.delta.leftovers import Leftover, fold, leftovers, named_by
 from lakehouse.delta.log import Listing, monotone_times, read_listing, segment
 from lakehouse.delta.replay import checkpoint_tombstones
 from lakehouse.delta.snapshot import Snapshot, load
 from lakehouse.delta.vacuum import (
     IN_FLIGHT,
     RETENTION,
-    TRASH,
     Ages,
     oldest_kept,
     retention_of,
     unneeded,
 )
 from lakehouse.duck.engine import Engine
-from lakehouse.table.cleaning import files_of, names_in, time_of
-from lakehouse.table.reports import TrashReport, VacuumReport
+from lakehouse.table.cleaning import names_in, time_of, without_links
+from lakehouse.table.reports import VacuumReport
 from lakehouse.table.retention import check_cleanable
+from lakehouse.table.trash import put_aside
 
 _SHORTEST = timedelta(days=1)
 
 
-def vacuum(
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sweep:
+    """Hold what nothing needs of a table, and what was known when that was found.
+
+    ``listing`` is the log as it was then, and ``held`` are versions before ``oldest`` whose files
+    were kept.
+    """
+
+    storage: Storage
+    gone: tuple[Leftover, ...]
+    oldest: int
+    time: int
+    held: tuple[int, ...]
+    listing: Listing = dataclasses.field(repr=False)
+
+    @property
+    def bytes(self) -> int:
+        """Return the size of all files together."""
+        return sum(item.size for item in self.gone)
+
+
+def find(
     snapshot: Snapshot,
     *,
     engine: Engine,
-    retention: timedelta | None,
+    retention: timedelta | None = None,
     keep_versions: Collection[int] = (),
     enforce_retention: bool = True,
-    dry_run: bool = False,
-    trash: bool = False,
     in_flight: timedelta = IN_FLIGHT,
-) -> VacuumReport:
-    """Delete what nothing needs of a table, whose newest snapshot this is; see `Table.vacuum`."""
+) -> Sweep:
+    """Find what nothing needs of a table, whose newest snapshot this is; see `Table.vacuum`."""
     check_cleanable(snapshot)
     storage = snapshot.storage
     kept_for = _retention(snapshot, retention, enforce=enforce_retention)
     # The files before the log: what a commit names in between is needed then.
-    objects = files_of(storage)
+    objects = list(storage.list(temporary=True))
     ages = Ages(time_of(storage, objects), kept_for, in_flight)
     listing = read_listing(storage)
     oldest, time = _oldest(snapshot, listing, int((ages.now - kept_for).timestamp() * 1000))
     held = tuple(sorted(version for version in {*keep_versions} if version < oldest))
-    needed = {
-        name
-        for version in (_readable(listing, oldest), *held)
-        for name in _live(load(storage, engine, version=version))
-    }
+    live = {*_live(snapshot)}
+    # Mostly, all that is old enough is live: then there is no need to read the log.
+    if not leftovers(objects, live, now=ages.now, older_than=kept_for):
+        return Sweep(storage, (), oldest, time, held, listing)
+    needed = {*live}
+    for version in (_readable(listing, oldest), *held):
+        if version != snapshot.version:
+            needed.update(_live(load(storage, engine, version=version)))
     removed: set[str] = set()
     entries = (*listing.commits, *listing.compacted)
     for entry, commits in zip(entries, read_each(storage, entries), strict=True):
@@ -69,59 +91,41 @@ def vacuum(
     for checkpoint in listing.checkpoints[:1]:
         removed.update(named_by(checkpoint_tombstones(storage, checkpoint, engine)))
     gone = unneeded(objects, needed=needed, removed=removed, ages=ages)
-    run = None
+    return Sweep(storage, tuple(without_links(storage, gone)), oldest, time, held, listing)
+
+
+def vacuum(
+    found: Sweep,
+    *,
+    engine: Engine,
+    keep_versions: Collection[int] = (),
+    dry_run: bool = False,
+    trash: bool = False,
+) -> VacuumReport:
+    """Delete what was found, less what has come to be needed since then.
+
+    ``keep_versions`` are those that are held now.
+    """
+    storage, gone, run = found.storage, found.gone, None
+    late = {v for v in keep_versions if v < found.oldest}.difference(found.held)
     if not dry_run and gone:
-        # A restore may have brought files back since the log was read.
-        again = _since(storage, listing)
+        # A restore may have brought files back, and a reader may have come.
+        again = _since(storage, found.listing)
+        for version in late:
+            again.update(_live(load(storage, engine, version=version)))
         gone = tuple(item for item in gone if fold(item.path) not in again)
-        run = _put_aside(storage, gone) if trash else None
+        run = put_aside(storage, gone) if trash else None
         storage.delete([item.path for item in gone])
     return VacuumReport(
         files=len(gone),
         bytes=sum(item.size for item in gone),
         deleted=gone,
-        oldest_version=oldest,
-        readable_since=datetime.fromtimestamp(time / 1000, UTC),
-        held=held,
+        oldest_version=found.oldest,
+        readable_since=datetime.fromtimestamp(found.time / 1000, UTC),
+        held=tuple(sorted({*found.held, *late})),
         dry_run=dry_run,
         trash=run,
     )
-
-
-def undo(storage: Storage, run: str) -> TrashReport:
-    """Bring back what one vacuum put into the trash; NotFoundError where there is no such run."""
-    folder = f"{TRASH}/{run}/"
-    found = [item for item in storage.list(folder) if item.path.startswith(folder)]
-    if not found:
-        raise NotFoundError(
-            f"the trash of {storage.url()} has nothing of a vacuum {run!r}",
-            next_step=f"It has {', '.join(runs(storage)) or 'nothing'}",
-        )
-    kept, back = [], []
-    for item in found:
-        path = item.path.removeprefix(folder)
-        if storage.head(path) is not None:
-            kept.append(path)
-            continue
-        storage.copy(item.path, path)
-        back.append(item)
-    storage.delete([item.path for item in back])
-    return TrashReport(len(back), sum(item.size for item in back), tuple(kept))
-
-
-def empty(storage: Storage, *, older_than: timedelta) -> TrashReport:
-    """Delete for good what was put into the trash longer ago."""
-    now = min(storage.now(), datetime.now(UTC))
-    wanted = [run for run in runs(storage) if _time_of(run) <= now - older_than]
-    found = [item for run in wanted for item in storage.list(f"{TRASH}/{run}/")]
-    storage.delete([item.path for item in found])
-    return TrashReport(len(found), sum(item.size for item in found))
-
-
-def runs(storage: Storage) -> tuple[str, ...]:
-    """Return the vacuums whose files are in the trash, oldest first."""
-    found = {item.path.split("/")[1] for item in storage.list(f"{TRASH}/")}
-    return tuple(sorted(run for run in found if _is_run(run)))
 
 
 def _retention(snapshot: Snapshot, asked: timedelta | None, *, enforce: bool) -> timedelta:
@@ -191,22 +195,3 @@ def _since(storage: Storage, listing: Listing) -> set[str]:
     later = read_listing(storage, start=start)
     fresh = [commit for commit in later.commits if commit.version >= start]
     return {name for actions in read_entries(storage, fresh) for name in named_by(actions)}
-
-
-def _put_aside(storage: Storage, gone: tuple[Leftover, ...]) -> str:
-    run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
-    for item in gone:
-        storage.copy(item.path, f"{TRASH}/{run}/{item.path}")
-    return run
-
-
-def _is_run(name: str) -> bool:
-    try:
-        _time_of(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _time_of(run: str) -> datetime:
-    return datetime.strptime(run.partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)

@@ -1,9 +1,9 @@
-"""Let something happen at the worst moment: right before a writer's first write into the log."""
+"""Let something happen at the worst moment: right before the act that others can see."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from catalog.storage.backend import Backend
 from lakehouse.delta.log import LOG
@@ -15,7 +15,8 @@ T = TypeVar("T")
 class Ambush:
     """Call a function once, right before the first write into a transaction log.
 
-    By then the writer has planned on what it knew, and written its data files.
+    By then the writer has planned on what it knew, and written its data files. One who writes
+    nothing there, and deletes data files instead, is met ``at`` the first of those.
 
     >>> from catalog.storage import open_storage
     >>> ambush = Ambush(lambda: print("first"))
@@ -25,8 +26,11 @@ class Ambush:
     (True, True)
     """
 
-    def __init__(self, attack: Callable[[], object]) -> None:
+    def __init__(
+        self, attack: Callable[[], object], *, at: Literal["write", "delete"] = "write"
+    ) -> None:
         self._attack: Callable[[], object] | None = attack
+        self._at = at
 
     def around(self, backend: Backend) -> Backend:
         """Return a backend in which the ambush lies (for `Storage.wrapped`)."""
@@ -44,6 +48,8 @@ class Ambush:
             attack()
 
     def _meet(self, call: str, path: str, make: Callable[[], T]) -> T:
-        if call in ("put", "put_if_absent") and LOG in path.split("/"):
+        is_write = call in ("put", "put_if_absent") and LOG in path.split("/")
+        is_delete = call == "delete" and path.endswith(".parquet")
+        if is_write if self._at == "write" else is_delete:
             self.spring()
         return make()

@@ -26,7 +26,6 @@ from hypothesis.stateful import (
 
 from catalog.errors import ConflictError, InputError, UnsupportedError
 from catalog.storage import open_storage
-from lakehouse.delta.log import LOG
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import register
 from lakehouse.lake.lake import Lake, connect
@@ -45,6 +44,7 @@ from lakehouse.testing.tables import Opener
 
 _NAME = "bronze.t"
 _JUDGE_EVERY = 6
+_SETTLING = ("checkpoint", "reopen", "log expiry", "vacuum")
 _FOR_PEER = (pa.int64(), pa.int32(), pa.string(), pa.bool_(), pa.date32(), pa.float64())
 
 
@@ -93,15 +93,17 @@ class TableMachine(RuleBasedStateMachine):
         second = data.draw(steps_, label="second")
         self._race(first, second)
 
-    @rule(handle=st.integers(0, 1), kind=st.sampled_from(("checkpoint", "reopen", "log expiry")))
+    @rule(handle=st.integers(0, 1), kind=st.sampled_from(_SETTLING))
     def settle(self, handle: int, kind: str) -> None:
-        """Write a checkpoint, open a lake again, or let the log expire."""
+        """Write a checkpoint, open a lake again, let the log expire, or vacuum."""
         match kind:
             case "checkpoint":
                 self._table(handle).checkpoint()
             case "reopen":
                 self._lakes[handle].close()
                 self._lakes[handle] = self._connected()
+            case "vacuum":
+                kind = self._vacuum(self._table(handle))
             case _:
                 kind = self._expire(self._table(handle))
         self._count(kind)
@@ -198,11 +200,23 @@ class TableMachine(RuleBasedStateMachine):
         else:
             self._model = self._model.then(after)
 
+    def _vacuum(self, table: Table) -> str:
+        """Delete what nothing needs, as if two months had passed since the last commit."""
+        self._age()
+        report = table.vacuum()
+        note(f"vacuum: {report}")
+        self._oldest = max(self._oldest, report.oldest_version)
+        return "vacuum" if report.files else "vacuum, nothing"
+
+    def _age(self) -> None:
+        past = time.time() - 60 * 24 * 3600
+        for number, file in enumerate(sorted(Path(self._uri).rglob("*"))):
+            if file.is_file():
+                os.utime(file, (past + number, past + number))
+
     def _expire(self, table: Table) -> str:
         """Let log entries expire, as if two months had passed since the last commit."""
-        past = time.time() - 60 * 24 * 3600
-        for number, file in enumerate(sorted((Path(self._uri) / LOG).iterdir())):
-            os.utime(file, (past + number, past + number))
+        self._age()
         table.checkpoint()
         report = table.expire_log()
         note(f"log expiry: {report}")

@@ -37,6 +37,7 @@ Outcome = Literal[
 _FIRST = Work(part="a", first_id=101, name="first", version=1)
 _OTHER = Work(part="b", first_id=201, name="second", version=2)
 _SAME = dataclasses.replace(_FIRST, first_id=201)
+VACUUM = "vacuum"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -153,7 +154,8 @@ class _Trial:
     def run(self) -> Cell:
         before = self._version()
         if self._pair.second_by == "ours":
-            ambush = Ambush(self._first)
+            at: Literal["write", "delete"] = "delete" if self._pair.second == VACUUM else "write"
+            ambush = Ambush(self._first, at=at)
             stale = self._opener.open(self._storage.wrapped(ambush.around))
             self._do("second", lambda: _by_us(self._pair.second)(stale, self._works[1]))
             ambush.spring()  # it wrote nothing into the log: the two did not meet
@@ -163,7 +165,7 @@ class _Trial:
             self._do("second", lambda: peer.PEER[self._pair.second](handle, self._works[1]))
         outcome = self._outcome(before)
         problem, needless = self._judge(outcome)
-        problem = problem or self._lint()
+        problem = problem or self._lint() or self._lost()
         error = self._errors.get("second") or self._errors.get("first")
         text = None if error is None else f"{type(error).__name__}: {error}".partition("\n")[0]
         return Cell(self._pair, outcome, problem, needless, text)
@@ -198,7 +200,7 @@ class _Trial:
             case Exception():
                 return "refused"
         if (after := self._version()) == self._between:
-            return "nothing" if self._pair.second != "checkpoint" else "committed"
+            return "committed" if self._pair.second in ("checkpoint", VACUUM) else "nothing"
         if self._between == before or self._pair.second_by == "delta-rs":
             return "committed"
         actions = read_commit(self._storage, after)
@@ -237,6 +239,24 @@ class _Trial:
             return None
         found = [str(finding) for finding in lint(self._storage) if not finding.note]
         return f"the linter says: {'; '.join(found)}" if found else None
+
+    def _lost(self) -> str | None:
+        """Return which version cannot be read any more, where the table was vacuumed."""
+        if VACUUM not in (self._pair.first, self._pair.second):
+            return None
+        table = self._opener.open(self._storage)
+        for version in range(self._version() + 1):
+            try:
+                found = observed(table, version=version)
+            except UnsupportedError:
+                continue
+            except LakehouseError as error:
+                return f"version {version} is lost: {error}"
+            if version < len(self._model.versions):
+                wrong = difference(self._model.versions[version], found)
+                if wrong is not None:
+                    return f"version {version} is another one: {wrong}"
+        return None
 
     def _judge_second_alone(self) -> str | None:
         state = self._model.latest

@@ -7,11 +7,16 @@ we do not have yet has no ``perform``; delta-rs may have it (`lakehouse.testing.
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 
+from lakehouse.delta.log import LOG
 from lakehouse.table.handle import Table
+from lakehouse.table.reports import VacuumReport
 from lakehouse.testing import meaning
 from lakehouse.testing.model import Model, Predicate, State
 
@@ -188,7 +193,44 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "checkpoint", lambda table, work: table.checkpoint(), lambda table, work: table.latest
     ),
+    Operation(
+        "vacuum",
+        lambda table, work: vacuumed(table, work.name),
+        lambda table, work: table.latest,
+        always_fits=True,
+    ),
 )
+
+
+def aged(table: Table, days: float = 20) -> None:
+    """Let a table on local disk, as it is now, have been written so many days ago.
+
+    Files that no version names stay as young as they are: they may belong to somebody at work.
+    """
+    root, then = folder_of(table), time.time() - days * 24 * 3600
+    for add in table.snapshot().files.adds():
+        os.utime(root / add.key[0], (then, then))
+    for number, path in enumerate(sorted((root / LOG).iterdir())):
+        os.utime(path, (then + number, then + number))
+
+
+def folder_of(table: Table) -> Path:
+    """Return the folder of a table on local disk."""
+    root = table.snapshot().storage.local_path
+    assert root is not None
+    return root
+
+
+def vacuumed(table: Table, name: str) -> VacuumReport:
+    """Vacuum a table that is old, in which a dead writer has left a file of this name."""
+    aged(table)
+    orphan = folder_of(table) / f"part-{name}.parquet"
+    orphan.write_bytes(b"PAR1")
+    then = time.time() - 20 * 24 * 3600
+    os.utime(orphan, (then, then))
+    report = table.vacuum()
+    assert not orphan.exists(), report
+    return report
 
 
 def _files(table: Table, work: Work) -> list[str]:

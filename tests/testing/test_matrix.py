@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+import lakehouse
 from lakehouse.testing.grid import grid, totals
 from lakehouse.testing.matrix import Matrix, Pair, names, pairs
 from lakehouse.testing.tables import KINDS
@@ -56,6 +57,14 @@ def test_the_matrix_finds_what_lax_rules_break(matrix, monkeypatch, first, secon
     assert matrix.run(pair).problem is None
     monkeypatch.setattr("lakehouse.delta.commit.conflict", lambda *_: None)
     assert "equals no serial order" in str(matrix.run(pair).problem)
+
+
+def test_the_matrix_finds_a_vacuum_that_takes_too_much(matrix, monkeypatch):
+    pair = Pair("append", "vacuum")
+    assert matrix.run(pair).outcome == "committed"
+    monkeypatch.setattr("lakehouse.table.vacuuming._live", lambda _: iter(()))
+    with pytest.raises(lakehouse.StorageError):
+        matrix.run(pair)
 
 
 def test_the_grid_has_a_cell_for_each_pair(matrix):

@@ -42,12 +42,19 @@ _TYPES = (
 )
 _TEXT = r'"(?:[^"\\]|\\.)*"'
 _VALUE = rf"{_TEXT}:(?:{_TEXT}|null)"
+# What delta-rs says of a file for which there is nothing to say.
+_NOTHING = "".join(
+    rf'(?:,"{field}":null)?'
+    for field in (
+        "tags", "deletionVector", "baseRowId", "defaultRowCommitVersion", "clusteringProvider"
+    )
+)  # fmt: skip
 # The line of an add action as most writers have it: one look at the text instead of several at
 # its JSON.
 _USUAL = (
     rf'\{{"add":\{{"path":{_TEXT},"partitionValues":\{{(?:{_VALUE}(?:,{_VALUE})*)?\}},'
     r'"size":[0-9]{1,18},"modificationTime":[0-9]{1,18}(?:,"dataChange":(?:true|false))?'
-    rf'(?:,"stats":(?:{_TEXT}|null))?\}}\}}'
+    rf'(?:,"stats":(?:{_TEXT}|null))?{_NOTHING}\}}\}}'
 )
 
 

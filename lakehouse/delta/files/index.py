@@ -22,6 +22,7 @@ from lakehouse.delta.files.adds import no_rows, raw_table, to_action, vector_id
 from lakehouse.delta.files.layout import Layout, Leaf
 from lakehouse.delta.files.stored import Keys, StoredFiles
 from lakehouse.delta.files.typed import derive, is_truncated, names
+from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.soundness import check_files, check_once
 from lakehouse.duck.engine import Connection, Engine
 
@@ -161,6 +162,14 @@ class FileIndex:
                 )
         finally:
             cursor.unregister("held_index")
+
+    @cached_property
+    def whole(self) -> FileIndex:
+        """Return an index for who reads all files: without bounds, which take a while to make."""
+        if self._typed or self.stored is not None:
+            return self
+        partitions = Struct(self.layout.partitions)
+        return FileIndex(self.memory, Layout(partitions, self.layout.partition_columns))
 
     def typed(self, engine: Engine) -> pa.Table:
         """Return the index with its typed columns, and each file's ``position`` in it."""
