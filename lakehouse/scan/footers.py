@@ -18,6 +18,7 @@ from lakehouse.scan.views import TableView
 
 MANY_ROWS = 100_000  # with fewer, any plan is as good
 MOST_FILES = 4_096  # of a table, looked at for one query
+_MOST_REMOTE = 512  # and in object storage: those that are fetched ahead
 _REMEMBERED = 200_000
 # Columns that DuckDB adds to a file's own of other names.
 _ADDED = frozenset({"file_index", "file_row_number", "filename", "rowid"})
@@ -105,7 +106,7 @@ class Footers:
         return tuple(
             asked
             and bool(view.plain)
-            and ref.snapshot.storage.is_local
+            and (ref.snapshot.storage.is_local or one.files <= _MOST_REMOTE)
             and self._fit(view.stored, _files(cursor, view, one))
             for asked, ref, view, one in zip(
                 worthwhile(kept, joined=joined), refs, views, kept, strict=True

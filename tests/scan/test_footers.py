@@ -74,7 +74,10 @@ def always():
 
 def estimates(lake, sql):
     """Return how many rows DuckDB thinks that the steps of a query have."""
-    plan = lake.explain(sql).plan
+    return estimated(lake.explain(sql).plan)
+
+
+def estimated(plan):
     return [int(text.replace(",", "")) for text in re.findall(r"~([\d,]+) rows?", plan)]
 
 
@@ -116,6 +119,16 @@ def test_a_large_table_is_not_taken_for_a_small_one(lake):
         assert len(lake.sql(sql).fetchall()) == (17_143 if table is large else 1)
     sql = f"SELECT p, sum(k) FROM {parted.name} SEMI JOIN {large.name} USING (k) GROUP BY p ORDER BY p"
     assert lake.sql(sql).fetchall() == [(0, 0), (1, 1), (2, sum(range(120_000)) - 8)]
+
+
+def test_a_large_table_in_object_storage_is_not_taken_for_a_small_one():
+    with lakehouse.connect("memory://footers/lake") as lake:
+        large = new_table(lake, {"k": "BIGINT"})
+        large.append(lake.sql("SELECT range AS k FROM range(120000)"))
+        sql = f"SELECT count(*) FROM {large.name} AS a JOIN {large.name} AS b USING (k)"
+        found = lake.sql(sql)
+        assert found.fetchall() == [(120_000,)]
+        assert 60_000 <= max(estimated(found.explain())) <= 480_000
 
 
 @pytest.mark.usefixtures("always")
