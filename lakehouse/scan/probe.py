@@ -10,18 +10,21 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
+from catalog import lazy
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.errors import DuckError, Interruption
+from lakehouse.scan import quick
 from lakehouse.scan.choice import Choice, joined
 from lakehouse.scan.expression import is_fixed, unfixed
 from lakehouse.scan.join_keys import Profile, profiled
 from lakehouse.scan.kept import bind
-from lakehouse.scan.may import May
 from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.scan.variants import Variant, Variants
 from lakehouse.scan.views import TableView
+
+pc: Any = lazy.module("pyarrow.compute")
 
 # A table of fewer files is read as quickly as asked about.
 MANY_FILES = 32
@@ -91,11 +94,16 @@ def _patience(sizes: Iterable[Size]) -> float:
     return _SECONDS + _SECONDS_A_FILE * sum(size.files for size in sizes)
 
 
-def _size(cursor: Connection, ref: TableRef, where: May, engine: Engine) -> Size:
+def _size(cursor: Connection, ref: TableRef, choice: Choice, engine: Engine) -> Size:
     """Return how much of a table its own filters leave."""
     files = ref.snapshot.files
     if files.is_empty:
         return Size(0, 0)
+    index = files.in_memory(engine)
+    if index is not None and choice.quick is not None:
+        sizes = quick.kept(index, choice.quick, ["size"])["size"]
+        return Size(len(sizes), pc.sum(sizes).as_py() or 0)
+    where = choice.may
     condition = where.exact if files.stored is None else where.stored
     with files.on(cursor, engine) as index:
         rows = cursor.execute(
@@ -136,7 +144,7 @@ class Probe:
         """
         refs, views = query.refs, query.views
         sizes = [
-            _size(cursor, ref, choice.may, self._engine)
+            _size(cursor, ref, choice, self._engine)
             for ref, choice in zip(refs, choices, strict=True)
         ]
         big = large(sizes)
