@@ -21,6 +21,10 @@ class Forms:
         self._footers = Footers(engine)
         self._variants = Variants(engine, "plain")
 
+    def is_plain(self, cursor: Connection, ref: TableRef, view: TableView, kept: Kept) -> bool:
+        """Tell whether a table, bound on ``cursor``, had better be read as its files are."""
+        return all(self._footers.plain(cursor, [ref], [view], [kept], joined=True))
+
     def look(
         self,
         cursor: Connection,

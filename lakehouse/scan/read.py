@@ -160,7 +160,7 @@ class Scanner:
         self._trusted = trusted
         self._definitions = Definitions(engine)
         self._probe = Probe(engine)
-        self._forms = Forms(engine)
+        self.forms = Forms(engine)
         self._volatile_names: frozenset[str] | None = None
         self._plans: dict[tuple[int, str], str] = {}
         self._columns: dict[tuple[int, str], tuple[str, ...]] = {}
@@ -265,7 +265,7 @@ class Scanner:
                 figures = self._bind_all(
                     cursor, refs, views, choices, joined=joined, lasting=not at_once
                 )
-            look = self._forms.look(
+            look = self.forms.look(
                 cursor, refs, views, figures, queries, joined=joined, at_once=at_once
             )
             # In object storage, to look at files takes time, and those that are read are fetched

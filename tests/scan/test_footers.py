@@ -131,6 +131,22 @@ def test_a_large_table_in_object_storage_is_not_taken_for_a_small_one():
         assert 60_000 <= max(estimated(found.explain())) <= 480_000
 
 
+def test_a_large_table_in_a_duckdb_of_ones_own_is_not_taken_for_a_small_one(lake):
+    large = new_table(lake, {"k": "BIGINT"})
+    for start, end in ((0, 10), (10, 60_000), (60_000, 120_000)):
+        large.append(lake.sql(f"SELECT range AS k FROM range({start}, {end})"))
+    sql = f"SELECT count(*) FROM {large.name} AS a JOIN {large.name} AS b USING (k)"
+    with lake.duckdb(tables=[large.name]) as connection:
+        found = connection.sql(sql)
+        assert found.fetchall() == [(120_000,)]
+        assert 60_000 <= max(estimated(found.explain())) <= 480_000
+        large.append([{"k": 120_000, "n": "new"}], schema_mode="add")
+        lake.duckdb(refresh=connection)
+        assert connection.sql(sql).fetchall() == [(120_001,)]
+        new_only = f"SELECT k FROM {large.name} WHERE n IS NOT NULL"
+        assert connection.sql(new_only).fetchall() == [(120_000,)]
+
+
 @pytest.mark.usefixtures("always")
 def test_files_of_older_schemas_keep_their_meaning(lake):
     mapped = {"delta.columnMapping.mode": "name"}
