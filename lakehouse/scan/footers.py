@@ -90,7 +90,7 @@ class Footers:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._known: dict[tuple[Stored, str], bool] = {}
+        self._known: dict[Stored, dict[str, bool]] = {}
         self._wanted: dict[Stored, Sequence[Node]] = {}
 
     def plain(
@@ -115,10 +115,11 @@ class Footers:
 
     def _fit(self, stored: Stored, urls: Sequence[str]) -> bool:
         with self._lock:
-            known = [self._known.get((stored, url)) for url in urls]
-        new = [url for url, fit in zip(urls, known, strict=True) if fit is None]
+            remembered = self._known.get(stored, {})
+            known = [remembered.get(url) for url in urls]
         if False in known:
             return False
+        new = [url for url, fit in zip(urls, known, strict=True) if fit is None]
         if not new:
             return True
         try:
@@ -128,9 +129,9 @@ class Footers:
         except DuckError:
             return False  # reading them says what is wrong with them
         with self._lock:
-            if len(self._known) + len(found) > _REMEMBERED:
+            if sum(map(len, self._known.values())) + len(found) > _REMEMBERED:
                 self._known.clear()
-            self._known.update({(stored, url): fit for url, fit in found.items()})
+            self._known.setdefault(stored, {}).update(found)
         return all(found.get(url, False) for url in new)
 
     def _look(self, stored: Stored, urls: Iterable[str]) -> Mapping[str, bool]:

@@ -32,6 +32,7 @@ class Forms:
         views: Sequence[TableView],
         kept: Sequence[Kept],
         queries: Sequence[QueryRef],
+        others: Sequence[str],
         *,
         joined: bool,
         at_once: bool,
@@ -39,6 +40,7 @@ class Forms:
         """Return a function that looks at the files of a query's tables, all bound on ``cursor``.
 
         It returns SQL that lets tables be read as their files are, or None where none can be.
+        ``queries`` are users' views in it, ``others`` are names that must not be found.
         ``at_once`` says that a transaction has begun, in which no new database is seen.
         """
 
@@ -52,7 +54,7 @@ class Forms:
                 else Variant(ref, view, view.view, self._engine.empty_parquet)
                 for ref, view, is_plain in zip(refs, views, plain, strict=True)
             ]
-            database, is_new = self._variants.database(variants, queries)
+            database, is_new = self._variants.database(variants, queries, others)
             return None if is_new and at_once else self._engine.search(database)
 
         return look

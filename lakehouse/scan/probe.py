@@ -54,13 +54,17 @@ class Size:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Query:
-    """Hold a query, its tables and views, and whether it runs in a transaction from its plan on."""
+    """Hold a query, its tables and views, and whether it runs in a transaction from its plan on.
+
+    ``others`` are names in it that are no table now.
+    """
 
     sql: str
     params: object
     refs: tuple[TableRef, ...]
     views: tuple[TableView, ...]
     queries: tuple[QueryRef, ...]
+    others: tuple[str, ...]
     at_once: bool
 
 
@@ -203,7 +207,7 @@ class Probe:
                 variants.append(Variant(ref, view, body, None))
             else:
                 variants.append(Variant(ref, view, view.view, self._engine.empty_parquet))
-        return self._variants.database(variants, query.queries)
+        return self._variants.database(variants, query.queries, query.others)
 
     def _ask(
         self, cursor: Connection, query: Query, names: frozenset[str], seconds: float

@@ -237,7 +237,15 @@ class Scanner:
                     for ref, scan, choice in zip(refs, scans, choices, strict=True)
                 ]
                 if wide is not None and may_join(plan, refs):
-                    query = Query(sql, params, tuple(refs), tuple(views), tuple(queries), at_once)
+                    query = Query(
+                        sql,
+                        params,
+                        tuple(refs),
+                        tuple(views),
+                        tuple(queries),
+                        tuple(others),
+                        at_once,
+                    )
                     counts = [len(scan) for scan in scans]
                     outcome = self._probe.narrow(cursor, query, choices, counts, wide=wide)
                     if isinstance(outcome, str):
@@ -266,7 +274,14 @@ class Scanner:
                     cursor, refs, views, choices, joined=joined, lasting=not at_once
                 )
             look = self.forms.look(
-                cursor, refs, views, figures, queries, joined=joined, at_once=at_once
+                cursor,
+                refs,
+                views,
+                figures,
+                queries,
+                others,
+                joined=joined,
+                at_once=at_once,
             )
             # In object storage, to look at files takes time, and those that are read are fetched
             # ahead: it waits until the query runs.
