@@ -199,6 +199,16 @@ def test_names_of_our_own_in_tables_are_theirs(lake):
 
 
 @pytest.mark.usefixtures("always")
+def test_queries_of_one_moment_see_what_was_defined_before_it(lake):
+    table = new_table(lake, {"k": "BIGINT"})
+    table.append([{"k": 1}])
+    joined = f"{table.name} AS a JOIN {table.name} AS b USING (k)"
+    for _ in range(2):
+        found = lake.sql(f"SELECT k, now() > TIMESTAMPTZ '2024-01-01 00:00:00Z' FROM {joined}")
+        assert found.fetchall() == [(1, True)]
+
+
+@pytest.mark.usefixtures("always")
 def test_partitions_deleted_rows_and_other_writers(lake):
     table = new_table(
         lake,
