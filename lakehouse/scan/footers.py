@@ -136,8 +136,8 @@ class Footers:
 
     def _look(self, stored: Stored, urls: Iterable[str]) -> Mapping[str, bool]:
         """Return whether files fit, by their URLs."""
-        # A connection of its own: what fails in a transaction ends it.
-        with self._engine.cursor() as cursor:
+        # A connection of its own: what fails in a transaction ends it. The query has not begun.
+        with self._engine.cursor(counted=False) as cursor:
             if stored not in self._wanted:
                 ((nodes, _),) = _schemas(cursor, [escaped(self._engine.no_rows(stored))])
                 self._wanted[stored] = nodes
