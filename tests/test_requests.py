@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 import lakehouse
+from lakehouse.scan import footers
 from lakehouse.testing import FaultProxy, Request
 
 
@@ -104,6 +105,21 @@ def test_footers_are_read_once_in_a_process(lake, proxy):
     proxy.forget()
     assert lake.sql(everything).fetchall() == [(1300, 1950.0)]
     assert data_files(proxy.requests) == []
+
+
+def test_files_that_a_join_looks_at_first_are_fetched_once(lake, place, proxy, monkeypatch):
+    monkeypatch.setattr(footers, "MANY_ROWS", 1)
+    joined = "SELECT count(*) FROM bronze.trips AS a JOIN bronze.trips AS b USING (id)"
+    with lakehouse.connect(place[0], **place[1]) as other:
+        proxy.forget()
+        other.explain(joined)
+        assert data_files(proxy.requests) == []
+        assert other.sql(joined).fetchall() == [(1300,)]
+        found = data_files(proxy.requests)
+        assert len(set(found)) == len(found) == 13
+        proxy.forget()
+        assert other.sql(joined).fetchall() == [(1300,)]
+        assert data_files(proxy.requests) == []
 
 
 def test_explaining_a_query_reads_no_data(lake, place, proxy):

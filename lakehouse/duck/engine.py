@@ -112,11 +112,11 @@ class Engine:
         )
         signals.listen(self)
 
-    def cursor(self) -> Connection:
-        """Return a new connection to the same instance."""
+    def cursor(self, *, counted: bool = True) -> Connection:
+        """Return a new connection to the same instance, with its progress ``counted`` or not."""
         with _open():
             cursor = self._root.cursor()
-            if self._counts_progress:  # DuckDB has these for each connection
+            if self._counts_progress and counted:  # DuckDB has these for each connection
                 cursor.execute("SET enable_progress_bar = true")
                 cursor.execute("SET enable_progress_bar_print = false")
         with self._lock:

@@ -29,6 +29,7 @@ from lakehouse.scan.views import Source, frozen_view
 _OWN = "_lakehouse"  # a schema for what views read
 # More partitions are joined to one scan: as many scans take long to plan.
 _MOST_SCANS = 256
+_MOST_PLAIN = 8  # each of these opens a file whenever it is planned
 
 
 @dataclasses.dataclass(slots=True)
@@ -96,7 +97,12 @@ class Connections:
         ref = TableRef(entry.layer, _short(entry), entry.name, snapshot)
         view = self._scanner.view(ref)
         with self._engine.work(f"read the log of {entry.name}") as cursor:
-            bind(cursor, ref, view, Choice(), self._engine)
+            found = bind(cursor, ref, view, Choice(), self._engine)
+            plain = snapshot.storage.is_local and self._scanner.forms.is_plain(
+                cursor, ref, view, found
+            )
+            if plain:
+                bind(cursor, ref, view, Choice(), self._engine, typical_first=True)
             kept, vectors = held(cursor, ref, view)
             count = len(snapshot.files.layout.partitions)
             columns = ", ".join(f"parts.p{i}::VARCHAR" for i in range(count)) or "NULL"
@@ -111,14 +117,15 @@ class Connections:
             # That file goes with the lake; this one with the connection.
             files = (engine.empty_parquet,)
         values = tuple(tuple(row[1 : count + 1]) for row in rows)
-        return _Content(snapshot, kept["kept"][0]["rows"].as_py() or 0, files, values, vectors)
+        about = kept["kept"][0]["rows"].as_py() or 0
+        return _Content(snapshot, about, files, values, vectors, plain)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Content:
     """Hold a table's files, their partition values as text, and its deleted rows (i, n).
 
-    ``rows`` is about how many there are.
+    ``rows`` is about how many there are. ``plain`` says that the files have the table's columns.
     """
 
     snapshot: Snapshot
@@ -126,6 +133,7 @@ class _Content:
     files: tuple[str, ...]
     values: tuple[tuple[str | None, ...], ...]
     vectors: Any
+    plain: bool
 
 
 def _create(cursor: Connection, entry: TableEntry, content: _Content, number: int) -> None:
@@ -138,7 +146,8 @@ def _create(cursor: Connection, entry: TableEntry, content: _Content, number: in
         sources = list(_scan_a_partition(content, number))
     else:
         sources = [_one_scan(cursor, content, number)]
-    body = frozen_view(layout, content.snapshot.properties, sources)
+    plain = content.plain and len(sources) <= _MOST_PLAIN
+    body = frozen_view(layout, content.snapshot.properties, sources, plain=plain)
     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS memory.{identifier(entry.layer)}")
     cursor.execute(f"CREATE OR REPLACE VIEW {_place(entry.layer, _short(entry))} AS {body}")
 

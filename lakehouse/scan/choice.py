@@ -7,7 +7,7 @@ import dataclasses
 from lakehouse.delta.files.layout import Layout
 from lakehouse.scan.join_keys import Keys, may_match
 from lakehouse.scan.may import EVERY, May, all_of, any_of
-from lakehouse.scan.quick import Test
+from lakehouse.scan.quick import Test, of_keys
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -15,20 +15,24 @@ class Choice:
     """Hold which files may matter: those for which all of this holds.
 
     ``where`` is what the query's filters say of a file, ``joined`` what keys of joins do. A
-    matching row has one of all the ``keys``. ``tests`` say the same as ``where``, if not None. ``ordered`` is what a LIMIT leaves, of the ``order``.
+    matching row has one of all the ``keys``. ``tests`` say the same as ``where``, and ``key_tests``
+    as ``joined`` and ``keys``, if not None. ``ordered`` is what a LIMIT leaves, of the ``order``.
     """
 
     where: May = EVERY
     tests: tuple[Test, ...] | None = None
     joined: May = EVERY
     keys: tuple[Keys, ...] = ()
+    key_tests: tuple[Test, ...] | None = ()
     ordered: May = EVERY
     order: str | None = None
 
     @property
     def quick(self) -> tuple[Test, ...] | None:
         """Return what a file's columns must pass, where nothing else decides."""
-        return self.tests if self.joined == self.ordered == EVERY else None
+        if self.tests is None or self.key_tests is None or self.ordered != EVERY:
+            return None
+        return (*self.tests, *self.key_tests)
 
     @property
     def may(self) -> May:
@@ -41,5 +45,7 @@ def joined(choice: Choice, scans: tuple[tuple[Keys, ...], ...], layout: Layout) 
     may = any_of([all_of([may_match(one, layout) for one in keys]) for keys in scans])
     if not scans or may == EVERY:
         return choice
-    keys = scans[0] if len(scans) == 1 else ()
-    return dataclasses.replace(choice, joined=may, keys=keys)
+    if len(scans) > 1:
+        return dataclasses.replace(choice, joined=may, key_tests=None)
+    tests = of_keys(scans[0], layout)
+    return dataclasses.replace(choice, joined=may, keys=scans[0], key_tests=tests)

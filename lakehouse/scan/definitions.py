@@ -38,35 +38,35 @@ class Definitions:
 
         What it lacks is created; ``queries``, each after those that it reads, over the tables.
         """
-        wanted = {(r.schema, r.name): v for r, v in zip(refs, views, strict=True)}
+        wanted = {r.place: v for r, v in zip(refs, views, strict=True)}
         keys = {name: view.key for name, view in wanted.items()}
-        keys |= {(query.schema, query.name): query.sql for query in queries}
+        keys |= {query.place: query.sql for query in queries}
         with self._lock:
             number = self._choose(keys, frozenset(name.lower() for name in others))
             known = self._generations[number]
-            missing = [ref for ref in refs if (ref.schema, ref.name) not in known]
-            new = [query for query in queries if (query.schema, query.name) not in known]
+            missing = [ref for ref in refs if ref.place not in known]
+            new = [query for query in queries if query.place not in known]
             if missing or new:
                 with self._engine.work("define the tables' views") as cursor:
                     for ref in refs if new else missing:
-                        view = wanted[(ref.schema, ref.name)]
+                        view = wanted[ref.place]
                         if view.nothing:
                             cursor.execute(view.nothing)
                         else:
                             bind_nothing(cursor, ref, view, self._engine.empty_parquet)
                     for ref in missing:
-                        view = wanted[(ref.schema, ref.name)]
+                        view = wanted[ref.place]
                         _create(cursor, number, ref, view)
-                        known[(ref.schema, ref.name)] = view.key
+                        known[ref.place] = view.key
                     for query in new:
                         for database in (f"plan{number}", f"scan{number}"):
                             create_query(cursor, database, query)
-                        known[(query.schema, query.name)] = query.sql
+                        known[query.place] = query.sql
         return number
 
     def _choose(self, wanted: Mapping[tuple[str, str], str], others: frozenset[str]) -> int:
         for number, known in enumerate(self._generations):
-            stale = any(f"{schema}.{name}".lower() in others for schema, name in known)
+            stale = any(f"{schema}.{name}" in others for schema, name in known)
             if not stale and all(known.get(name, key) == key for name, key in wanted.items()):
                 return number
         number = len(self._generations)

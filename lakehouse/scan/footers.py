@@ -18,6 +18,7 @@ from lakehouse.scan.views import TableView
 
 MANY_ROWS = 100_000  # with fewer, any plan is as good
 MOST_FILES = 4_096  # of a table, looked at for one query
+_MOST_REMOTE = 512  # and in object storage: those that are fetched ahead
 _REMEMBERED = 200_000
 # Columns that DuckDB adds to a file's own of other names.
 _ADDED = frozenset({"file_index", "file_row_number", "filename", "rowid"})
@@ -89,7 +90,7 @@ class Footers:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._known: dict[tuple[Stored, str], bool] = {}
+        self._known: dict[Stored, dict[str, bool]] = {}
         self._wanted: dict[Stored, Sequence[Node]] = {}
 
     def plain(
@@ -105,7 +106,7 @@ class Footers:
         return tuple(
             asked
             and bool(view.plain)
-            and ref.snapshot.storage.is_local
+            and (ref.snapshot.storage.is_local or one.files <= _MOST_REMOTE)
             and self._fit(view.stored, _files(cursor, view, one))
             for asked, ref, view, one in zip(
                 worthwhile(kept, joined=joined), refs, views, kept, strict=True
@@ -114,10 +115,11 @@ class Footers:
 
     def _fit(self, stored: Stored, urls: Sequence[str]) -> bool:
         with self._lock:
-            known = [self._known.get((stored, url)) for url in urls]
-        new = [url for url, fit in zip(urls, known, strict=True) if fit is None]
+            remembered = self._known.get(stored, {})
+            known = [remembered.get(url) for url in urls]
         if False in known:
             return False
+        new = [url for url, fit in zip(urls, known, strict=True) if fit is None]
         if not new:
             return True
         try:
@@ -127,15 +129,15 @@ class Footers:
         except DuckError:
             return False  # reading them says what is wrong with them
         with self._lock:
-            if len(self._known) + len(found) > _REMEMBERED:
+            if sum(map(len, self._known.values())) + len(found) > _REMEMBERED:
                 self._known.clear()
-            self._known.update({(stored, url): fit for url, fit in found.items()})
+            self._known.setdefault(stored, {}).update(found)
         return all(found.get(url, False) for url in new)
 
     def _look(self, stored: Stored, urls: Iterable[str]) -> Mapping[str, bool]:
         """Return whether files fit, by their URLs."""
-        # A connection of its own: what fails in a transaction ends it.
-        with self._engine.cursor() as cursor:
+        # A connection of its own: what fails in a transaction ends it. The query has not begun.
+        with self._engine.cursor(counted=False) as cursor:
             if stored not in self._wanted:
                 ((nodes, _),) = _schemas(cursor, [escaped(self._engine.no_rows(stored))])
                 self._wanted[stored] = nodes

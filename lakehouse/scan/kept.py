@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -60,7 +61,11 @@ def bind(
         return Kept(0, 0, 0)
     few = _few(cursor, snapshot, choice, engine, lasting=lasting)
     if few is not None:
-        return _bind_few(cursor, snapshot, view, few, engine, typical_first=typical_first)
+        return dataclasses.replace(
+            _bind_few(cursor, snapshot, view, few, engine, typical_first=typical_first),
+            join_keys=join_keys(choice.keys, ref),
+            order=choice.order,
+        )
     root = literal(escaped(snapshot.storage.url().rstrip("/") + "/"))
     kept = {
         "files": f"coalesce(list({root} || {_PATTERN} ORDER BY position), [{literal(empty)}])",

@@ -10,18 +10,21 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
+from catalog import lazy
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.errors import DuckError, Interruption
+from lakehouse.scan import quick
 from lakehouse.scan.choice import Choice, joined
 from lakehouse.scan.expression import is_fixed, unfixed
 from lakehouse.scan.join_keys import Profile, profiled
 from lakehouse.scan.kept import bind
-from lakehouse.scan.may import May
 from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.scan.variants import Variant, Variants
 from lakehouse.scan.views import TableView
+
+pc: Any = lazy.module("pyarrow.compute")
 
 # A table of fewer files is read as quickly as asked about.
 MANY_FILES = 32
@@ -51,13 +54,17 @@ class Size:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Query:
-    """Hold a query, its tables and views, and whether it runs in a transaction from its plan on."""
+    """Hold a query, its tables and views, and whether it runs in a transaction from its plan on.
+
+    ``others`` are names in it that are no table now.
+    """
 
     sql: str
     params: object
     refs: tuple[TableRef, ...]
     views: tuple[TableView, ...]
     queries: tuple[QueryRef, ...]
+    others: tuple[str, ...]
     at_once: bool
 
 
@@ -91,11 +98,16 @@ def _patience(sizes: Iterable[Size]) -> float:
     return _SECONDS + _SECONDS_A_FILE * sum(size.files for size in sizes)
 
 
-def _size(cursor: Connection, ref: TableRef, where: May, engine: Engine) -> Size:
+def _size(cursor: Connection, ref: TableRef, choice: Choice, engine: Engine) -> Size:
     """Return how much of a table its own filters leave."""
     files = ref.snapshot.files
     if files.is_empty:
         return Size(0, 0)
+    index = files.in_memory(engine)
+    if index is not None and choice.quick is not None:
+        sizes = quick.kept(index, choice.quick, ["size"])["size"]
+        return Size(len(sizes), pc.sum(sizes).as_py() or 0)
+    where = choice.may
     condition = where.exact if files.stored is None else where.stored
     with files.on(cursor, engine) as index:
         rows = cursor.execute(
@@ -136,7 +148,7 @@ class Probe:
         """
         refs, views = query.refs, query.views
         sizes = [
-            _size(cursor, ref, choice.may, self._engine)
+            _size(cursor, ref, choice, self._engine)
             for ref, choice in zip(refs, choices, strict=True)
         ]
         big = large(sizes)
@@ -195,7 +207,7 @@ class Probe:
                 variants.append(Variant(ref, view, body, None))
             else:
                 variants.append(Variant(ref, view, view.view, self._engine.empty_parquet))
-        return self._variants.database(variants, query.queries)
+        return self._variants.database(variants, query.queries, query.others)
 
     def _ask(
         self, cursor: Connection, query: Query, names: frozenset[str], seconds: float

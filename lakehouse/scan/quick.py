@@ -16,6 +16,7 @@ from catalog import lazy
 from lakehouse.delta.files.layout import Layout, Leaf
 from lakehouse.delta.schema.fields import Primitive
 from lakehouse.scan.bounds import Operator
+from lakehouse.scan.join_keys import Keys
 from lakehouse.scan.plain import CONSTANT, Condition, conditions
 
 pa: Any = lazy.module("pyarrow")
@@ -42,6 +43,22 @@ def tests(filters: Sequence[str], layout: Layout) -> tuple[Test, ...] | None:
     if known is None:
         return None
     found = [_test(condition, layout) for condition in known]
+    sure = tuple(test for test in found if test is not None)
+    return sure if len(sure) == len(found) else None
+
+
+def of_keys(keys: Sequence[Keys], layout: Layout) -> tuple[Test, ...] | None:
+    """Return what keys of joins ask of columns; None if unsure."""
+    if layout.partitions:
+        return None
+    asked: list[Condition] = []
+    for one in keys:
+        low, high = ((end,) if end is not None else () for end in (one.low, one.high))
+        sides: tuple[tuple[Operator, tuple[str, ...]], ...] = (
+            (">=", low), ("<=", high), ("=", one.values or ()),
+        )  # fmt: skip
+        asked += [Condition(one.column, operator, side) for operator, side in sides if side]
+    found = [_test(condition, layout) for condition in asked]
     sure = tuple(test for test in found if test is not None)
     return sure if len(sure) == len(found) else None
 

@@ -21,7 +21,7 @@ from lakehouse.scan import from_log, plain, quick, top
 from lakehouse.scan.aliases import is_plain, resolved
 from lakehouse.scan.choice import Choice
 from lakehouse.scan.definitions import Definitions
-from lakehouse.scan.footers import Footers
+from lakehouse.scan.forms import Forms, Look
 from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, KEEP, May, any_of
 from lakehouse.scan.plan import Reach, columns_in, limits_below_join, only_reads, reaches
@@ -31,7 +31,6 @@ from lakehouse.scan.reasons import not_pruned
 from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan, report
 from lakehouse.scan.tally import Tally
 from lakehouse.scan.tokens import tokens
-from lakehouse.scan.variants import Variant, Variants
 from lakehouse.scan.views import TableView, table_view
 
 Params = Sequence[Any] | Mapping[str, Any] | None
@@ -61,7 +60,8 @@ class Prepared:
     """Hold a planned query: its connection, its text, and what it will read.
 
     ``at_once`` says that the connection is in a transaction, for the sake of the current time.
-    ``off`` are optimizers of DuckDB's that would give other rows.
+    ``off`` are optimizers of DuckDB's that would give other rows. ``look`` looks at the files, in
+    object storage, that are about to be read, and may return SQL that has them read faster.
     """
 
     engine: Engine
@@ -72,6 +72,7 @@ class Prepared:
     at_once: bool = False
     tally: Tally | None = None
     off: tuple[str, ...] = ()
+    look: Look | None = None
     once: ClassVar[bool] = False
 
     def tables(self) -> tuple[TableScan, ...]:
@@ -95,6 +96,8 @@ class Prepared:
                 self.tally.add(ref, scans, kept)
         self.engine.read_ahead(file for *_, kept in self.choices for file in kept.ahead)
         try:
+            if self.look is not None and (found := self.look()) is not None:
+                self.cursor.execute(found)
             # With parameters, DuckDB 1.5 runs a query under Python's lock, which its threads need
             # to read from object storage through our file system.
             held = bool(self.params) and VERSION < (2, 0) and self._is_remote
@@ -159,8 +162,7 @@ class Scanner:
         self._trusted = trusted
         self._definitions = Definitions(engine)
         self._probe = Probe(engine)
-        self._footers = Footers(engine)
-        self._variants = Variants(engine, "plain")
+        self.forms = Forms(engine)
         self._volatile_names: frozenset[str] | None = None
         self._plans: dict[tuple[int, str], str] = {}
         self._columns: dict[tuple[int, str], tuple[str, ...]] = {}
@@ -237,7 +239,15 @@ class Scanner:
                     for ref, scan, choice in zip(refs, scans, choices, strict=True)
                 ]
                 if wide is not None and may_join(plan, refs):
-                    query = Query(sql, params, tuple(refs), tuple(views), tuple(queries), at_once)
+                    query = Query(
+                        sql,
+                        params,
+                        tuple(refs),
+                        tuple(views),
+                        tuple(queries),
+                        tuple(others),
+                        at_once,
+                    )
                     counts = [len(scan) for scan in scans]
                     outcome = self._probe.narrow(cursor, query, choices, counts, wide=wide)
                     if isinstance(outcome, str):
@@ -265,15 +275,21 @@ class Scanner:
                 figures = self._bind_all(
                     cursor, refs, views, choices, joined=joined, lasting=not at_once
                 )
-            plain = self._footers.plain(cursor, refs, views, figures, joined=joined)
-            database, is_new = f"scan{generation}", False
-            if any(plain):
-                database, is_new = self._plain_database(refs, views, plain, queries)
-            if is_new and at_once:
-                # What came after a transaction began is not seen in it.
-                cursor.close()
-                return self._planned(sql, refs, views, params, others, queries, given, wide=wide)
-            cursor.execute(self._engine.search(database))
+            look = self.forms.look(
+                cursor,
+                refs,
+                views,
+                figures,
+                queries,
+                others,
+                joined=joined,
+                at_once=at_once,
+            )
+            # In object storage, to look at files takes time, and those that are read are fetched
+            # ahead: it waits until the query runs.
+            is_local = all(ref.snapshot.storage.is_local for ref in refs)
+            found = look() if is_local else None
+            cursor.execute(found or self._engine.search(f"scan{generation}"))
         except DuckError as error:
             cursor.close()
             raise translate(error, "plan the query") from error
@@ -286,7 +302,8 @@ class Scanner:
         # (duckdb#22924).
         wrong = VERSION < (2, 0) and limits_below_join(plan)
         off = ("join_filter_pushdown",) if wrong else ()
-        return Prepared(self._engine, cursor, sql, params, reads, at_once, self.tally, off)
+        waiting = None if is_local else look
+        return Prepared(self._engine, cursor, sql, params, reads, at_once, self.tally, off, waiting)
 
     def require_trust(self, argument: str) -> None:
         """Raise InputError where SQL in an argument cannot be trusted."""
@@ -577,22 +594,6 @@ class Scanner:
             )
             for ref, view, choice in zip(refs, views, choices, strict=True)
         ]
-
-    def _plain_database(
-        self,
-        refs: Sequence[TableRef],
-        views: Sequence[TableView],
-        plain: Sequence[bool],
-        queries: Sequence[QueryRef],
-    ) -> tuple[str, bool]:
-        """Return the database in which some tables are read as their files are; is it new."""
-        variants = [
-            Variant(ref, view, view.plain, self._engine.no_rows(view.stored))
-            if is_plain
-            else Variant(ref, view, view.view, self._engine.empty_parquet)
-            for ref, view, is_plain in zip(refs, views, plain, strict=True)
-        ]
-        return self._variants.database(variants, queries)
 
 
 def _filters(scans: Sequence[Reach]) -> list[str]:

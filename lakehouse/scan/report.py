@@ -29,6 +29,11 @@ class TableRef:
     snapshot: Snapshot
     numbered: bool = False
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return schema and name as DuckDB tells names apart."""
+        return self.schema.lower(), self.name.lower()
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class QueryRef:
@@ -37,6 +42,11 @@ class QueryRef:
     schema: str
     name: str
     sql: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return schema and name as DuckDB tells names apart."""
+        return self.schema.lower(), self.name.lower()
 
     @property
     def shown(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.sql import identifier
@@ -34,32 +34,45 @@ class Variants:
         self._engine = engine
         self._prefix = prefix
         self._lock = threading.Lock()
-        self._databases: dict[tuple[tuple[str, str, str], ...], str] = {}
+        self._databases: list[dict[tuple[str, str], str]] = []
 
     def database(
-        self, variants: Sequence[Variant], queries: Sequence[QueryRef]
+        self, variants: Sequence[Variant], queries: Sequence[QueryRef], others: Sequence[str]
     ) -> tuple[str, bool]:
-        """Return the database that has these tables, and views over them; and was it made now.
+        """Return a database that has these tables, and views over them; and was any made now.
 
-        ``queries`` are users' views, each after those that it reads.
+        ``queries`` are users' views, each after those that it reads. ``others`` are names that
+        must not be found in it.
         """
-        key = (
-            *((one.ref.schema, one.ref.name, one.body) for one in variants),
-            *((query.schema, query.name, query.sql) for query in queries),
-        )
+        wanted = {one.ref.place: one.body for one in variants}
+        wanted |= {query.place: query.sql for query in queries}
         with self._lock:
-            if key in self._databases:
-                return self._databases[key], False
-            database = f"{self._prefix}{len(self._databases)}"
+            number = self._choose(wanted, frozenset(name.lower() for name in others))
+            known = self._databases[number]
+            database = f"{self._prefix}{number}"
+            if known.keys() >= wanted.keys():
+                return database, False
             self._engine.once(database, f"ATTACH ':memory:' AS {database}")
             with self._engine.work("define the tables' views") as cursor:
                 for one in variants:
-                    place = f"{database}.{identifier(one.ref.schema)}"
                     if one.empty is not None:
                         bind_nothing(cursor, one.ref, one.view, one.empty)
+                    if one.ref.place in known:
+                        continue
+                    place = f"{database}.{identifier(one.ref.schema)}"
                     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {place}")
                     cursor.execute(f"CREATE VIEW {place}.{identifier(one.ref.name)} AS {one.body}")
+                    known[one.ref.place] = one.body
                 for query in queries:
-                    create_query(cursor, database, query)
-            self._databases[key] = database
+                    if query.place not in known:
+                        create_query(cursor, database, query)
+                        known[query.place] = query.sql
         return database, True
+
+    def _choose(self, wanted: Mapping[tuple[str, str], str], others: frozenset[str]) -> int:
+        for number, known in enumerate(self._databases):
+            stale = any(f"{schema}.{name}" in others for schema, name in known)
+            if not stale and all(known.get(name, body) == body for name, body in wanted.items()):
+                return number
+        self._databases.append({})
+        return len(self._databases) - 1

@@ -125,11 +125,17 @@ class Source:
     joins: str = ""
 
 
-def frozen_view(layout: Layout, properties: Mapping[str, str], sources: Sequence[Source]) -> str:
-    """Return a view that stands by itself: over files that are named in it, from all sources."""
+def frozen_view(
+    layout: Layout, properties: Mapping[str, str], sources: Sequence[Source], *, plain: bool
+) -> str:
+    """Return a view that stands by itself: over files that are named in it, from all sources.
+
+    ``plain`` says that all of them have exactly the table's columns.
+    """
     by_id = mode_of(properties) == "id"
     return " UNION ALL ".join(
-        _view(layout, source, by_id=by_id, numbered=False) for source in sources
+        _plain_view(layout, source) if plain else _view(layout, source, by_id=by_id, numbered=False)
+        for source in sources
     )
 
 

@@ -74,7 +74,10 @@ def always():
 
 def estimates(lake, sql):
     """Return how many rows DuckDB thinks that the steps of a query have."""
-    plan = lake.explain(sql).plan
+    return estimated(lake.explain(sql).plan)
+
+
+def estimated(plan):
     return [int(text.replace(",", "")) for text in re.findall(r"~([\d,]+) rows?", plan)]
 
 
@@ -116,6 +119,32 @@ def test_a_large_table_is_not_taken_for_a_small_one(lake):
         assert len(lake.sql(sql).fetchall()) == (17_143 if table is large else 1)
     sql = f"SELECT p, sum(k) FROM {parted.name} SEMI JOIN {large.name} USING (k) GROUP BY p ORDER BY p"
     assert lake.sql(sql).fetchall() == [(0, 0), (1, 1), (2, sum(range(120_000)) - 8)]
+
+
+def test_a_large_table_in_object_storage_is_not_taken_for_a_small_one():
+    with lakehouse.connect("memory://footers/lake") as lake:
+        large = new_table(lake, {"k": "BIGINT"})
+        large.append(lake.sql("SELECT range AS k FROM range(120000)"))
+        sql = f"SELECT count(*) FROM {large.name} AS a JOIN {large.name} AS b USING (k)"
+        found = lake.sql(sql)
+        assert found.fetchall() == [(120_000,)]
+        assert 60_000 <= max(estimated(found.explain())) <= 480_000
+
+
+def test_a_large_table_in_a_duckdb_of_ones_own_is_not_taken_for_a_small_one(lake):
+    large = new_table(lake, {"k": "BIGINT"})
+    for start, end in ((0, 10), (10, 60_000), (60_000, 120_000)):
+        large.append(lake.sql(f"SELECT range AS k FROM range({start}, {end})"))
+    sql = f"SELECT count(*) FROM {large.name} AS a JOIN {large.name} AS b USING (k)"
+    with lake.duckdb(tables=[large.name]) as connection:
+        found = connection.sql(sql)
+        assert found.fetchall() == [(120_000,)]
+        assert 60_000 <= max(estimated(found.explain())) <= 480_000
+        large.append([{"k": 120_000, "n": "new"}], schema_mode="add")
+        lake.duckdb(refresh=connection)
+        assert connection.sql(sql).fetchall() == [(120_001,)]
+        new_only = f"SELECT k FROM {large.name} WHERE n IS NOT NULL"
+        assert connection.sql(new_only).fetchall() == [(120_000,)]
 
 
 @pytest.mark.usefixtures("always")
@@ -167,6 +196,16 @@ def test_names_of_our_own_in_tables_are_theirs(lake):
         row = {name: {"c0": 9} if name in "rf" else n for n, name in enumerate(names)}
         table.append([row])
         assert rows_of(lake, table) == [row]
+
+
+@pytest.mark.usefixtures("always")
+def test_queries_of_one_moment_see_what_was_defined_before_it(lake):
+    table = new_table(lake, {"k": "BIGINT"})
+    table.append([{"k": 1}])
+    joined = f"{table.name} AS a JOIN {table.name} AS b USING (k)"
+    for _ in range(2):
+        found = lake.sql(f"SELECT k, now() > TIMESTAMPTZ '2024-01-01 00:00:00Z' FROM {joined}")
+        assert found.fetchall() == [(1, True)]
 
 
 @pytest.mark.usefixtures("always")

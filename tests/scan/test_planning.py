@@ -83,3 +83,17 @@ def test_limits_choose_among_all_rows_before_joins(lake, tmp_path):
     assert lake.table("silver.joined").read().fetchall() == [(38,)] * 3
     lake.sql(f"COPY ({query}) TO '{tmp_path}/joined.csv'")
     assert (tmp_path / "joined.csv").read_text().split() == ["k", "38"]
+
+
+def test_a_name_comes_again_in_other_letters(lake):
+    other = new_table(lake, {"k": "BIGINT"})
+    other.append([{"k": 1}])
+    for name in ("bronze.Again", "bronze.again", "bronze.AGAIN"):
+        table = lake.create_table(name, {"k": "BIGINT", "v": "VARCHAR"})
+        table.append([{"k": 1, "v": name}])
+        for alone in (
+            f"SELECT k, v FROM {name}",
+            f"SELECT * FROM {name} JOIN {other.name} USING (k)",
+        ):
+            assert lake.sql(alone).fetchall() == [(1, name)]
+        lake.drop_table(name)

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse.scan import plain, quick
+from lakehouse.scan.join_keys import Keys, may_match
+from lakehouse.scan.may import all_of
 from lakehouse.scan.prune import Pruner
 from tests.scan.test_from_log import changed
 from tests.types.engines import effort, new_table
@@ -91,6 +93,45 @@ def test_kept_in_memory_and_in_sql(lake, tables, asked, which):
         ).fetchall()
     typed = index.in_memory(lake._engine)
     assert typed is not None
+    assert quick.kept(typed, tests, ["file"])["file"].to_pylist() == [file for (file,) in expected]
+
+
+@st.composite
+def joined(draw):
+    """Draw keys of joins, as a profile shows them."""
+    found = []
+    for _ in range(draw(st.integers(1, 2))):
+        number, name = draw(st.sampled_from(list(enumerate(COLUMNS))))
+        low, high, *values = draw(st.lists(CONSTANTS[name], min_size=3, max_size=5))
+        some = [draw(st.booleans()) for _ in range(3)]
+        found.append(
+            Keys(
+                number,
+                low if some[0] else None,
+                high if some[1] else None,
+                tuple(values) if some[2] else None,
+            )
+        )
+    return tuple(found)
+
+
+@effort(1)
+@given(keys=joined(), which=st.integers(0, 1))
+def test_keys_of_joins_keep_the_same_in_memory_and_in_sql(lake, tables, keys, which):
+    index = tables[which].snapshot().files
+    tests = quick.of_keys(keys, index.layout)
+    typed = index.in_memory(lake._engine)
+    assert typed is not None
+    if tests is None:
+        asked = [(one.column, one.low, one.high, *(one.values or ())) for one in keys]
+        odd = {"2.5", str(2**40), "'infinity'::TIMESTAMP"}
+        assert any(6 in one or odd & set(one) for one in asked)
+        return
+    sql = all_of([may_match(one, index.layout) for one in keys]).exact
+    with lake._engine.work("compare") as cursor, index.on(cursor, lake._engine) as source:
+        expected = cursor.execute(
+            f"SELECT file FROM {source} WHERE {sql} ORDER BY position"
+        ).fetchall()
     assert quick.kept(typed, tests, ["file"])["file"].to_pylist() == [file for (file,) in expected]
 
 

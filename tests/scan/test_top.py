@@ -104,6 +104,20 @@ def test_what_the_report_says(lake, twenty):
     assert (seen.order, seen.rows_kept) == ("the first 4 by ts DESC", 4)
 
 
+def test_what_the_report_says_of_few_files_each_time(lake):
+    table = new_table(lake, {"k": "BIGINT"})
+    for start in range(0, 9, 3):
+        table.append([{"k": n} for n in range(start, start + 3)])
+    for _ in range(2):
+        seen = lake.explain(f"SELECT k FROM {table.name} ORDER BY k DESC LIMIT 2").tables[0]
+        assert (seen.order, seen.files_kept) == ("the first 2 by k DESC", 1)
+    table.append([{"k": 100}])
+    assert lake.sql(f"SELECT k FROM {table.name} ORDER BY k DESC LIMIT 2").fetchall() == [
+        (100,),
+        (8,),
+    ]
+
+
 def node(name, *children, **info):
     return {"name": name, "extra_info": info, "children": list(children)}
 

@@ -1,0 +1,60 @@
+"""Choose in which form a query's tables are read: by a schema, or as their files are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from lakehouse.duck.engine import Connection, Engine
+from lakehouse.scan.footers import Footers
+from lakehouse.scan.report import Kept, QueryRef, TableRef
+from lakehouse.scan.variants import Variant, Variants
+from lakehouse.scan.views import TableView
+
+Look = Callable[[], str | None]
+
+
+class Forms:
+    """Choose for the queries of one engine; safe between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._footers = Footers(engine)
+        self._variants = Variants(engine, "plain")
+
+    def is_plain(self, cursor: Connection, ref: TableRef, view: TableView, kept: Kept) -> bool:
+        """Tell whether a table, bound on ``cursor``, had better be read as its files are."""
+        return all(self._footers.plain(cursor, [ref], [view], [kept], joined=True))
+
+    def look(
+        self,
+        cursor: Connection,
+        refs: Sequence[TableRef],
+        views: Sequence[TableView],
+        kept: Sequence[Kept],
+        queries: Sequence[QueryRef],
+        others: Sequence[str],
+        *,
+        joined: bool,
+        at_once: bool,
+    ) -> Look:
+        """Return a function that looks at the files of a query's tables, all bound on ``cursor``.
+
+        It returns SQL that lets tables be read as their files are, or None where none can be.
+        ``queries`` are users' views in it, ``others`` are names that must not be found.
+        ``at_once`` says that a transaction has begun, in which no new database is seen.
+        """
+
+        def look() -> str | None:
+            plain = self._footers.plain(cursor, refs, views, kept, joined=joined)
+            if not any(plain):
+                return None
+            variants = [
+                Variant(ref, view, view.plain, self._engine.no_rows(view.stored))
+                if is_plain
+                else Variant(ref, view, view.view, self._engine.empty_parquet)
+                for ref, view, is_plain in zip(refs, views, plain, strict=True)
+            ]
+            database, is_new = self._variants.database(variants, queries, others)
+            return None if is_new and at_once else self._engine.search(database)
+
+        return look
