@@ -263,7 +263,8 @@ class _Binding:
         inner = ", ".join([*new, *(f"{target}.{name}" for name in (*kept, flag))])
         outer = [f"c{i} AS {identifier(name)}" for i, (name, _) in enumerate(values)]
         sql = f"SELECT {', '.join([*outer, *kept, flag])} FROM (SELECT {inner} FROM {rows})"
-        query = dataclasses.replace(making.query, source=f"({sql})").among(flag, kept)
+        same = {name for name, sql in values if sql == f"{target}.{identifier(name)}"}
+        query = dataclasses.replace(making.query, source=f"({sql})").among(flag, kept, same=same)
         self._try(query, "update rows")
         return query
 
