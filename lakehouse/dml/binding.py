@@ -34,7 +34,7 @@ from lakehouse.write.query import Query, check_rules
 from lakehouse.write.rules import NO_RULES, rules_of
 
 NUMBER = "getvariable('lakehouse_numbers')[(local + 1)::BIGINT]"  # of an open file, in hits
-FILES = "temp.main.lakehouse_files"  # (local, file, size): the open files' numbers in hits, bits
+FILES = "temp.main.lakehouse_files"  # (local, file): the open files' numbers in hits
 BITS = "temp.main.lakehouse_bits"  # (local, bits): a bit a row of the open files
 _FILE, _AT = identifier("lakehouse file"), identifier("lakehouse row")
 # What stands beside both in a scope has names that no column is likely to have.

@@ -79,13 +79,10 @@ class Hits:
                 self._keys.append(add.key)
             numbers.append(self._numbers[add.key])
         there.cursor.execute(f"SET VARIABLE lakehouse_numbers = {_list(numbers, 'INTEGER')}")
-        # Of bits there are at most twice as many as rows, in few sizes, each a query.
-        sizes = [1 << (records(add) or 0).bit_length() for add in there.adds]
         there.cursor.execute(
             f"CREATE OR REPLACE TEMP TABLE {FILES} AS SELECT "
             f"unnest(range({len(numbers)}))::UBIGINT AS local, "
-            f"unnest(getvariable('lakehouse_numbers')) AS file, "
-            f"unnest({_list(sizes, 'BIGINT')}) AS size"
+            "unnest(getvariable('lakehouse_numbers')) AS file"
         )
         there.cursor.execute(f'CREATE OR REPLACE TEMP TABLE {BITS} ("local" UBIGINT, bits BIT)')
 
@@ -103,14 +100,18 @@ class Hits:
         number of rows, have too many for it, or no hit: there, rows have to be joined.
         """
         rows = [records(add) for add in there.adds]
-        known = [count for count in rows if count]
-        if len(known) < len(rows) or not known or max(known) >= _MOST_BITS:
-            return False
-        for size in {1 << count.bit_length() for count in known}:
+        # Of bits there are at most twice as many as rows: in few sizes, each a query.
+        sizes: dict[int, list[int]] = {}
+        for local, count in enumerate(rows):
+            if count is None or not 0 < count < _MOST_BITS:
+                return False
+            sizes.setdefault(1 << count.bit_length(), []).append(local)
+        for size, files in sizes.items():
             there.cursor.execute(
                 f"INSERT INTO {BITS} SELECT m.local, bitstring_agg(h.row, 0::BIGINT, "
                 f"{size}::BIGINT) FROM {self.place} AS h JOIN {FILES} AS m ON m.file = h.file "
-                f"WHERE h.clause <> 0 AND m.size = {size} GROUP BY m.local"
+                f"WHERE h.clause <> 0 AND m.local IN (SELECT unnest({_list(files, 'UBIGINT')})) "
+                "GROUP BY m.local"
             )
         found = there.cursor.execute(f"SELECT count(*) FROM {BITS}").fetchone()
         if found == (len(rows),):
