@@ -21,7 +21,7 @@ from lakehouse.dml.repeated import repeated_rows
 from lakehouse.dml.values import Values
 from lakehouse.dml.workspace import ROW, Given, Workspace
 from lakehouse.duck.describe import columns_of
-from lakehouse.duck.engine import Connection, Engine
+from lakehouse.duck.engine import VERSION, Connection, Engine
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.rows import Source
 from lakehouse.duck.sql import identifier, literal
@@ -35,11 +35,13 @@ from lakehouse.write.rules import NO_RULES, rules_of
 
 NUMBER = "getvariable('lakehouse_numbers')[(local + 1)::BIGINT]"  # of an open file, in hits
 FILES = "temp.main.lakehouse_files"  # (local, file): the open files' numbers in hits
+BITS = "temp.main.lakehouse_bits"  # (local, bits): a bit a row of the open files
 _FILE, _AT = identifier("lakehouse file"), identifier("lakehouse row")
 # What stands beside both in a scope has names that no column is likely to have.
 _HITS, _LOCAL, _PLACE, _MET = (
     identifier(f"lakehouse {name}") for name in ("hits", "hit file", "hit row", "hit source")
 )
+_BITS = identifier("lakehouse bits")
 _HIT = (f"m.local AS {_LOCAL}", f"h.row AS {_PLACE}", f"h.source AS {_MET}")
 
 
@@ -107,13 +109,22 @@ class _Binding:
             f"FROM {there.place}) AS {target}"
         )
         self._at = f"{target}.{_FILE}", f"{target}.{_AT}"
-        self._is_changed = (
-            "coalesce(get_bit(getvariable('lakehouse_changed'), (getvariable('lakehouse_starts')"
-            f"[({target}.{_FILE} + 1)::BIGINT] + {target}.{_AT})::INTEGER), 1) = 1"
-        )
+        # A constant for all files would be copied with every 2,048 rows. DuckDB 2 takes the files
+        # for one row and would hold them in a join, but not where it looks a single value up; 1.5
+        # holds them there, where rows are deleted.
+        bits = f"SELECT {_BITS}.bits FROM {BITS} AS {_BITS} WHERE {_BITS}.local = {target}.{_FILE}"
+        self._numbered = self._target
+        if VERSION < (2, 0):
+            bits = f"{target}.{_BITS}"
+            self._numbered = (
+                f"(SELECT {columns}, {identifier(number)} AS {_FILE}, {identifier(row)} AS {_AT}, "
+                f"{_BITS} FROM {there.place} LEFT JOIN (SELECT local AS {_LOCAL}, bits AS {_BITS} "
+                f"FROM {BITS}) AS {_HITS} ON {_LOCAL} = {identifier(number)}) AS {target}"
+            )
+        self._is_changed = f"coalesce(get_bit(({bits}), {target}.{_AT}::INTEGER), 1) = 1"
         # DuckDB takes a scan for one row and makes it the side that a join holds in memory: it
         # is to hold no more than must be joined.
-        self._changing = f"(SELECT * FROM {self._target} WHERE {self._is_changed}) AS {target}"
+        self._changing = f"(SELECT * FROM {self._numbered} WHERE {self._is_changed}) AS {target}"
         source = identifier(merge.source)
         self._source = "" if given is None else f"{given.place} AS {source}"
         self._source_row = f"{source}.{identifier(ROW)}"
@@ -144,7 +155,7 @@ class _Binding:
             match=match,
             updates=updates,
             inserts=made,
-            kept=self._as_stored(f"{self._target} WHERE NOT ({self._is_changed})"),
+            kept=self._as_stored(f"{self._numbered} WHERE NOT ({self._is_changed})"),
             joined=self._stored(self._target, "ANTI", "h.clause <> 0"),
             together=self._together(updates),
             inserting=inserting,
@@ -263,7 +274,8 @@ class _Binding:
         inner = ", ".join([*new, *(f"{target}.{name}" for name in (*kept, flag))])
         outer = [f"c{i} AS {identifier(name)}" for i, (name, _) in enumerate(values)]
         sql = f"SELECT {', '.join([*outer, *kept, flag])} FROM (SELECT {inner} FROM {rows})"
-        query = dataclasses.replace(making.query, source=f"({sql})").among(flag, kept)
+        same = {name for name, sql in values if sql == f"{target}.{identifier(name)}"}
+        query = dataclasses.replace(making.query, source=f"({sql})").among(flag, kept, same=same)
         self._try(query, "update rows")
         return query
 

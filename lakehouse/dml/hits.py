@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Collection, Iterable
 
 from lakehouse.delta.actions import FileKey
 from lakehouse.delta.bitmap import Bitmap
 from lakehouse.delta.files.adds import records
-from lakehouse.dml.binding import FILES
+from lakehouse.dml.binding import BITS, FILES
 from lakehouse.dml.marking import rows_by_file
 from lakehouse.dml.parts import Opened
 from lakehouse.dml.workspace import Workspace
 from lakehouse.duck.engine import VERSION, Connection
 
-_MOST_BITS = 1 << 31  # a place among bits is an INTEGER
+_MOST_BITS = 1 << 30  # a place among bits is an INTEGER
 _LARGE = 500_000
 
 
@@ -85,8 +84,7 @@ class Hits:
             f"unnest(range({len(numbers)}))::UBIGINT AS local, "
             "unnest(getvariable('lakehouse_numbers')) AS file"
         )
-        there.cursor.execute("SET VARIABLE lakehouse_starts = []::BIGINT[]")
-        there.cursor.execute("SET VARIABLE lakehouse_changed = '0'::BIT")
+        there.cursor.execute(f'CREATE OR REPLACE TEMP TABLE {BITS} ("local" UBIGINT, bits BIT)')
 
     def rows(self, keys: Collection[FileKey]) -> dict[FileKey, Bitmap]:
         """Return the row numbers that change in each of these files."""
@@ -99,25 +97,27 @@ class Hits:
         """Set bits, on a connection, for the rows that change in the open files, which are numbered.
 
         To ask for a bit costs a third of what a join does. False where files do not state their
-        number of rows, or have too many for it: there, rows have to be joined.
+        number of rows, have too many for it, or no hit: there, rows have to be joined.
         """
-        adds = there.adds
-        rows = [records(add) for add in adds]
-        known = [count for count in rows if count is not None]
-        if len(known) < len(rows) or not 0 < sum(known) < _MOST_BITS:
-            return False
-        starts = [0, *itertools.accumulate(known)][:-1]
-        there.cursor.execute(f"SET VARIABLE lakehouse_starts = {_list(starts, 'BIGINT')}")
-        there.cursor.execute(
-            f"SET VARIABLE lakehouse_changed = (SELECT bitstring_agg("
-            f"getvariable('lakehouse_starts')[(m.local + 1)::BIGINT] + h.row, 0::BIGINT, "
-            f"{sum(known)}::BIGINT) FROM {self.place} AS h JOIN {FILES} AS m ON m.file = h.file "
-            f"WHERE h.clause <> 0)"
-        )
-        found = there.cursor.execute(
-            "SELECT getvariable('lakehouse_changed') IS NOT NULL"
-        ).fetchone()
-        return found == (True,)
+        rows = [records(add) for add in there.adds]
+        # Of bits there are at most twice as many as rows: in few sizes, each a query.
+        sizes: dict[int, list[int]] = {}
+        for local, count in enumerate(rows):
+            if count is None or not 0 < count < _MOST_BITS:
+                return False
+            sizes.setdefault(1 << count.bit_length(), []).append(local)
+        for size, files in sizes.items():
+            there.cursor.execute(
+                f"INSERT INTO {BITS} SELECT m.local, bitstring_agg(h.row, 0::BIGINT, "
+                f"{size}::BIGINT) FROM {self.place} AS h JOIN {FILES} AS m ON m.file = h.file "
+                f"WHERE h.clause <> 0 AND m.local IN (SELECT unnest({_list(files, 'UBIGINT')})) "
+                "GROUP BY m.local"
+            )
+        found = there.cursor.execute(f"SELECT count(*) FROM {BITS}").fetchone()
+        if found == (len(rows),):
+            return True
+        there.cursor.execute(f"DELETE FROM {BITS}")
+        return False
 
     def counts(self, cursor: Connection, updates: Collection[int]) -> dict[FileKey, Count]:
         """Return how many rows change in each file with a hit; ``updates`` are such clauses."""

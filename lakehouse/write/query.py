@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from catalog.errors import DataError, LakehouseError, UnsupportedError
@@ -59,14 +59,17 @@ class Query:
             return self.converted()
         return f"SELECT {', '.join(self._ruled())} FROM ({self.converted()})"
 
-    def among(self, flag: str, kept: Sequence[str]) -> str:
+    def among(self, flag: str, kept: Sequence[str], *, same: Collection[str] = ()) -> str:
         """Return SQL of the rows where a column says so, checked; the others stay as they are.
 
         ``flag`` names that column of the source, ``kept`` are SQL, over the source, of the columns
-        of the others as data files hold them.
+        of the others as data files hold them; the columns ``same`` are alike in all rows.
         """
         made, given = self.rules.made, []
         for number, (column, stays) in enumerate(zip(self.plan.columns, kept, strict=True)):
+            if column.field.name in same and not column.checks:
+                given.append(f"{stays} AS {_name(column)}")
+                continue
             new = "NULL" if column.field.name in made else _checked(number, column)
             given.append(f"CASE WHEN {flag} THEN {new} ELSE {stays} END AS {_name(column)}")
         sql = f"SELECT {', '.join(given)}, {flag} FROM {self.source}"

@@ -12,7 +12,9 @@ import pytest
 import lakehouse
 from lakehouse import lit
 from lakehouse.delta.features import DEFAULT, GENERATED
+from lakehouse.dml import output
 from lakehouse.testing.judges import verdicts
+from lakehouse.write.data_files import write_files
 from tests.write.test_rules import alter
 
 _numbers = iter(range(1_000_000))
@@ -651,3 +653,26 @@ def test_more_rows_than_memory(tmp_path):
         assert table.update({"v": "'x' || v"}, where="id % 2 = 0").rows_updated == 300_000
         found = table.read().aggregate("count(*), count(DISTINCT id), sum(length(v))").fetchall()
         assert found == [(500_000, 500_000, 256 * 500_000 + 300_000)]
+
+
+@pytest.mark.parametrize("partition_by", [(), ("p",)], ids=["plain", "partitioned"])
+@pytest.mark.parametrize("marks", ["false", "true"], ids=["copies", "vectors"])
+def test_copies_pass_over_the_rows_once(make, monkeypatch, partition_by, marks):
+    """Which rows change is looked up: the files' rows are neither kept nor sorted for it."""
+    plans = []
+
+    def explained(cursor, sql, *args, **options):
+        plans.append(cursor.execute(f"EXPLAIN {sql}").fetchall()[-1][1])
+        return write_files(cursor, sql, *args, **options)
+
+    monkeypatch.setattr(output, "write_files", explained)
+    monkeypatch.setattr(output, "is_cheaper", lambda add, deleted: False)
+    properties = {"delta.enableDeletionVectors": marks}
+    rows = [{"id": i, "n": i, "p": "ab"[i % 2]} for i in range(100)]
+    table = make(rows, partition_by=partition_by, properties=properties)
+    table.delete("id = 50")
+    report = table.upsert([{"id": 4, "n": 0, "p": "a"}, {"id": 5, "n": 0, "p": "b"}], key="id")
+    assert (report.rows_updated, report.rows_copied) == (2, 97)
+    copies = [plan for plan in plans if "get_bit" in plan]
+    assert copies
+    assert not any("DELIM" in plan.upper() for plan in copies)
