@@ -34,7 +34,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--rows", type=int, default=20_000_000)
-    parser.add_argument("--files", type=int, default=1_000_000)
+    parser.add_argument("--files", type=int, default=1_000_000, help="of million's table")
+    parser.add_argument(
+        "--alone", action="store_true", help="million: no peers, for --files=10000000"
+    )
     parser.add_argument("--query-files", type=int, default=20_000, help="of queries' small files")
     parser.add_argument(
         "--query-rows", type=int, default=20_000_000, help="of queries' large table"
@@ -59,7 +62,9 @@ def main() -> None:
     figures: list[Figure] = []
     for name in options.names or BENCHMARKS:
         with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
-            figures += BENCHMARKS[name](Path(folder), options)
+            for figure in BENCHMARKS[name](Path(folder), options):
+                figures.append(figure)
+                print(f"{figure.name}: {_medians(figure)}", file=sys.stderr, flush=True)
     if options.json:
         json.dump([_data(figure) for figure in figures], sys.stdout, indent=2)
         return
@@ -67,7 +72,9 @@ def main() -> None:
     title = ", ".join(f"{name} {version(name)}" for name in packages)
     table = Table("what", "ours", "peer", "seconds", "ours / peer", title=title)
     for figure in figures:
-        ours, *_ = figure.medians.values()
+        ours, *peers = figure.medians.values()
+        if not peers:
+            table.add_row(figure.name, f"{ours:.4f}")
         for peer, ratio in figure.ratios.items():
             seconds = f"{figure.medians[peer]:.4f}"
             table.add_row(figure.name, f"{ours:.4f}", peer, seconds, f"{ratio:.2f}")
@@ -76,6 +83,10 @@ def main() -> None:
         table.add_section()
     Console().print(table)
     Console().print(f"Python {platform.python_version()}, rounds in turns; load {before} before")
+
+
+def _medians(figure: Figure) -> str:
+    return ", ".join(f"{who} {seconds:.4g}" for who, seconds in figure.medians.items())
 
 
 def _data(figure: Figure) -> dict[str, object]:

@@ -92,6 +92,16 @@ def small_files(lake: lakehouse.Lake, options: argparse.Namespace) -> Iterator[F
                 frame = pl.scan_delta(table.uri)
                 frozen = {"ours": _ours(view, ours), "frozen Polars": _polars({"t": frame}, query)}
                 yield agreed(f"{name}, in a snapshot", frozen, rounds)
+        row = queries["a row by its id"]
+        needed = row.format(t=f"'{table.uri}/part-{options.query_files // 2:06d}.parquet'")
+        connection = duckdb.connect()
+        told: Contestants = {
+            "ours": _ours(view, row.format(t="bronze.t")),
+            "raw DuckDB, told the file": lambda: connection.sql(needed).fetchall(),
+        }
+        figure = agreed("what planning adds to a row by its id", told, options.rounds * 10)
+        whole, reading = figure.medians.values()
+        yield Figure(figure.name, figure.medians, (f"{(whole - reading) * 1000:.1f} ms",))
 
 
 def aggregates(lake: lakehouse.Lake, options: argparse.Namespace) -> Iterator[Figure]:

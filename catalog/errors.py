@@ -52,6 +52,10 @@ class LakehouseError(Exception):
         known = {**self._attributes, **attributes}
         return type(self)(message, next_step=self.next_step, **known)
 
+    def advised(self, next_step: str) -> Self:
+        """Return the same error with another next step."""
+        return type(self)(self.message, next_step=next_step, **self._attributes)
+
     def __reduce__(self) -> tuple[Callable[..., "LakehouseError"], tuple[object, ...]]:
         return _rebuild, (type(self), self.message, self.next_step, self._attributes)
 

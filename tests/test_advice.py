@@ -1,12 +1,15 @@
 """Advice on a table's layout: worth it, never worse than now, and said in words."""
 
 import dataclasses
-from typing import Any
+import datetime as dt
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lakehouse
 from lakehouse import Advice, TableScan
 from lakehouse.lake.advice import Spread, advise
 from lakehouse.lake.words import in_words, plainly, reasons, told
@@ -96,11 +99,26 @@ def test_few_values_that_fill_files_make_partitions() -> None:
     assert advice.action == "partition"
     assert in_words(advice) == (
         "silver.flights, partitioned by day: this query would read about 6 files and 60.0 MB "
-        "rather than 100 and 1.0 GB"
+        "rather than 100 and 1.0 GB "
+        '(CREATE TABLE "silver"."flights_partitioned" PARTITIONED BY ("day") AS FROM "silver"."flights")'
     )
     thin = advise(scan(), [dataclasses.replace(days, values=365)])
     assert thin is not None
     assert thin.action == "cluster"
+
+
+@pytest.mark.parametrize("action", ["cluster", "partition"])
+def test_advice_can_be_followed(tmp_path: Path, action: Literal["cluster", "partition"]) -> None:
+    lake = lakehouse.connect(tmp_path)
+    table = lake.create_table("silver.odd", {"the day": "DATE", "n": "INTEGER"})
+    table.append([{"the day": dt.date(2024, 1, 1), "n": 1}])
+    lake.sql(Advice("silver.odd", action, "the day", 16, 47, 1, 3).sql)
+    if action == "cluster":
+        assert table.properties["lakehouse.clusterBy"] == "the day"
+    else:
+        copy = lake.table("silver.odd_partitioned")
+        assert copy.partition_by == ("the day",)
+        assert copy.read().fetchall() == table.read().fetchall()
 
 
 def test_in_words_of_one_file() -> None:

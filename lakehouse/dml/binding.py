@@ -117,10 +117,15 @@ class _Binding:
         source = identifier(merge.source)
         self._source = "" if given is None else f"{given.place} AS {source}"
         self._source_row = f"{source}.{identifier(ROW)}"
+        self._alone: str | None = None
+        if merge.on is None and merge.repeated is None and len(merge.clauses) == 1:
+            # The one condition tells which rows change, for less than their bits do.
+            text = merge.clauses[0].condition
+            self._alone = "true" if text is None else self._condition(text, self._target)
 
     def bound(self) -> Bound:
         merge = self._merge
-        join = None if merge.on is None else join_of(merge, self._scope, self._engine)
+        join = None if merge.on is None else join_of(merge, self._scope, self._space)
         match = self._match(join)
         self._try(match, "match the rows")
         inserts = merge.of("not matched")
@@ -181,7 +186,11 @@ class _Binding:
 
     def _condition(self, text: str, rows: str) -> str:
         found = parse_expression(
-            text, columns=self._scope.names(), engine=self._engine, what="a condition"
+            text,
+            columns=self._scope.names(),
+            engine=self._engine,
+            what="a condition",
+            clock=self._space.clock,
         )
         relation = self._try(f"SELECT ({found.sql}\n) FROM {rows}", "read the condition")
         if str(relation.types[0]) != "BOOLEAN" and not found.is_null:
@@ -190,7 +199,7 @@ class _Binding:
 
     def _making(self, number: int, clause: Clause) -> Making:
         """Return how the rows of a clause are made and checked."""
-        values = self._values.of(clause)
+        values, target = self._values.of(clause), identifier(self._merge.target)
         where = ""
         if clause.verb == "insert":
             rows = self._unmatched()
@@ -202,7 +211,9 @@ class _Binding:
                 f"(SELECT {', '.join(_HIT)} FROM {self._hits} AS h JOIN {FILES} AS m "
                 f"ON m.file = h.file WHERE h.clause = {number}) AS {_HITS}"
             )
-            if self._values.needs_target(clause):
+            if self._values.needs_target(clause) and self._alone is not None:
+                rows = f"(SELECT * FROM {self._target} WHERE ({self._alone}\n)) AS {target}"
+            elif self._values.needs_target(clause):
                 file, row = self._at
                 rows = (
                     f"{self._changing} JOIN {rows} "
@@ -232,7 +243,7 @@ class _Binding:
 
     def _together(self, updates: tuple[Making, ...]) -> str | None:
         """Return SQL of the open files' rows, those updated that a single clause updates alone."""
-        if self._given is not None or len(updates) != 1:
+        if self._alone is None or not updates:
             return None
         (clause,), (making,) = self._merge.clauses, updates
         target, flag = identifier(self._merge.target), identifier("lakehouse is changed")
@@ -242,7 +253,8 @@ class _Binding:
         )
         kept = [identifier(f"lakehouse kept {i}") for i in range(len(stored.columns))]
         stays = ", ".join(f"{c.sql} AS {k}" for c, k in zip(stored.columns, kept, strict=True))
-        rows = f"(SELECT *, {stays}, {self._is_changed} AS {flag} FROM {self._target}) AS {target}"
+        changed = f"coalesce(({self._alone}\n), false) AS {flag}"
+        rows = f"(SELECT *, {stays}, {changed} FROM {self._target}) AS {target}"
         values = self._values.of(clause)
         # What is not to be changed must not be computed either: it might fail.
         new = [

@@ -10,10 +10,12 @@ from catalog.errors import InputError
 from catalog.names import near_misses
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.dml.clauses import Merge
-from lakehouse.duck.engine import Connection, Engine
+from lakehouse.dml.workspace import Workspace
+from lakehouse.duck.engine import Connection
 from lakehouse.duck.errors import DuckError
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.expression import (
+    Expression,
     Node,
     conjuncts,
     lower,
@@ -82,7 +84,7 @@ def scope_of(merge: Merge, schema: Struct, given: Collection[str]) -> Scope:
     )
 
 
-def join_of(merge: Merge, scope: Scope, engine: Engine) -> Join:
+def join_of(merge: Merge, scope: Scope, space: Workspace) -> Join:
     """Return a merge's condition, read; InputError where it cannot be used."""
     assert merge.on is not None
     if isinstance(merge.on, str) and merge.on.strip().lower() not in scope.columns:
@@ -91,7 +93,7 @@ def join_of(merge: Merge, scope: Scope, engine: Engine) -> Join:
                 "null_safe is for keys that are given by name",
                 next_step="Write IS NOT DISTINCT FROM in the condition",
             )
-        return _condition(merge.on, scope, engine)
+        return _condition(merge.on, scope, space)
     names = (merge.on,) if isinstance(merge.on, str) else merge.on
     if not names:
         raise InputError("a merge needs a key", next_step="Pass on='id', or a condition")
@@ -114,26 +116,36 @@ def join_of(merge: Merge, scope: Scope, engine: Engine) -> Join:
     return Join(" AND ".join(terms), tuple(pairs), ())
 
 
-def own_conditions(text: str | None, scope: Scope, engine: Engine) -> tuple[str, ...]:
+def own_conditions(text: str | None, scope: Scope, space: Workspace) -> tuple[str, ...]:
     """Return what a condition says of the table's columns alone, as SQL without an alias."""
     if text is None:
         return ()
-    found = parse_expression(text, columns=scope.names(), engine=engine, what="a condition")
-    with engine.work("read the condition") as cursor:
+    found = _parsed(text, scope, space)
+    with space.engine.work("read the condition") as cursor:
         own = (_own(cursor, node, scope) for node in conjuncts(found.tree))
         return tuple(condition for condition in own if condition is not None)
 
 
-def _condition(text: str, scope: Scope, engine: Engine) -> Join:
-    found = parse_expression(text, columns=scope.names(), engine=engine, what="a condition")
+def _condition(text: str, scope: Scope, space: Workspace) -> Join:
+    found = _parsed(text, scope, space)
     pairs, own = [], []
-    with engine.work("read the condition") as cursor:
+    with space.engine.work("read the condition") as cursor:
         for node in conjuncts(found.tree):
             if pair := _pair(cursor, node, scope):
                 pairs.append(pair)
             elif mine := _own(cursor, node, scope):
                 own.append(mine)
     return Join(f"{found.sql}\n", tuple(pairs), tuple(own))
+
+
+def _parsed(text: str, scope: Scope, space: Workspace) -> Expression:
+    return parse_expression(
+        text,
+        columns=scope.names(),
+        engine=space.engine,
+        what="a condition",
+        clock=space.clock,
+    )
 
 
 def _pair(cursor: Connection, node: Node, scope: Scope) -> Pair | None:

@@ -7,9 +7,9 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml import covering
 from lakehouse.dml.clauses import Merge
 from lakehouse.dml.joining import Join, Pair, Scope, own_conditions
-from lakehouse.dml.workspace import Given
+from lakehouse.dml.workspace import Given, Workspace
 from lakehouse.duck.describe import columns_of
-from lakehouse.duck.engine import Connection, Engine
+from lakehouse.duck.engine import Connection
 from lakehouse.duck.sql import identifier
 
 
@@ -19,7 +19,7 @@ def reached(
     scope: Scope,
     given: Given | None,
     snapshot: Snapshot,
-    engine: Engine,
+    space: Workspace,
 ) -> str:
     """Return a predicate that is true for each row of the table that a merge may depend on.
 
@@ -30,17 +30,17 @@ def reached(
     if join is not None:
         assert given is not None
         terms += join.own
-        with engine.work("look at the keys") as cursor:
+        with space.engine.work("look at the keys") as cursor:
             terms += [_covered(cursor, pair, merge, given, snapshot) for pair in join.pairs]
     if not merge.of("not matched"):
         # No row without a change matters, then.
         changed = [
-            covering.every(own_conditions(clause.condition, scope, engine))
+            covering.every(own_conditions(clause.condition, scope, space))
             for _, clause in merge.of("matched")
         ]
         terms.append(covering.some(changed))
     orphans = [
-        covering.every(own_conditions(clause.condition, scope, engine))
+        covering.every(own_conditions(clause.condition, scope, space))
         for _, clause in merge.of("not matched by source")
     ]
     return covering.some([covering.every(terms), *orphans]) if orphans else covering.every(terms)

@@ -169,7 +169,7 @@ class Merging:
                 self._hits.number(there)
                 bound = bind(self._merge, self._given, self._hits.place, there, self._space)
             where = reached(
-                self._merge, bound.join, bound.scope, self._given, snapshot, self._engine
+                self._merge, bound.join, bound.scope, self._given, snapshot, self._space
             )
             asked = asked_of(reference(snapshot), where, self._scanner, self._engine)
             self._known, self._table = (bound, asked), snapshot.metadata

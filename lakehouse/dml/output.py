@@ -173,11 +173,12 @@ class Output:
         updated = sum(counts[key].updated for key in keys)
         kept = count_rows(there.snapshot, self._engine, self._scanner)
         kept -= sum(counts[key].changed for key in keys)
-        masked, makings = self._hits.mask(there), bound.updates if updated else ()
-        if masked and updated and bound.together is not None:
+        makings = bound.updates if updated else ()
+        if updated and bound.together is not None:
             files = _write(there, [bound.together], makings, is_all=alone, made=[])
         else:
-            files = _write(there, [bound.kept if masked else bound.joined], makings, is_all=alone)
+            rest = bound.kept if self._hits.mask(there) else bound.joined
+            files = _write(there, [rest], makings, is_all=alone)
         self._copies.append(Copied(keys, files, kept))
         if files.rows != kept + updated:
             self.discard()

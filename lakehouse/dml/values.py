@@ -17,6 +17,10 @@ from lakehouse.dml.workspace import Given, Workspace
 from lakehouse.duck.rows import register
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.expression import Expression, parse_expression
+from lakehouse.write.gate import ADD_BY_MODE
+
+# Columns that are set one by one are named on purpose: no mode adds them.
+_ADD_FIRST = "Add it first: table.alter().add_column({column!r}, ...)"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Values:
         if isinstance(clause.values, Mapping):
             found: dict[str, str] = {}
             for name, value in clause.values.items():
-                field = self.field(name)
+                field = self.field(name, next_step=_ADD_FIRST.format(column=name))
                 if field.name in found:
                     raise InputError(f"column {field.name!r} is set twice")
                 found[field.name] = self._value(field, value)
@@ -83,15 +87,14 @@ class Values:
             return _null(self.field(name))
         return f"{identifier(self.merge.source)}.{identifier(column.name)}"
 
-    def field(self, name: str) -> Field:
+    def field(self, name: str, *, next_step: str = ADD_BY_MODE) -> Field:
         """Return the table's column of a name, in any case; DataError where there is none."""
         field = self.schema.field(self.scope.columns.get(name.lower(), name))
         if field is None:
             near = near_misses(name, self.schema.names())
             raise DataError(
                 f"the table has no column {name!r}",
-                next_step=(f"Did you mean {near[0]!r}? " if near else "")
-                + "Pass schema_mode='add' to add new columns",
+                next_step=(f"Did you mean {near[0]!r}? " if near else "") + next_step,
                 column=name,
                 near=near,
             )
@@ -105,8 +108,13 @@ class Values:
         return _null(field) if value is None else self._constant(value)
 
     def _parsed(self, text: str) -> Expression:
-        names, engine = self.scope.names(), self.space.engine
-        return parse_expression(text, columns=names, engine=engine, what="a value")
+        return parse_expression(
+            text,
+            columns=self.scope.names(),
+            engine=self.space.engine,
+            what="a value",
+            clock=self.space.clock,
+        )
 
     def _constant(self, value: Any) -> str:
         """Keep a Python value as the only one of a table: DuckDB types it as it types rows."""

@@ -33,10 +33,14 @@ class Given:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Workspace:
-    """Name a database of an engine that holds tables of one piece of work; large ones spill."""
+    """Name a database of an engine that holds tables of one piece of work; large ones spill.
+
+    ``clock`` is a connection in a transaction, so that the current time is the same all the time.
+    """
 
     engine: Engine
     database: str
+    clock: Connection
 
     def new_place(self, name: str) -> str:
         """Return a quoted name for a table that is not there yet."""
@@ -101,9 +105,12 @@ def workspace(engine: Engine) -> Iterator[Workspace]:
     name = f"lakehouse work {uuid.uuid4().hex}"
     with engine.work("begin the work") as cursor:
         cursor.execute(f"ATTACH ':memory:' AS {identifier(name)}")
+    clock = engine.cursor()
     try:
-        yield Workspace(engine, name)
+        clock.execute("BEGIN")
+        yield Workspace(engine, name, clock)
     finally:
+        clock.close()
         # A lake that was closed meanwhile has no database left.
         with contextlib.suppress(LakehouseError), engine.work("end the work") as cursor:
             cursor.execute(f"DETACH {identifier(name)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 import weakref
@@ -22,7 +23,7 @@ from lakehouse.duck.planning import Planning
 from lakehouse.duck.reach import Reach, Way
 from lakehouse.duck.settings import Value, free_bytes, with_defaults
 from lakehouse.duck.spill import SpillFolder
-from lakehouse.duck.sql import literal
+from lakehouse.duck.sql import identifier, literal
 
 pa: Any = lazy.module("pyarrow")
 
@@ -196,6 +197,15 @@ class Engine:
             for statement in statements:
                 self._run(statement)
             self._once.add(key)
+
+    def no_rows(self, columns: Sequence[tuple[str, str]]) -> str:
+        """Return the path of a Parquet file that has columns, by name and type, and no row."""
+        selected = ", ".join(f"NULL::{type_} AS {identifier(name)}" for name, type_ in columns)
+        name = hashlib.sha256(selected.encode()).hexdigest()[:20]
+        path = str(self._folder / f"no-rows-{name}.parquet")
+        copy = f"COPY (SELECT {selected} WHERE false) TO {literal(path)} (FORMAT parquet)"
+        self.once(path, copy)
+        return path
 
     def planning(
         self, *, off: tuple[str, ...], most: int | None = None

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from lakehouse.duck.sql import identifier, literal
 from lakehouse.scan.report import TableScan
 
 _FACTOR = 4  # less than this is within what a sample can be wrong by
@@ -50,6 +51,23 @@ class Advice:
     bytes: int
     files_then: int
     bytes_then: int
+
+    @property
+    def sql(self) -> str:
+        """Return a statement that follows the advice: at once, or when upkeep next runs.
+
+        >>> print(Advice("a.b", "cluster", "ts", 16, 47, 1, 3).sql)
+        ALTER TABLE "a"."b" SET TBLPROPERTIES ('lakehouse.clusterBy' = 'ts')
+        """
+        if self.action == "cluster":
+            properties = f"'lakehouse.clusterBy' = {literal(self.column)}"
+            return f"ALTER TABLE {_name(self.table)} SET TBLPROPERTIES ({properties})"
+        columns, copy = identifier(self.column), _name(f"{self.table}_partitioned")
+        return f"CREATE TABLE {copy} PARTITIONED BY ({columns}) AS FROM {_name(self.table)}"
+
+
+def _name(table: str) -> str:
+    return ".".join(identifier(part) for part in table.split(".", 1))
 
 
 def is_worth_a_look(scan: TableScan) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from catalog import lazy
 from catalog.catalog import Catalog
-from catalog.errors import AlreadyExistsError, LakehouseError, NotFoundError
+from catalog.errors import AlreadyExistsError, DataError, LakehouseError, NotFoundError
 from catalog.names import near_misses
 from catalog.state import find
 from lakehouse import table as verbs
@@ -19,6 +19,7 @@ from lakehouse.duck.engine import Engine, Relation
 from lakehouse.duck.sql import identifier
 from lakehouse.lake.changing import Changing
 from lakehouse.lake.filling import Filling
+from lakehouse.lake.next_steps import in_sql
 from lakehouse.lake.queries import Queries
 from lakehouse.lake.statements import kinds
 from lakehouse.lake.statements.parameters import inlined
@@ -92,7 +93,15 @@ class Statements:
         return None
 
     def _change(self, statement: kinds.Statement) -> Mapping[str, Any]:
-        report = self._done(statement)
+        try:
+            report = self._done(statement)
+        except DataError as error:
+            if not isinstance(statement, kinds.Insert | kinds.Update | kinds.Delete | kinds.Merge):
+                raise
+            told = in_sql(error, statement.table)
+            if told is error:
+                raise
+            raise told from error
         return report if isinstance(report, Mapping) else dataclasses.asdict(report)
 
     def _done(

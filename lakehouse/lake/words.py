@@ -51,12 +51,13 @@ def told(table: TableScan) -> Iterator[str]:
 
 
 def in_words(advice: Advice) -> str:
-    """Return advice as a sentence."""
+    """Return advice as a sentence, with what to do."""
     how = "partitioned" if advice.action == "partition" else "clustered (sorted)"
     files = f"{advice.files_then:,} {'file' if advice.files_then == 1 else 'files'}"
     return (
         f"{advice.table}, {how} by {advice.column}: this query would read about {files} and "
-        f"{size(advice.bytes_then)} rather than {advice.files:,} and {size(advice.bytes)}"
+        f"{size(advice.bytes_then)} rather than {advice.files:,} and {size(advice.bytes)} "
+        f"({advice.sql})"
     )
 
 

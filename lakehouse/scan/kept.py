@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from catalog import lazy
@@ -19,6 +20,7 @@ from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import escaped, literal, literals
 from lakehouse.scan import quick
 from lakehouse.scan.choice import Choice
+from lakehouse.scan.footers import MOST_FILES
 from lakehouse.scan.may import KEEP
 from lakehouse.scan.report import Kept, TableRef, join_keys
 from lakehouse.scan.values import narrowed
@@ -31,22 +33,34 @@ _PATTERN = "regexp_replace(file, '([\\[*?])', '[\\1]', 'g')"
 _ALL = "all"
 _FEW = 100
 _AHEAD = 512
+_COLUMNS = ("file", "size", "rows")
+_NEAR = math.log(2)
 _REMEMBERED = 1000  # texts of predicates; they may be long
 
 
 def bind(
-    cursor: Connection, ref: TableRef, view: TableView, choice: Choice, engine: Engine
+    cursor: Connection,
+    ref: TableRef,
+    view: TableView,
+    choice: Choice,
+    engine: Engine,
+    *,
+    typical_first: bool = False,
+    lasting: bool = False,
 ) -> Kept:
-    """Set the variable that a view reads to the files that may match."""
+    """Set the variable that a view reads to the files that may match.
+
+    ``typical_first`` puts one with about as many rows as others have before them: DuckDB 2 takes
+    all files to be like the first. ``lasting`` says that a choice is the same at any time.
+    """
     empty = engine.empty_parquet
     snapshot = ref.snapshot
     if snapshot.files.is_empty:
         bind_nothing(cursor, ref, view, empty)
         return Kept(0, 0, 0)
-    if choice.quick is not None:
-        found = _bind_quickly(cursor, snapshot, view, choice.quick, engine)
-        if found is not None:
-            return found
+    few = _few(cursor, snapshot, choice, engine, lasting=lasting)
+    if few is not None:
+        return _bind_few(cursor, snapshot, view, few, engine, typical_first=typical_first)
     root = literal(escaped(snapshot.storage.url().rstrip("/") + "/"))
     kept = {
         "files": f"coalesce(list({root} || {_PATTERN} ORDER BY position), [{literal(empty)}])",
@@ -60,6 +74,8 @@ def bind(
         kept["parts"] = f"coalesce(list({_struct(values)} ORDER BY position), [])"
     if snapshot.files.has_deletion_vectors:
         kept["vectors"] = "list(deletion_vector ORDER BY position)"
+    if typical_first:
+        kept["counts"] = "list(rows ORDER BY position)"
     fields = ", ".join(f"'{field}': {sql}" for field, sql in kept.items())
     may = choice.may
     files = snapshot.files.whole if choice == Choice() else snapshot.files
@@ -73,12 +89,16 @@ def bind(
         cursor.execute(f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM {chosen})")
         _check_links(cursor, snapshot, chosen)
         ahead = _ahead(cursor, snapshot, chosen)
-    if snapshot.files.has_deletion_vectors:
-        _load_vectors(cursor, snapshot, view.key)
+    counts = f"CASE WHEN kept.count <= {MOST_FILES} THEN kept.counts END"
     row = cursor.execute(
-        f"SELECT kept.count, kept.bytes, kept.known, kept.rows "
+        f"SELECT kept.count, kept.bytes, kept.known, kept.rows, "
+        f"{counts if typical_first else 'NULL'} "
         f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
     ).fetchall()[0]
+    if first := typical(row[4] or ()):
+        _put_first(cursor, view.key, first, kept)
+    if snapshot.files.has_deletion_vectors:
+        _load_vectors(cursor, snapshot, view.key)
     return Kept(
         row[0],
         row[1],
@@ -89,32 +109,85 @@ def bind(
     )
 
 
-def _bind_quickly(
+def _few(
+    cursor: Connection, snapshot: Snapshot, choice: Choice, engine: Engine, *, lasting: bool
+) -> pa.Table | None:
+    """Return the chosen files, if they are few and nothing but their names matters; else None.
+
+    What takes a query to find out is remembered with the snapshot.
+    """
+    index = snapshot.files.in_memory(engine)
+    if index is None or snapshot.files.layout.partitions:
+        return None
+    if choice.quick is not None:
+        found = quick.kept(index, choice.quick, _COLUMNS)
+    elif lasting and not choice.keys and index.num_rows <= _FEW:
+        asked = f"SELECT {', '.join(_COLUMNS)} FROM held_index WHERE {choice.may.exact}"
+        found = snapshot.answers.get(asked)
+        if found is None:
+            with snapshot.files.on(cursor, engine):
+                found = cursor.sql(f"{asked} ORDER BY position").to_arrow_table()
+            if len(snapshot.answers) >= _REMEMBERED:
+                snapshot.answers.clear()
+            snapshot.answers[asked] = found
+    else:
+        return None
+    return found if found.num_rows <= _FEW else None
+
+
+def _bind_few(
     cursor: Connection,
     snapshot: Snapshot,
     view: TableView,
-    tests: Sequence[quick.Test],
+    found: pa.Table,
     engine: Engine,
-) -> Kept | None:
-    """Set the variable to a few files of the index in memory; None where they are many."""
-    index = snapshot.files.in_memory(engine)
-    if index is None:
-        return None
-    found = quick.kept(index, tests, ["file", "size", "rows"])
-    if found.num_rows > _FEW:
-        return None
-    files, sizes, counts = (found[name].to_pylist() for name in ("file", "size", "rows"))
+    *,
+    typical_first: bool,
+) -> Kept:
+    """Set the variable to a few files, by their names."""
+    files, sizes, counts = (found[name].to_pylist() for name in _COLUMNS)
+    if typical_first and (first := typical(counts)):
+        for values in (files, sizes, counts):
+            values.insert(0, values.pop(first))
     if _ALL not in snapshot.contained:
         snapshot.storage.require_inside(files)
-        if not tests:
+        if len(files) == len(snapshot.files):
             snapshot.contained.add(_ALL)
     urls = [snapshot.storage.url(file) for file in files]
-    listed = literals([escaped(url) for url in urls] or [engine.empty_parquet])
+    patterns = [escaped(url) for url in urls]
+    listed = literals(patterns or [engine.empty_parquet])
     rows = sum(count for count in counts if count is not None)
     cursor.execute(f"SET VARIABLE kept_{view.key} = {{'files': {listed}, 'rows': {rows}}}")
     known = None not in counts
     ahead = () if snapshot.storage.is_local else tuple(zip(urls, sizes, strict=True))
-    return Kept(len(files), sum(sizes), rows if known else None, ahead)
+    return Kept(len(files), sum(sizes), rows if known else None, ahead, patterns=tuple(patterns))
+
+
+def typical(counts: Sequence[int | None]) -> int:
+    """Return the position of the first number that is near to the mean, by their ratio.
+
+    >>> typical([3, None, 5_000, 4_000]), typical([90, 110]), typical([None, 0])
+    (3, 0, 0)
+    """
+    known = [count for count in counts if count]
+    if not known:
+        return 0
+    mean = sum(known) / len(known)
+    far = [abs(math.log(count / mean)) if count else math.inf for count in counts]
+    return 0 if far[0] <= _NEAR else far.index(min(far))
+
+
+def _put_first(cursor: Connection, key: str, first: int, fields: Iterable[str]) -> None:
+    """Put one of the files that are chosen before the others."""
+
+    def moved(field: str) -> str:
+        if field not in ("files", "parts", "vectors"):
+            return field
+        return f"[{field}[{first + 1}]] || {field}[:{first}] || {field}[{first + 2}:]"
+
+    packed = ", ".join(f"'{field}': {moved(field)}" for field in fields)
+    kept = f"SELECT unnest(getvariable('kept_{key}'))"
+    cursor.execute(f"SET VARIABLE kept_{key} = (SELECT {{{packed}}} FROM ({kept}))")
 
 
 def held(cursor: Connection, ref: TableRef, view: TableView) -> tuple[Any, Any]:

@@ -1,7 +1,8 @@
 """Read the filters that most queries have without a parser of SQL.
 
 These are comparisons of a column with a whole number, a decimal, a text, a date or a time, and IS
-NULL, joined by AND; some of those, joined by OR; and lists of constants. `lakehouse.scan.prune`
+NULL, joined by AND; some of those, joined by OR; and lists of constants. That the remainder of a
+column is something, or all of it not true, rules out no file. `lakehouse.scan.prune`
 reads all filters, and says the same of these; but the parser that it takes needs a tenth of a
 second to import, and as long for a thousand constants.
 """
@@ -27,7 +28,7 @@ CONSTANT = re.compile(
 _FLOATS = (Primitive("float"), Primitive("double"))
 _CONDITION = re.compile(
     rf"""
-    {COLUMN.pattern}(?P<rest>
+    {COLUMN.pattern}(?P<remainder>\ %\ -?\d+\))?(?P<rest>
         \ ?(?P<operator>[!<>]=|[=<>])\ ?(?:
             (?P<number>-?\d+(?:\.\d+)?)
             |(?P<text>'[^']*(?:''[^']*)*')(?:::(?P<type>DATE|TIMESTAMP(?:\ WITH\ TIME\ ZONE)?))?
@@ -43,7 +44,7 @@ _CONJUNCTION = re.compile(r"\(*\0\)*(?: AND \(*\0\)*)*")
 # Here they do, and stand as DuckDB writes them: around each condition, each part, and the whole.
 _PART = r"(?:\(\0\)|\(\(\0\)(?: AND \(\0\))+\))"
 _DISJUNCTION = re.compile(rf"\({_PART}(?: OR {_PART})+\)")
-
+_NOT_TRUE = re.compile(r"\((.+) IS DISTINCT FROM true\)")
 
 _VALUE = r"(?:-?\d+(?:\.\d+)?|'[^']*(?:''[^']*)*'(?:::DATE|::TIMESTAMP(?: WITH TIME ZONE)?)?)"
 _LIST = re.compile(rf"\(?{COLUMN.pattern} IN \((?P<values>{_VALUE}(?:, {_VALUE})*)\)\)?")
@@ -74,7 +75,7 @@ def conditions(filters: Sequence[str], layout: Layout) -> list[Condition] | None
             found.append(Condition(int(equal[0][1]), "=", values))
         elif _CONJUNCTION.fullmatch(_CONDITION.sub("\0", text)):
             for match in _CONDITION.finditer(text):
-                if match["operator"] is None:
+                if match["operator"] is None or match["remainder"]:
                     return None
                 value = match["rest"].lstrip("!<>= ")
                 found.append(Condition(int(match[1]), cast(Operator, match["operator"]), (value,)))
@@ -105,6 +106,10 @@ def _filter(text: str, layout: Layout) -> May | None:
     if len(text) > LONGEST:
         return EVERY
     listed, shape = _LIST.fullmatch(text), _CONDITION.sub("\0", text)
+    if negated := _NOT_TRUE.fullmatch(shape):
+        partitioned = any(_partition(c, layout) is not None for c in _CONDITION.finditer(text))
+        known = _CONJUNCTION.fullmatch(negated[1]) or _DISJUNCTION.fullmatch(negated[1])
+        return EVERY if known and not partitioned else None
     if listed:
         found, may = [listed], _one_of(listed, layout)
         of_index = COLUMN.sub(lambda c: f"p{_partition(c, layout)}", text, count=1)
@@ -173,6 +178,8 @@ def _constant(found: re.Match[str] | None) -> str:
 
 
 def _condition(condition: re.Match[str], layout: Layout) -> May | None:
+    if condition["remainder"]:
+        return EVERY if _partition(condition, layout) is None else None
     field = _field(condition, layout)
     if field is None:
         return None

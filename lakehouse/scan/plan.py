@@ -17,7 +17,7 @@ from typing import Any
 from lakehouse.scan.aliases import called
 
 _COLUMN = re.compile(r"\bc(\d+)_[0-9a-f]{20}\b")
-_LONG = 10_000  # a plan that is not remembered
+_LONG = 50_000  # a plan that is not remembered
 # Known only while the query runs; and what stands around it, outside of strings.
 _DYNAMIC = re.compile(r"Dynamic Filter \(c(\d+)_[0-9a-f]{20}\)")
 _NARROWING = re.compile(

@@ -14,14 +14,13 @@ from typing import Literal
 
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.errors import DuckError, Interruption
-from lakehouse.duck.sql import identifier
 from lakehouse.scan.choice import Choice, joined
-from lakehouse.scan.definitions import create_query
 from lakehouse.scan.expression import is_fixed, unfixed
 from lakehouse.scan.join_keys import Profile, profiled
-from lakehouse.scan.kept import bind, bind_nothing
+from lakehouse.scan.kept import bind
 from lakehouse.scan.may import May
 from lakehouse.scan.report import QueryRef, TableRef
+from lakehouse.scan.variants import Variant, Variants
 from lakehouse.scan.views import TableView
 
 # A table of fewer files is read as quickly as asked about.
@@ -118,7 +117,7 @@ class Probe:
         self._lock = threading.Lock()
         self._names: frozenset[str] | None = None
         self._keeper: Connection | None = None
-        self._databases: dict[tuple[tuple[str, str, str], ...], str] = {}
+        self._variants = Variants(engine, "probe")
 
     def narrow(
         self,
@@ -187,33 +186,16 @@ class Probe:
         """
         refs, views = query.refs, query.views
         names = [stand_in(view, wide=wide) if n in big else "" for n, view in enumerate(views)]
-        key = (
-            *(
-                (ref.schema, ref.name, name or view.key)
-                for ref, view, name in zip(refs, views, names, strict=True)
-            ),
-            *((view.schema, view.name, view.sql) for view in query.queries),
-        )
-        with self._lock:
-            if key in self._databases:
-                return self._databases[key], False
-            database = f"probe{len(self._databases)}"
-            self._engine.once(database, f"ATTACH ':memory:' AS {database}")
-            with self._engine.work("define the tables' views") as cursor:
-                for ref, view, name in zip(refs, views, names, strict=True):
-                    place = f"{database}.{identifier(ref.schema)}"
-                    body = view.view
-                    if name:
-                        self._stand_in(name, view, wide=wide)
-                        body = f"{view.stand_in_view}stand_in.{name}"
-                    else:
-                        bind_nothing(cursor, ref, view, self._engine.empty_parquet)
-                    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {place}")
-                    cursor.execute(f"CREATE VIEW {place}.{identifier(ref.name)} AS {body}")
-                for view_of_users in query.queries:
-                    create_query(cursor, database, view_of_users)
-            self._databases[key] = database
-        return database, True
+        variants = []
+        for ref, view, name in zip(refs, views, names, strict=True):
+            if name:
+                with self._lock:
+                    self._stand_in(name, view, wide=wide)
+                body = f"{view.stand_in_view}stand_in.{name}"
+                variants.append(Variant(ref, view, body, None))
+            else:
+                variants.append(Variant(ref, view, view.view, self._engine.empty_parquet))
+        return self._variants.database(variants, query.queries)
 
     def _ask(
         self, cursor: Connection, query: Query, names: frozenset[str], seconds: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from lakehouse.scan import from_log, plain, quick, top
 from lakehouse.scan.aliases import is_plain, resolved
 from lakehouse.scan.choice import Choice
 from lakehouse.scan.definitions import Definitions
+from lakehouse.scan.footers import Footers
 from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, KEEP, May, any_of
 from lakehouse.scan.plan import Reach, columns_in, limits_below_join, only_reads, reaches
@@ -29,6 +31,7 @@ from lakehouse.scan.reasons import not_pruned
 from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan, report
 from lakehouse.scan.tally import Tally
 from lakehouse.scan.tokens import tokens
+from lakehouse.scan.variants import Variant, Variants
 from lakehouse.scan.views import TableView, table_view
 
 Params = Sequence[Any] | Mapping[str, Any] | None
@@ -38,7 +41,8 @@ CLOCK = re.compile(
 
 
 _REMEMBERED = 256  # plans, views and predicates, each
-_LONG = 10_000  # a text that is not remembered
+_LONG = 50_000  # a text that is not remembered
+_KEYWORD = re.compile(r"and|from|in|not|on|or|select|where", re.IGNORECASE)  # none is a function
 _PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
 _VERBS = (
     "Tables are changed by lake.sql, with the statements of docs/sql.md, or by methods: "
@@ -155,6 +159,8 @@ class Scanner:
         self._trusted = trusted
         self._definitions = Definitions(engine)
         self._probe = Probe(engine)
+        self._footers = Footers(engine)
+        self._variants = Variants(engine, "plain")
         self._volatile_names: frozenset[str] | None = None
         self._plans: dict[tuple[int, str], str] = {}
         self._columns: dict[tuple[int, str], tuple[str, ...]] = {}
@@ -215,6 +221,7 @@ class Scanner:
             if at_once:
                 cursor.execute("BEGIN")
             plan = self._query_plan(cursor, sql, params, generation, queries)
+            joined = "_JOIN" in plan
             reached = reaches(plan)
             scans = [reached.get(f"t{view.key}", []) for view in views]
             if len(refs) == 1:
@@ -241,7 +248,9 @@ class Scanner:
                             sql, refs, views, params, others, queries, given, wide=wide
                         )
                     choices = outcome
-                figures = self._bind_all(cursor, refs, views, choices)
+                figures = self._bind_all(
+                    cursor, refs, views, choices, joined=joined, lasting=not at_once
+                )
             except (*NameErrors, ParserError):
                 # DuckDB shows some expressions in a form that it does not read.
                 if wide is not None and may_join(plan, refs):
@@ -253,8 +262,18 @@ class Scanner:
                     cursor.execute("ROLLBACK")
                     cursor.execute("BEGIN")
                 choices = [Choice()] * len(refs)
-                figures = self._bind_all(cursor, refs, views, choices)
-            cursor.execute(self._engine.search(f"scan{generation}"))
+                figures = self._bind_all(
+                    cursor, refs, views, choices, joined=joined, lasting=not at_once
+                )
+            plain = self._footers.plain(cursor, refs, views, figures, joined=joined)
+            database, is_new = f"scan{generation}", False
+            if any(plain):
+                database, is_new = self._plain_database(refs, views, plain, queries)
+            if is_new and at_once:
+                # What came after a transaction began is not seen in it.
+                cursor.close()
+                return self._planned(sql, refs, views, params, others, queries, given, wide=wide)
+            cursor.execute(self._engine.search(database))
         except DuckError as error:
             cursor.close()
             raise translate(error, "plan the query") from error
@@ -519,8 +538,16 @@ class Scanner:
     def _is_lasting(self, sql: str) -> bool:
         """Tell whether a query means the same as long as its tables have the same columns."""
         found = tokens(sql)
-        words = {token.text.lower() for token in found if token.kind in ("word", "quoted")}
-        if CLOCK.search(sql) or words & self._volatile():
+        called = {
+            name.text.lower()
+            for name, after in itertools.pairwise(found)
+            if after.text == "("
+            and (
+                name.kind == "quoted" or (name.kind == "word" and not _KEYWORD.fullmatch(name.text))
+            )
+        }
+        # To list all functions takes 20 ms.
+        if CLOCK.search(sql) or (called and called & self._volatile()):
             return False
         for one, two, three in zip(found, found[1:], found[2:], strict=False):
             # A function of somebody's own stands in a schema of theirs.
@@ -534,11 +561,38 @@ class Scanner:
         refs: Sequence[TableRef],
         views: Sequence[TableView],
         choices: Sequence[Choice],
+        *,
+        joined: bool,
+        lasting: bool,
     ) -> list[Kept]:
         return [
-            bind(cursor, ref, view, choice, self._engine)
+            bind(
+                cursor,
+                ref,
+                view,
+                choice,
+                self._engine,
+                typical_first=joined and bool(view.plain) and VERSION >= (2, 0),
+                lasting=lasting,
+            )
             for ref, view, choice in zip(refs, views, choices, strict=True)
         ]
+
+    def _plain_database(
+        self,
+        refs: Sequence[TableRef],
+        views: Sequence[TableView],
+        plain: Sequence[bool],
+        queries: Sequence[QueryRef],
+    ) -> tuple[str, bool]:
+        """Return the database in which some tables are read as their files are; is it new."""
+        variants = [
+            Variant(ref, view, view.plain, self._engine.no_rows(view.stored))
+            if is_plain
+            else Variant(ref, view, view.view, self._engine.empty_parquet)
+            for ref, view, is_plain in zip(refs, views, plain, strict=True)
+        ]
+        return self._variants.database(variants, queries)
 
 
 def _filters(scans: Sequence[Reach]) -> list[str]:

@@ -102,6 +102,7 @@ class Kept:
 
     ``ahead`` are the first files and their sizes, where fetching them early saves time. ``from_log``
     says that the log answers the query. ``join_keys`` and ``order`` are those of `TableScan`.
+    ``patterns`` are the files, as a reader takes them, where it is known without asking.
     """
 
     files: int
@@ -111,6 +112,7 @@ class Kept:
     from_log: bool = False
     join_keys: tuple[JoinKeys, ...] = ()
     order: str | None = None
+    patterns: tuple[str, ...] | None = None
 
 
 def report(

@@ -11,12 +11,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from lakehouse.delta.files.layout import Layout
-from lakehouse.delta.schema.fields import Array, Field, Map, Struct, Type, fields_of
+from lakehouse.delta.schema.fields import Array, Field, Map, Primitive, Struct, Type, fields_of
 from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import TYPE_CHANGES
 from lakehouse.duck.engine import VERSION
 from lakehouse.duck.sql import KEY, VALUE, identifier, literal
+
+_FLOATS = (Primitive("float"), Primitive("double"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,7 +26,9 @@ class TableView:
     """Hold the definitions for one table; ``key`` is their hash and names their variables.
 
     ``columns`` are the stand-in's, with their types. ``nothing`` is SQL that makes what the view
-    reads, empty, where that is no variable.
+    reads, empty, where that is no variable. ``plain`` is the view for files that all have exactly
+    the columns ``stored``, by name and type in SQL: see `lakehouse.scan.footers`; empty where a
+    name is not enough to find a column.
     """
 
     key: str
@@ -32,6 +36,8 @@ class TableView:
     stand_in_view: str
     view: str
     nothing: str = ""
+    plain: str = ""
+    stored: tuple[tuple[str, str], ...] = ()
 
 
 def file_column(schema: Struct) -> str:
@@ -74,9 +80,9 @@ def table_view(
     `file_column`, a row's file as its position in ``files``, and `row_column`, its place there.
 
     The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files``, about
-    how many ``rows`` are in them (DuckDB 1.5 orders joins by that, 2.0 takes no notice) and,
-    where the table is partitioned, structs ``{p0, ...}`` in the same order in ``parts``; and from the table ``temp.main.dv_<key>`` of ``(i, n)``, where it has
-    deletion vectors.
+    how many ``rows`` are in them (DuckDB 1.5 orders joins by that, 2.0 takes no notice) and, where
+    the table is partitioned, structs ``{p0, ...}`` in the same order in ``parts``; and from the
+    table ``temp.main.dv_<key>`` of ``(i, n)``, where it has deletion vectors.
     """
     fields = layout.schema.fields
     by_id = mode_of(properties) == "id"
@@ -87,6 +93,7 @@ def table_view(
         joins=_joins(layout, has_vectors=has_vectors),
     )
     template = _view(layout, source, by_id=by_id, numbered=numbered)
+    stored = () if by_id or numbered else _stored(layout)
     types = [to_duckdb(field.type) for field in fields]
     key = hashlib.sha256(f"{place}\0{template}\0{types}".encode()).hexdigest()[:20]
     columns = [f"c{i}_{key} {type_}" for i, type_ in enumerate(types)]
@@ -100,6 +107,8 @@ def table_view(
         columns=tuple(columns),
         stand_in_view=f"SELECT {names} FROM ",
         view=template.replace("<key>", key),
+        plain=_plain_view(layout, source).replace("<key>", key) if stored else "",
+        stored=stored,
     )
 
 
@@ -142,25 +151,63 @@ def _joins(layout: Layout, *, has_vectors: bool) -> str:
 
 
 def _view(layout: Layout, source: Source, *, by_id: bool, numbered: bool) -> str:
-    partitions = {field.name: i for i, field in enumerate(layout.partitions)}
-    entries, selected = [], []
-    for ordinal, field in enumerate(layout.schema):
-        if field.name in partitions:
-            selected.append(f"{source.values[partitions[field.name]]} AS {identifier(field.name)}")
-            continue
+    entries = []
+    for ordinal, field in _in_files(layout):
         named = by_id and field.field_id is not None
         key = str(field.field_id) if named else literal(field.physical_name)
         type_ = literal(to_duckdb(field.type, physical=True))
         entries.append(f"{key}: {{name: 'c{ordinal}', type: {type_}, default_value: NULL}}")
-        column = _renamed(_guarded(f"r.c{ordinal}", field), field.type)
+    reader = (
+        f"read_parquet({source.files}, schema = MAP {{{', '.join(entries)}}}, "
+        f"hive_partitioning = false, explicit_cardinality = {source.rows})"
+    )
+    return _selected(layout, source, reader, numbered=numbered)
+
+
+def _plain_view(layout: Layout, source: Source) -> str:
+    """Return a view of files that all have the table's columns, and of the same types.
+
+    DuckDB looks into a file before it plans: it knows the number of rows, of which version 2 knows
+    nothing where it is told a schema, and the statistics of a single file.
+    """
+    columns = [
+        f"CAST({identifier(field.physical_name)} AS {to_duckdb(field.type, physical=True)}) "
+        f"AS c{ordinal}"
+        for ordinal, field in _in_files(layout)
+    ]
+    reader = (
+        f"(SELECT {', '.join(columns)}, file_index, file_row_number FROM read_parquet("
+        f"{source.files}, hive_partitioning = false, explicit_cardinality = {source.rows}))"
+    )
+    return _selected(layout, source, reader, numbered=False)
+
+
+def _selected(layout: Layout, source: Source, reader: str, *, numbered: bool) -> str:
+    """Return the view over a reader that names the table's columns ``c<i>``."""
+    partitions = {field.name: i for i, field in enumerate(layout.partitions)}
+    selected = []
+    for ordinal, field in enumerate(layout.schema):
+        if field.name in partitions:
+            column = source.values[partitions[field.name]]
+        else:
+            column = _renamed(_guarded(f"r.c{ordinal}", field), field.type)
         selected.append(f"{column} AS {identifier(field.name)}")
     if numbered:
         selected.append(f"r.file_index AS {identifier(file_column(layout.schema))}")
         selected.append(f"r.file_row_number AS {identifier(row_column(layout.schema))}")
-    return (
-        f"SELECT {', '.join(selected)} FROM read_parquet({source.files}, "
-        f"schema = MAP {{{', '.join(entries)}}}, hive_partitioning = false, "
-        f"explicit_cardinality = {source.rows}) AS r{source.joins}"
+    return f"SELECT {', '.join(selected)} FROM {reader} AS r{source.joins}"
+
+
+def _in_files(layout: Layout) -> list[tuple[int, Field]]:
+    """Return the columns that stand in data files, with their ordinals."""
+    partitions = set(layout.partition_columns)
+    return [(i, field) for i, field in enumerate(layout.schema) if field.name not in partitions]
+
+
+def _stored(layout: Layout) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (field.physical_name, to_duckdb(field.type, physical=True))
+        for _, field in _in_files(layout)
     )
 
 
@@ -168,16 +215,21 @@ def _guarded(sql: str, field: Field) -> str:
     """Return a column in a form through which DuckDB pushes no filter into files.
 
     For structs, where it is DuckDB 2: pushed into a file that lacks the column, a filter on a
-    field is an internal error there, and the instance is dead. For types that were widened, where
-    it is older: its constant is cast to the type in the file, and rounded there. Files are chosen
-    before, by statistics.
+    field is an internal error there, and the instance is dead. Where it is older: for types that
+    were widened, as its constant is cast to the type in the file, and rounded there; and for
+    floats, as it looks for 0.0 in a Bloom filter that holds -0.0, or the other way round, and
+    skips rows that are equal. Files are chosen before, by statistics.
     """
-    wrong = isinstance(field.type, Struct) if VERSION >= (2, 0) else _was_widened(field)
+    new = VERSION >= (2, 0)
+    wrong = isinstance(field.type, Struct) if new else _is_pushed_wrongly(field)
     return f"CASE WHEN {sql} IS NOT NULL THEN {sql} END" if wrong else sql
 
 
-def _was_widened(field: Field) -> bool:
-    return any(TYPE_CHANGES in inner.metadata for inner in fields_of(Struct((field,))))
+def _is_pushed_wrongly(field: Field) -> bool:
+    return any(
+        TYPE_CHANGES in inner.metadata or inner.type in _FLOATS
+        for inner in fields_of(Struct((field,)))
+    )
 
 
 def _renamed(sql: str, type_: Type) -> str:

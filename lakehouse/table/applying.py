@@ -86,7 +86,11 @@ def _events(
     deletes, used = "false", frozenset[str]()
     if how.deletes is not None:
         found = parse_expression(
-            how.deletes, columns=tuple(names), engine=space.engine, what="a condition"
+            how.deletes,
+            columns=tuple(names),
+            engine=space.engine,
+            what="a condition",
+            clock=space.clock,
         )
         deletes = f"({found.sql}\n) IS TRUE"
         used = frozenset(parts[0] for parts in found.references)

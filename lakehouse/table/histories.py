@@ -269,8 +269,8 @@ def _reached(
     given = Given(points, found, space.count(points))
     spec = Merge((Clause("matched", "delete"),), columns.key)
     scope = scope_of(spec, snapshot.schema, [column.name for column in found])
-    join = join_of(spec, scope, space.engine)
-    where = reached(spec, join, scope, given, snapshot, space.engine)
+    join = join_of(spec, scope, space)
+    where = reached(spec, join, scope, given, snapshot, space)
     asked = asked_of(reference(snapshot), where, scanner, space.engine)
     return part(snapshot, {answer.key for answer in answers(snapshot.files, asked, space.engine)})
 

@@ -63,7 +63,7 @@ def prepared(
     if keep is None and not sourcing.is_keyed:
         return given
     scope = scope_of(merge, snapshot.schema, [column.name for column in given.columns])
-    join = join_of(merge, scope, space.engine)
+    join = join_of(merge, scope, space)
     if keep is not None:
         given = _unique(space, given, merge, join, keep)
     if sourcing.is_keyed:

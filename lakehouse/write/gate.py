@@ -53,6 +53,9 @@ class GatePlan:
     columns: tuple[ColumnPlan, ...]
 
 
+ADD_BY_MODE = "Pass schema_mode='add' to add new columns"
+
+
 def gate(
     source: tuple[Column, ...],
     schema: Struct,
@@ -73,8 +76,7 @@ def gate(
         near = near_misses(column.name, schema.names())
         raise DataError(
             f"the table has no column {', '.join(repr(c.name) for c in extra)}",
-            next_step=(f"Did you mean {near[0]!r}? " if near else "")
-            + "Pass schema_mode='add' to add new columns",
+            next_step=(f"Did you mean {near[0]!r}? " if near else "") + ADD_BY_MODE,
             column=column.name,
             near=near,
         )

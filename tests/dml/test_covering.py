@@ -108,7 +108,8 @@ def test_what_a_condition_says_of_columns(table, on, pairs, own):
     merge = Merge((Clause("matched", "delete"),), on)
     names = ["id", "v", "x"] if on != "s.id + 1 = id AND s.v = 'x'" else ["v"]
     scope = scope_of(merge, table.snapshot().schema, names)
-    found = join_of(merge, scope, table._engine)
+    with workspace(table._engine) as space:
+        found = join_of(merge, scope, space)
     assert [(pair.column, pair.source) for pair in found.pairs] == pairs
     assert found.own == own
 
@@ -126,19 +127,19 @@ def test_what_a_condition_says_of_columns(table, on, pairs, own):
 )
 def test_rows_that_a_merge_depends_on(table, clauses, expected):
     merge = Merge(tuple(Clause(*clause) for clause in clauses), "id")
-    snapshot, engine = table.snapshot(), table._engine
-    with workspace(engine) as space:
+    snapshot = table.snapshot()
+    with workspace(table._engine) as space:
         kept = space.keep([{"id": 7}, {"id": 3}, {"id": None}, {"id": 7}])
         scope = scope_of(merge, snapshot.schema, ["id"])
-        join: Join = join_of(merge, scope, engine)
-        found = reached(merge, join, scope, kept, snapshot, engine)
+        join: Join = join_of(merge, scope, space)
+        found = reached(merge, join, scope, kept, snapshot, space)
         assert expected in found
         assert ("IN (3, 7)" in found) == (
             clauses[0][0] != "not matched by source" or expected != "true"
         )
         many = space.keep(pa.table({"id": range(MOST_VALUES + 1)}))
-        assert found == "true" or "BETWEEN" in reached(merge, join, scope, many, snapshot, engine)
-        assert own_conditions(None, scope, engine) == ()
+        assert found == "true" or "BETWEEN" in reached(merge, join, scope, many, snapshot, space)
+        assert own_conditions(None, scope, space) == ()
 
 
 def test_keys_of_another_order_look_everywhere(lake):

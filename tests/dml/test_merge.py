@@ -3,6 +3,7 @@
 import datetime as dt
 import threading
 from decimal import Decimal
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -450,6 +451,29 @@ def test_only_touched_files_are_written_and_only_candidates_read(make):
     assert table.version == before
 
 
+@pytest.mark.parametrize("marks", ["false", "true"], ids=["copies", "vectors"])
+@pytest.mark.parametrize("keys", [3, 3_000], ids=["few keys", "many keys"])
+def test_partitions_that_no_key_is_of_are_not_read(make, keys, marks):
+    """A file that must not be read is damaged: whoever opens it fails."""
+    data = pa.table({"id": range(12_000), "n": pa.array([0] * 12_000, pa.int32())})
+    place = pa.array(["abcd"[i % 4] for i in range(12_000)])
+    properties = {"delta.enableDeletionVectors": marks}
+    table = make(data.append_column("p", place), partition_by="p", properties=properties)
+    for path in table.files()["path"].to_pylist():
+        if not path.startswith("p=a/"):
+            Path(table.uri, path).write_bytes(b"x" * Path(table.uri, path).stat().st_size)
+    ids = range(0, 4 * keys - 4, 4)
+    rows = [{"id": i, "n": 1, "p": "a"} for i in [*ids, 20_000]]
+    report = table.upsert(rows, key=["id", "p"])
+    assert (report.rows_updated, report.rows_inserted) == (keys - 1, 1)
+    merged = table.merge(rows, on="t.id = s.id AND t.p = 'a'").when_matched_update({"n": "2"})
+    assert merged.run().rows_updated == keys
+    found = table.read(where="p = 'a'").aggregate("count(*), sum(n)").fetchall()
+    assert found == [(3_001, 2 * keys)]
+    with pytest.raises(lakehouse.LakehouseError):
+        table.upsert(rows, key="id")  # that would look everywhere
+
+
 def test_small_results_are_folded_into_few_files(make):
     table = make([])
     for start in range(0, 400, 100):
@@ -462,6 +486,33 @@ def test_whole_files_are_dropped_without_a_copy(make):
     table = make([{"id": i, "n": i, "p": "ab"[i // 2]} for i in range(4)], partition_by="p")
     report = table.merge([{"id": 0}, {"id": 1}], on="id").when_matched_delete().run()
     assert (report.files_removed, report.files_added, report.rows_copied) == (1, 0, 0)
+
+
+def test_the_current_time_is_the_same_in_all_clauses(make):
+    """Each new row is inserted once, whichever of two clauses that share the clock takes it."""
+    table = make([])
+    for turn in range(8):
+        report = (
+            table.merge([{"id": turn}], on="id")
+            .when_not_matched_insert({"id": "s.id", "n": "1"}, condition="epoch_us(now()) % 2 = 0")
+            .when_not_matched_insert({"id": "s.id", "n": "2"})
+            .run()
+        )
+        assert report.rows_inserted == 1
+    assert rows_of(table, ["id"]) == [(turn,) for turn in range(8)]
+    times = make([{"id": 1}, {"id": 2}], {"id": "BIGINT", "a": "TIMESTAMPTZ", "b": "TIMESTAMPTZ"})
+    report = (
+        times.merge([{"id": 1}, {"id": 3}], on="id")
+        .when_matched_update({"a": "now()", "b": "current_timestamp"})
+        .when_not_matched_insert({"id": "s.id", "a": "now()", "b": "transaction_timestamp()"})
+        .when_not_matched_by_source_update(
+            {"a": "now()", "b": "a"}, condition="now() > '2024-01-01'"
+        )
+        .run()
+    )
+    assert (report.rows_updated, report.rows_inserted) == (2, 1)
+    found = times.read().aggregate("count(a), count(DISTINCT a), count(DISTINCT b)").fetchall()
+    assert found == [(3, 1, 1)]
 
 
 def test_nothing_to_do_commits_nothing(make):

@@ -177,6 +177,9 @@ PLAIN = Layout(
 )  # fmt: skip
 
 
+NUMBERS = st.integers(-9, 9)
+
+
 @st.composite
 def plain_filters(draw):
     column = st.sampled_from([f"c{i}_{KEY}" for i in range(7)])
@@ -192,6 +195,7 @@ def plain_filters(draw):
         st.builds("({} IS NULL)".format, column),
         st.builds("({} IS NOT NULL)".format, column),
     )
+    remainder = st.builds(f"((c0_{KEY} % {{}}) {{}} {{}})".format, NUMBERS, OPERATORS, NUMBERS)
     lists = st.lists(constant, min_size=1, max_size=3).map(", ".join)
     conjunction = st.lists(condition, min_size=1, max_size=3).map(
         lambda found: found[0] if len(found) == 1 else f"({' AND '.join(found)})"
@@ -202,6 +206,9 @@ def plain_filters(draw):
             conjunction,
             disjunction.map("({})".format),
             st.builds("({} IN ({}))".format, column, lists),
+            remainder,
+            st.builds("({} AND {})".format, remainder, condition),
+            st.builds("({} IS DISTINCT FROM true)".format, remainder),
         )
     )
 
@@ -245,6 +252,10 @@ def _flat(may: May) -> str:
         "x",
         "(x AND x)",
         f"(c5_{KEY} = 'a') AND random()",
+        f"((c5_{KEY} % 7) = 3)",
+        f"((c5_{KEY} = 'a') IS DISTINCT FROM true)",
+        f"((c0_{KEY} + c0_{KEY}) IS DISTINCT FROM true)",
+        f"((c0_{KEY} % c0_{KEY}) = 3)",
         "",
     ],
 )

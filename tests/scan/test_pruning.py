@@ -332,3 +332,28 @@ def test_floating_point_constants_are_those_of_the_column(lake, partition_by, ty
     for operator in ("= {}", ">= {}", "<= {}", "IN ({}, 7)"):
         where = "f " + operator.format(f"'{value}'::{type_}")
         assert table.read(columns=["z"], where=where).fetchall() == [(1,)], where
+
+
+@pytest.mark.parametrize("type_", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize(("held", "asked"), [("0.0", "-0.0"), ("-0.0", "0.0")])
+def test_both_zeros_are_equal(lake, type_, held, asked):
+    def rows():
+        # Repeated, so that DuckDB writes a Bloom filter.
+        return lake.sql(
+            f"SELECT IF(i % 2 = 0, '{held}'::{type_}, NULL) AS f, {{'f': f}} AS s FROM range(10) t(i)"
+        )
+
+    table = new_table(lake, {"f": type_, "s": f"STRUCT(f {type_})"})
+    table.append(rows())
+    zero = f"'{asked}'::{type_}"
+    for column in ("f", "s.f"):
+        for where in (
+            f"{column} = {zero}", f"{column} IN ({zero}, 7)", f"{column} BETWEEN {zero} AND {zero}",
+            f"{column} IN (SELECT unnest([{zero}]))",
+        ):  # fmt: skip
+            count = lake.sql(f"SELECT count(*) FROM {table.name} WHERE {where}").fetchall()
+            assert count == [(5,)], where
+    keys = [{"f": float(asked), "s": {"f": 1.0}}]
+    assert table.merge(keys, on="f").when_matched_update().run().rows_updated == 5
+    assert table.update({"s": "NULL"}, where=f"f = {zero}").rows_updated == 5
+    assert table.delete(where=f"f = {zero}").rows_deleted == 5

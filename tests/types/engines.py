@@ -1,7 +1,10 @@
 """Read one table with every engine that we compare: ours, delta-rs, Polars."""
 
+import contextlib
+import importlib.util
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import deltalake
 import duckdb
@@ -51,3 +54,19 @@ def polars(table: lakehouse.Table) -> pa.Table:
 
 
 PEERS: dict[str, Callable[[lakehouse.Table], pa.Table]] = {"delta_rs": delta_rs, "polars": polars}
+
+
+def delta_extension() -> Path | None:
+    """Return DuckDB's delta extension for this very version, where its wheel is installed."""
+    spec = importlib.util.find_spec("duckdb_extension_delta")
+    places = (spec and spec.submodule_search_locations) or []
+    found = [path for place in places for path in Path(place).rglob("delta.duckdb_extension")]
+    return next((path for path in found if f"v{duckdb.__version__}" in path.parts), None)
+
+
+@contextlib.contextmanager
+def with_delta_extension() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection of plain DuckDB that has ``delta_scan``."""
+    with duckdb.connect(config={"allow_unsigned_extensions": True}) as connection:
+        connection.execute(f"LOAD '{delta_extension()}'; SET TimeZone = 'UTC'")
+        yield connection

@@ -6,7 +6,6 @@ the filter shows that the damage would be seen.
 
 import datetime as dt
 import decimal
-import importlib.util
 from pathlib import Path
 
 import duckdb
@@ -14,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from tests.types.engines import new_table
+from tests.types.engines import delta_extension, new_table, with_delta_extension
 
 LOW = {
     "i": 1,
@@ -73,20 +72,11 @@ def test_ours(lake, damaged, column):
         assert found.fetchall() == [(1,)]
 
 
-def extension():
-    """Return DuckDB's delta extension for this very version, where its wheel is installed."""
-    spec = importlib.util.find_spec("duckdb_extension_delta")
-    places = (spec and spec.submodule_search_locations) or []
-    found = [path for place in places for path in Path(place).rglob("delta.duckdb_extension")]
-    return next((path for path in found if f"v{duckdb.__version__}" in path.parts), None)
-
-
-@pytest.mark.skipif(extension() is None, reason="duckdb-extension-delta is not installed")
+@pytest.mark.skipif(delta_extension() is None, reason="duckdb-extension-delta is not installed")
 @pytest.mark.parametrize("column", ["i", "s", "long", "d", "f", "n"])
 def test_the_delta_extension_of_duckdb(damaged, column):
     # It skips no files by timestamps, whoever wrote them.
-    with duckdb.connect(config={"allow_unsigned_extensions": True}) as connection:
-        connection.execute(f"LOAD '{extension()}'")
+    with with_delta_extension() as connection:
         scan = f"SELECT i FROM delta_scan('{damaged.uri}')"
         for operator, value in (("=", LOW[column]), ("<", BETWEEN[column])):
             found = connection.execute(f"{scan} WHERE {column} {operator} ?", [value])
@@ -95,13 +85,12 @@ def test_the_delta_extension_of_duckdb(damaged, column):
             connection.execute(scan).fetchall()
 
 
-@pytest.mark.skipif(extension() is None, reason="duckdb-extension-delta is not installed")
+@pytest.mark.skipif(delta_extension() is None, reason="duckdb-extension-delta is not installed")
 def test_the_delta_extension_reads_the_same_rows(lake):
     table = new_table(lake, {**SCHEMA, "p": "VARCHAR"}, partition_by="p")
     rows = [LOW | {"p": "a b/é%"}, HIGH | {"p": None}]
     table.append(rows)
-    with duckdb.connect(config={"allow_unsigned_extensions": True}) as connection:
-        connection.execute(f"LOAD '{extension()}'; SET TimeZone = 'UTC'")
+    with with_delta_extension() as connection:
         found = connection.sql(f"SELECT * FROM delta_scan('{table.uri}')").to_arrow_table()
     schema = table.schema
     got = found.select(schema.names).cast(schema).to_pylist()
