@@ -134,7 +134,7 @@ bench-queries: $(DUCKDB15)/.project ## measure queries against all peers, and TP
 	$(DUCKDB15)/bin/python -m benchmarks queries $(ARGS)
 
 .PHONY: bench-upkeep
-bench-upkeep: setup ## measure upkeep against delta-rs: 20,000 small files, z-order, what queries gain
+bench-upkeep: setup ## measure upkeep against delta-rs: small files, z-order, queries (ARGS=--gigabytes=10: clustering within 1 GB)
 	$(BIN)/python -m benchmarks upkeep $(ARGS)
 
 .PHONY: bench-remote

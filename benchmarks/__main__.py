@@ -44,7 +44,13 @@ def main() -> None:
     )
     parser.add_argument("--scale", type=float, default=1, help="of queries' TPC-H")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--gigabytes", type=float, default=0, help="of remote's large append")
+    parser.add_argument(
+        "--gigabytes",
+        type=float,
+        default=0,
+        help="of remote's large append, of upkeep's large clustering",
+    )
+    parser.add_argument("--memory", default="1GB", help="limit of upkeep's large clustering")
     parser.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="keep tables there (million, queries)"
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,6 +25,15 @@ class Figure:
         """Return our median as a share of each peer's."""
         ours, *peers = self.medians
         return {peer: self.medians[ours] / self.medians[peer] for peer in peers}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cost:
+    """Hold what a process took: seconds, seconds of CPU, bytes of memory at the peak."""
+
+    wall: float
+    cpu: float
+    memory: int
 
 
 def compare(
@@ -49,3 +61,23 @@ def turns(
 def load() -> str:
     """Return how busy the machine is: processes that ran or waited in the last minute."""
     return f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+
+
+def alone(work: Callable[[Path], None], place: Path) -> Cost:
+    """Do work in a process of its own, so that CPU time and peak of memory are its own."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measured, args=(work, place, sender))
+    process.start()
+    sender.close()
+    cost: Cost = receiver.recv()
+    process.join()
+    return cost
+
+
+def _measured(work: Callable[[Path], None], place: Path, sender) -> None:
+    before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    work(place)
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    sender.send(Cost(wall, cpu, after.ru_maxrss * 1024))

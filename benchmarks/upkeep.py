@@ -2,15 +2,14 @@
 
 Each run is a process of its own on a copy of its own, so that its CPU time and its peak memory are
 its own. ``--files`` are the small files (at most 20,000), ``--rows`` those that are z-ordered.
+``--gigabytes`` are those of a table that is clustered within ``--memory``, by us alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import multiprocessing
+import functools
 import os
-import resource
 import shutil
 import statistics
 import time
@@ -25,7 +24,7 @@ import pyarrow.parquet as pq
 import compaction
 import lakehouse
 from benchmarks.append import rows as sensor_rows
-from benchmarks.measure import Figure
+from benchmarks.measure import Cost, Figure, alone
 from compaction import Policy
 
 MEMORY = "1GB"
@@ -37,15 +36,6 @@ QUERIES = {
     "one of both": "kind BETWEEN 500 AND 510 AND city = 'city 77'",
     "some ids": "id BETWEEN 1000 AND 2000",
 }
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Cost:
-    """Hold what a process took: seconds, seconds of CPU, bytes of memory at the peak."""
-
-    wall: float
-    cpu: float
-    memory: int
 
 
 def run(folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
@@ -61,6 +51,44 @@ def run(folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
     contestants = {"ours": _cluster, "delta-rs": _cluster_delta_rs}
     yield _compared(f"z-order of {options.rows:,} rows", large, contestants, options)
     yield from _effect(large, options)
+    if options.gigabytes:
+        yield larger_than_memory(folder / "larger", options)
+
+
+def larger_than_memory(place: Path, options: argparse.Namespace) -> Figure:
+    """Cluster a table of so many gigabytes, in files of half a million rows, within some memory."""
+    with lakehouse.connect(place, durable=False) as lake:
+        table = lake.create_table("bronze.t", _wide_part(0, 1).schema)
+        while table.detail().bytes < options.gigabytes * 1e9:
+            table.append(_wide_part(table.version, 500_000))
+        size, rows = table.detail().bytes, table.detail().rows
+        before = _asked(lake, "kind = 500", 0)[1]
+    cost = alone(functools.partial(_cluster_within, memory=options.memory), place)
+    with lakehouse.connect(place, durable=False) as lake:
+        after, found = _asked(lake, "kind = 500", 0)[1], lake.table("bronze.t").detail()
+        assert (found.rows, found.files > 0) == (rows, True)
+    remarks = (
+        f"{size / 1e9:.1f} GB, memory_limit={options.memory}: "
+        f"{cost.memory >> 20:,} MiB at the peak, {cost.cpu:.0f} s of CPU",
+        f"files read for one kind: {before} before, {after} of {found.files} after",
+    )
+    return Figure(f"clustering of {rows:,} rows", {"ours": cost.wall}, remarks)
+
+
+def _cluster_within(place: Path, *, memory: str) -> None:
+    config: dict[str, str | int | float | bool] = {"memory_limit": memory}
+    with lakehouse.connect(place, durable=False, duckdb_config=config) as lake:
+        (report,) = compaction.run(lake, policy=Policy(cluster_by=tuple(COLUMNS)))
+    assert report.bins, report
+
+
+def _wide_part(seed: int, count: int) -> pa.Table:
+    with duckdb.connect() as connection:
+        return connection.sql(
+            f"SELECT range + {seed * count} AS id, (hash(range, {seed}) % 1000)::INTEGER AS kind, "
+            f"'city ' || hash({seed}, range) % 5000 AS city, range / 7.0 AS value, "
+            f"uuid()::VARCHAR || uuid()::VARCHAR AS note FROM range({count})"
+        ).to_arrow_table()
 
 
 def many_files(place: Path, count: int, *, rows_a_file: int) -> None:
@@ -104,7 +132,7 @@ def _compared(
             # Files never change, so that links are copies.
             shutil.copytree(place, own, copy_function=os.link)
             _opened(own).close()  # a lake is there before upkeep is
-            costs[who].append(_alone(work, own))
+            costs[who].append(alone(work, own))
             shutil.rmtree(own)
     remarks = [
         f"{who}: {statistics.median(c.cpu for c in found):.1f} s of CPU, "
@@ -114,25 +142,6 @@ def _compared(
     walls = {who: statistics.median(c.wall for c in found) for who, found in costs.items()}
     ours, theirs = (statistics.median(c.cpu for c in found) for found in costs.values())
     return Figure(name, walls, (*remarks, f"our CPU is {ours / theirs:.2f} of theirs"))
-
-
-def _alone(work: Callable[[Path], None], place: Path) -> Cost:
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measured, args=(work, place, sender))
-    process.start()
-    sender.close()
-    cost: Cost = receiver.recv()
-    process.join()
-    return cost
-
-
-def _measured(work: Callable[[Path], None], place: Path, sender) -> None:
-    before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    work(place)
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    sender.send(Cost(wall, cpu, after.ru_maxrss * 1024))
 
 
 def _opened(place: Path) -> lakehouse.Lake:

@@ -36,6 +36,7 @@ from catalog.storage import Storage
 FOLDER = "_leases"
 TTL = timedelta(seconds=60)
 SKEW = timedelta(seconds=10)
+IDLE = timedelta(days=1)
 _KEPT = 3  # documents behind the newest, for people who look
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
 
@@ -72,6 +73,23 @@ class Leases:
     def newest(self, name: str) -> LeaseRecord | None:
         """Return the document that counts now, or None if nobody ever had the lease."""
         return self._newest(self._journal(name))
+
+    def names(self) -> list[str]:
+        """Return the leases that there are documents of; those with unusual names as hashes."""
+        return sorted({item.path.partition("/")[0] for item in self.storage.list()})
+
+    def forget(self, name: str, *, idle: timedelta = IDLE) -> bool:
+        """Delete the documents of a lease that nobody has had for so long; tell whether it is gone.
+
+        Its tokens begin anew after that: see `Lease.outgrow`.
+        """
+        journal = self._journal(name)
+        newest = self._newest(journal)
+        if newest is None or newest.expires + self.skew + idle > self.clock():
+            return False
+        versions = journal.list().versions
+        journal.storage.delete([journal.path(v) for v in versions if v <= newest.number])
+        return True
 
     def acquire(
         self, name: str, *, ttl: timedelta = TTL, holder: str | None = None
@@ -193,6 +211,30 @@ class Lease:
             if self._write(held=True, at=now):
                 self._deadline = began + self.ttl.total_seconds()
                 return
+            self._lost = True
+            raise _gone(self.name)
+
+    def outgrow(self, token: int) -> None:
+        """Take a token above one that was seen, of a lease whose documents are gone, if need be.
+
+        ConflictError where somebody else took the lease over.
+        """
+        with self._lock:
+            known = self._record
+            if known.token > token:
+                return
+            began, now, number = self._leases.monotonic(), self._leases.clock(), token + 1
+            number = max(number, known.number + 1)
+            record = dataclasses.replace(
+                known, number=number, token=number, id=uuid.uuid4().hex, at=now,
+                expires=now + self.ttl,
+            )  # fmt: skip
+            if self.is_mine and self._journal.append(number, encode(record), token=record.id):
+                # Between the two numbers there is room for somebody else.
+                versions = self._journal.list().versions
+                if not any(version > known.number and version != number for version in versions):
+                    self._record, self._deadline = record, began + self.ttl.total_seconds()
+                    return
             self._lost = True
             raise _gone(self.name)
 

@@ -18,8 +18,10 @@ from compaction.run import run
 from compaction.shape import Shape, measure
 from compaction.tasks import Defaults, Task, tasks
 from lakehouse import ConflictError, Lake, LakehouseError, NotFoundError, UnsupportedError
+from lakehouse.table.fencing import token_of
 
 Stop = Callable[[], bool]
+_LEASE = "upkeep-"
 
 
 def _now() -> dt.datetime:
@@ -68,6 +70,12 @@ class Keeper:
         newest = self._leases.newest(_lease_of(task))
         return newest.holder if newest is not None and newest.held else None
 
+    def forget_leases(self) -> int:
+        """Delete the leases of tables that the lake has no more, and that nobody holds."""
+        known = {f"{_LEASE}{info.id}" for info in self.lake.tables()}
+        gone = (name for name in self._leases.names() if name.startswith(_LEASE))
+        return sum(self._leases.forget(name) for name in gone if name not in known)
+
     def attend(
         self, task: Task, *, due_only: bool = True, stop: Stop = lambda: False
     ) -> TableUpkeep:
@@ -99,7 +107,7 @@ class Keeper:
 
 
 def _lease_of(task: Task) -> str:
-    return f"upkeep-{task.table_id}"
+    return f"{_LEASE}{task.table_id}"
 
 
 class _Visit:
@@ -128,10 +136,17 @@ class _Visit:
 
     def _begin(self) -> None:
         """Keep out a keeper that had the lease before and never gave it back."""
-        self._try(lambda: self._note(before=self._shape()))
+        self._try(self._look)
         if self._lease.taken_over:
             self._lease.kept = True
             self._try(self._fence)
+
+    def _look(self) -> None:
+        """See the table's shape, and be newer than whoever looked after it in another lake."""
+        self._note(before=self._shape())
+        seen = token_of(self._lake.table(self._report.table).snapshot())
+        if seen is not None:
+            self._lease.outgrow(seen)
 
     def _fence(self) -> None:
         with contextlib.suppress(UnsupportedError, NotFoundError):  # nobody can write to it

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from compaction.cli.proposed import tell
 from compaction.policy import PROPERTIES, Policy, explained
-from compaction.run import proposals
+from compaction.proposing import proposals
 from compaction.schedule import PROPERTIES as WHEN
 from compaction.schedule import Schedule
 from lakehouse import InputError, Lake, NotFoundError, Table
@@ -68,12 +69,7 @@ def policy(
         return
     for shown in found:
         _print(shown)
-    for proposal in advice:
-        columns = ",".join(proposal.cluster_by)
-        say(
-            f"{proposal.table}: clusterBy={columns} would save about {proposal.saving:.0%} of the "
-            f"{size(proposal.bytes_read)} that {number(proposal.queries)} queries read"
-        )
+    tell(advice)
 
 
 def _property(name: str) -> str:

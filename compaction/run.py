@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from compaction.advice import Proposal, advise, weights
+from compaction.advice import weights
 from compaction.executors import Executor, Threads
 from compaction.plan import REWRITES, Plan, Step, plan_table, worth
 from compaction.policy import Policy
 from compaction.survey import Surveyed, survey, tables_of
 from lakehouse import Lake, LakehouseError, Table, VacuumReport, WriteReport
 from lakehouse.delta.protocol import check_writable
-from lakehouse.table.copying import Copied, Copy, cluster_tags, copies_of, leaves_of
+from lakehouse.table.copying import Copied, Copy, cluster_tags, copies_of
 from lakehouse.table.fencing import Fence
 from lakehouse.table.vacuuming import Sweep
 
@@ -107,19 +107,6 @@ def run(
         own = fence(name) if fence is not None else None
         done.append(_Run(surveyed, policy, executor or Threads(), own, stop).all(made))
     return done
-
-
-def proposals(lake: Lake, *, tables: Sequence[str] | None = None) -> tuple[Proposal, ...]:
-    """Return columns that it would pay to cluster tables by, from what was queried so far.
-
-    Of tables that are not clustered; see `Lake.reads` for what is known of queries.
-    """
-    columns = {}
-    for table in tables_of(lake, tables):
-        snapshot = table.snapshot()
-        if not Policy.of(snapshot.properties).cluster_by:
-            columns[table.name] = tuple(leaf.path[0].name for leaf in leaves_of(snapshot))
-    return advise(lake.reads(), columns)
 
 
 def _planned(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 
@@ -33,6 +34,10 @@ def upkeep(
             report = attended(keeper, task, due_only=due_only, stop=stop)
             if report.outcome not in ("not due", "gone"):
                 yield report
+    if tables is None:
+        # They do no harm, and may not be ours to delete.
+        with contextlib.suppress(LakehouseError):
+            keeper.forget_leases()
 
 
 def attended(

@@ -24,6 +24,7 @@ from compaction.upkeep import attended
 from lakehouse import LakehouseError
 
 Tell = Callable[[str, Mapping[str, Any]], None]
+_TIDY_EVERY = dt.timedelta(days=1)
 _NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 _STALE = 3  # looks that may fail, or not take place, before the worker is not healthy
 
@@ -54,6 +55,7 @@ class Worker:
         self._running: set[str] = set()
         self._planned: dict[str, dt.datetime] = {}
         self._looked = keeper.now()
+        self._tidy = self._looked
         self._problem: str | None = None
         self._scheduler = BackgroundScheduler(
             timezone=dt.UTC,
@@ -110,6 +112,10 @@ class Worker:
             self._tell("look failed", {"level": "error", "problem": str(error)})
             return
         now = self._keeper.now()
+        if self._tables is None and now >= self._tidy:
+            self._tidy = now + _TIDY_EVERY
+            with contextlib.suppress(LakehouseError):  # they do no harm
+                self._keeper.forget_leases()
         with self._lock:
             self._looked, self._problem = now, None
         self.metrics.looked(due=sum(task.is_due(now) for task in found), at=now)

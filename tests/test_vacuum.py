@@ -215,6 +215,27 @@ def test_a_restore_that_lands_first_keeps_its_files(lake, monkeypatch) -> None:
     assert ids(table) == [1, 2]
 
 
+def test_what_is_needed_since_the_plan_stays(lake, monkeypatch) -> None:
+    table = history_of(lake)
+    found = table.plan_vacuum()
+    assert len(found.gone) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(lakehouse.Table, "held_versions", lambda _: {1, 3})
+        report = table.vacuum_as_planned(found)
+    assert (report.files, report.held, ids(table, 1)) == (0, (1,), [1, 2])
+    lake.table("silver.t").restore(1)
+    assert table.vacuum_as_planned(found).files == 0
+    assert ids(table) == [1, 2]
+
+
+def test_where_all_that_is_old_is_live_the_log_is_not_read(lake, monkeypatch) -> None:
+    table = lake.create_table("silver.t", {"id": "BIGINT"})
+    table.append([{"id": 1}])
+    aged(table, 20)
+    monkeypatch.setattr(vacuuming, "read_each", None)
+    assert table.vacuum().files == 0
+
+
 def test_a_log_without_its_first_commits(lake) -> None:
     table = history_of(lake)
     table.checkpoint()

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import typer
 
 from compaction.cli.maintain import EveryOption, ScheduleOption, TablesArgument, defaults_of
+from compaction.cli.proposed import tell
 from compaction.condition import Savings, TableCondition, conditions, savings
 from compaction.keeper import Keeper
+from compaction.proposing import proposals
 from compaction.shape import LABELS, bars
 from lakehouse.cli.options import JsonOption, LakeOption, open_lake
 from lakehouse.cli.output import emit, grid, number, plain, say, size, stdout, visible
@@ -38,12 +40,23 @@ def health(
         names = {condition.table for condition in found}
         saved = savings(r for r in keeper.records.all() if r["table_name"] in names)
         now = keeper.now()
+        readable = [condition.table for condition in found if condition.problem is None]
+        advice = proposals(opened, tables=readable)
     healthy = all(condition.healthy for condition in found)
     if json:
         listed = [{**plain(item), "healthy": item.healthy} for item in found]
-        emit({"healthy": healthy, "sizes": LABELS, "tables": listed, "saved": saved})
+        emit(
+            {
+                "healthy": healthy,
+                "sizes": LABELS,
+                "tables": listed,
+                "saved": saved,
+                "proposals": advice,
+            }
+        )
     else:
         _print(found, saved, now)
+        tell(advice)
     if not healthy:
         raise typer.Exit(UNHEALTHY)
 

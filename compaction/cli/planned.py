@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from compaction.cli.proposed import tell
 from compaction.plan import Plan
+from compaction.proposing import proposals
 from compaction.run import plan
 from lakehouse import Lake
 from lakehouse.cli.output import emit, grid, number, say, size, stdout, visible
@@ -12,11 +14,12 @@ from lakehouse.cli.output import emit, grid, number, say, size, stdout, visible
 
 def show(lake: Lake, tables: Sequence[str] | None, *, json: bool) -> None:
     """Print the plan of all tables, or those named, what is worth most first; touch nothing."""
-    plans = plan(lake, tables=tables)
+    plans, advice = plan(lake, tables=tables), proposals(lake, tables=tables)
     if json:
-        emit({"plans": list(plans.values())})
+        emit({"plans": list(plans.values()), "proposals": advice})
     else:
         _print(plans)
+        tell(advice)
 
 
 def _print(plans: Mapping[str, Plan]) -> None:

@@ -6,7 +6,6 @@ and each compaction's version must hold the rows of the version before, by a che
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime as dt
 import random
@@ -14,7 +13,7 @@ import time
 
 from compaction.keeper import Keeper
 from lakehouse.testing.crowd import TABLE, Bounds, Work
-from lakehouse.testing.places import Place, at
+from lakehouse.testing.places import Place, given_or_new
 from lakehouse.testing.stress import StressReport, stress
 
 KEEPERS = 2
@@ -48,7 +47,7 @@ def beside_writers(
 
     No writer may fail because of them. ``place`` is empty; the default is a temporary folder.
     """
-    with contextlib.nullcontext(place) if place is not None else at() as place:
+    with given_or_new(place) as place:
         done = stress(
             seconds,
             seed=seed,

@@ -6,15 +6,12 @@ ahead by as much as the dead one's lease lasts, so that nobody has to wait for i
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime as dt
-import multiprocessing
 import os
 import random
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
@@ -24,7 +21,9 @@ from compaction.keeper import Keeper
 from lakehouse.duck.engine import Engine
 from lakehouse.lake.lake import Lake
 from lakehouse.testing.agreement import Rows, disagreements
-from lakehouse.testing.places import Place, at
+from lakehouse.testing.killed import was_killed
+from lakehouse.testing.places import Place, given_or_new
+from lakehouse.testing.report import Report, counted
 from lakehouse.testing.watched import Watched
 
 T = TypeVar("T")
@@ -35,37 +34,23 @@ _SKEW = dt.timedelta(seconds=10)
 _APPENDS = 3  # between two kills, so that there is something to do
 _CALLS = 60
 _LONGEST = 0.5
-_PATIENCE = 120.0
 
 
 @dataclasses.dataclass(slots=True)
-class KeeperKills:
-    """Report a kill loop; ``findings`` are empty where nothing was wrong."""
+class KeeperKills(Report):
+    """Report a kill loop."""
 
-    kills: int = 0
-    finished: int = 0
-    compactions: int = 0
-    takeovers: int = 0
-    rows: int = 0
-    seconds: float = 0.0
-    findings: list[str] = dataclasses.field(default_factory=list)
-
-    def figures(self) -> dict[str, object]:
-        """Return what to print."""
-        return {
-            "kills": self.kills,
-            "runs that ended before the kill": self.finished,
-            "compactions committed": self.compactions,
-            "takeovers marked in the log": self.takeovers,
-            "rows at the end": self.rows,
-            "seconds": round(self.seconds, 1),
-        }
+    kills: int = counted("kills")
+    finished: int = counted("runs that ended before the kill")
+    compactions: int = counted("compactions committed")
+    takeovers: int = counted("takeovers marked in the log")
+    rows: int = counted("rows at the end")
 
 
 def keeper_kills(count: int = 100, *, seed: int = 0, place: Place | None = None) -> KeeperKills:
     """Kill ``count`` keepers. ``place`` is empty; the default is a temporary folder."""
-    report, began, draw = KeeperKills(), time.perf_counter(), random.Random(seed)
-    with contextlib.nullcontext(place) if place is not None else at() as place, Engine() as engine:
+    report, draw = KeeperKills(), random.Random(seed)
+    with report.timed(), given_or_new(place) as place, Engine() as engine:
         rows: Rows = Counter()
         with place.connect() as lake:
             lake.create_table(TABLE, {"n": "BIGINT"})
@@ -85,7 +70,6 @@ def keeper_kills(count: int = 100, *, seed: int = 0, place: Place | None = None)
             report.findings += [f"after kill {report.kills}: {problem}" for problem in problems]
         _recovered(place, (_TTL + 2 * _SKEW) * (count + 1), report)
         report.rows = rows.total()
-    report.seconds = time.perf_counter() - began
     return report
 
 
@@ -104,17 +88,8 @@ def _recovered(place: Place, ahead: dt.timedelta, report: KeeperKills) -> None:
 
 def _killed(place: Place, ahead: dt.timedelta, draw: random.Random) -> bool:
     """Start a keeper, and tell whether it was killed before it was done."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([_work.__module__])
     call = draw.randint(1, _CALLS) if draw.random() < 0.7 else None
-    arguments = (place, ahead, call, draw.random() * _LONGEST)
-    process = context.Process(target=_work, args=arguments, daemon=True)
-    process.start()
-    process.join(_PATIENCE)
-    if process.exitcode not in (0, -signal.SIGKILL):
-        process.kill()
-        raise AssertionError(f"a keeper was to be killed, and ended with {process.exitcode}")
-    return process.exitcode != 0
+    return was_killed(_work, place, ahead, call, draw.random() * _LONGEST)
 
 
 def _work(place: Place, ahead: dt.timedelta, call: int | None, delay: float) -> None:

@@ -6,7 +6,6 @@ that was killed was at must have been done by another.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime as dt
 import itertools
@@ -27,7 +26,8 @@ from compaction.tasks import Defaults
 from compaction.worker import Worker
 from lakehouse.lake.lake import Lake
 from lakehouse.lint.log import lint
-from lakehouse.testing.places import Place, at
+from lakehouse.testing.places import Place, given_or_new
+from lakehouse.testing.report import Report, counted, tallied
 
 TABLES = ("bronze.a", "silver.b", "gold.c")
 _TTL = dt.timedelta(seconds=3)
@@ -37,27 +37,14 @@ _SLACK = 30.0  # seconds that a busy machine may take longer
 
 
 @dataclasses.dataclass(slots=True)
-class WorkersReport:
-    """Report a run; ``findings`` are empty where nothing was wrong."""
+class WorkersReport(Report):
+    """Report a run of several workers."""
 
-    runs: int = 0
-    by_worker: Counter[str] = dataclasses.field(default_factory=Counter)
-    longest_gap: float = 0.0
-    rows: int = 0
-    files: int = 0
-    seconds: float = 0.0
-    findings: list[str] = dataclasses.field(default_factory=list)
-
-    def figures(self) -> dict[str, object]:
-        """Return what to print."""
-        return {
-            "runs on record": self.runs,
-            **{f"by {name}": count for name, count in sorted(self.by_worker.items())},
-            "longest time between two runs": round(self.longest_gap, 1),
-            "rows at the end": self.rows,
-            "files at the end": self.files,
-            "seconds": round(self.seconds, 1),
-        }
+    runs: int = counted("runs on record")
+    by_worker: Counter[str] = tallied("by {}")
+    longest_gap: float = counted("longest seconds between two runs")
+    rows: int = counted("rows at the end")
+    files: int = counted("files at the end")
 
 
 def workers(
@@ -68,7 +55,7 @@ def workers(
     A third takes its place. ``place`` is empty; the default is a temporary folder.
     """
     report, began = WorkersReport(), time.monotonic()
-    with contextlib.nullcontext(place) if place is not None else at() as place:
+    with report.timed(), given_or_new(place) as place:
         with place.connect() as lake:
             for name in TABLES:
                 lake.create_table(name, {"n": "BIGINT"})
@@ -89,7 +76,6 @@ def workers(
                     report.findings.append(f"a worker ended with {process.exitcode} on SIGTERM")
                     process.kill()
             _judge(lake, written, every, report)
-    report.seconds = time.monotonic() - began
     return report
 
 
@@ -154,7 +140,7 @@ def _judge(lake: Lake, written: Mapping[str, int], every: float, report: Workers
         report.findings += [f"{name}: {problem}" for problem in _out_of_turn(of_table, every)]
         report.findings += [f"{name}: {p}" for r in of_table for p in r["problems"]]
         gaps = [(_start(b) - _start(a)).total_seconds() for a, b in itertools.pairwise(of_table)]
-        report.longest_gap = max([report.longest_gap, *gaps])
+        report.longest_gap = round(max([report.longest_gap, *gaps]), 1)
         table = lake.table(name)
         found = sorted(table.read().fetchall())
         if found != [(n,) for n in range(written[name])]:

@@ -85,7 +85,7 @@ def _spread(ref: TableRef, leaf: Leaf, filters: Sequence[str], engine: Engine) -
                     f"(SELECT count(*) FROM points WHERE share = {_MIDDLE}), "
                     f"(SELECT count(*) FROM points), "
                     f"(SELECT count(*) FROM points WHERE {' AND '.join(f'({text})' for text in filters)}), "
-                    f"(SELECT {_values(leaf)} FROM {index})"
+                    f"(SELECT {most_values(leaf)} FROM {index})"
                 ).fetchall()
     except LakehouseError:
         return None  # DuckDB shows some expressions in a form that it does not read
@@ -95,8 +95,8 @@ def _spread(ref: TableRef, leaf: Leaf, filters: Sequence[str], engine: Engine) -
     return Spread(leaf.path[0].name, held / middles, matching / points, values)
 
 
-def _values(leaf: Leaf) -> str:
-    """Return SQL for how many different values there are at most, or NULL."""
+def most_values(leaf: Leaf) -> str:
+    """Return SQL over the file index for how many different values there are at most, or NULL."""
     if _is_whole(leaf):
         return f"max(max{leaf.ordinal})::HUGEINT - min(min{leaf.ordinal})::HUGEINT + 1"
     if leaf.type == Primitive("date"):

@@ -121,8 +121,10 @@ def _few(
 
     What takes a query to find out is remembered with the snapshot.
     """
+    if snapshot.files.layout.partitions or choice == Choice():
+        return None
     index = snapshot.files.in_memory(engine)
-    if index is None or snapshot.files.layout.partitions:
+    if index is None:
         return None
     if choice.quick is not None:
         found = quick.kept(index, choice.quick, _COLUMNS)

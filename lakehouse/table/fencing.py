@@ -33,7 +33,7 @@ def fence(snapshot: Snapshot, token: int, *, engine: Engine) -> tuple[Snapshot |
         raise InputError(f"a fencing token is a whole number, not {token!r}")
 
     def plan(current: Snapshot) -> Change | None:
-        return None if _seen(current) == token else Change("SET TRANSACTION", ())
+        return None if token_of(current) == token else Change("SET TRANSACTION", ())
 
     done = commit(snapshot, fenced(plan, lambda: token), engine=engine)
     return done.snapshot, report_of("fence", done, started)
@@ -46,7 +46,7 @@ def fenced(plan: Plan, fence: Fence | None) -> Plan:
 
     def guarded(snapshot: Snapshot) -> Change | None:
         change = plan(snapshot)
-        token, seen = fence(), _seen(snapshot)
+        token, seen = fence(), token_of(snapshot)
         if seen is not None and seen > token:
             raise ConflictError(
                 f"the lease {token} of this upkeep is over: lease {seen} has committed",
@@ -65,6 +65,7 @@ def fenced(plan: Plan, fence: Fence | None) -> Plan:
     return guarded
 
 
-def _seen(snapshot: Snapshot) -> int | None:
+def token_of(snapshot: Snapshot) -> int | None:
+    """Return the greatest token that a commit was made under, or None."""
     mark = snapshot.transactions.get(APPLICATION)
     return None if mark is None else mark.version

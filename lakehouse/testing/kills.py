@@ -7,13 +7,10 @@ repeats the step that was under way, with the same idempotency key, and goes on.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import multiprocessing
 import random
 import re
-import signal
 import tempfile
 import time
 from collections import Counter
@@ -24,7 +21,9 @@ from typing import Any
 from lakehouse.delta.log import LOG
 from lakehouse.duck.engine import Engine
 from lakehouse.testing.agreement import Rows, disagreements
-from lakehouse.testing.places import Place, at
+from lakehouse.testing.killed import was_killed
+from lakehouse.testing.places import Place, given_or_new
+from lakehouse.testing.report import Report, counted, tallied
 from lakehouse.testing.script import COLUMNS, SCHEMA, columns_after, rows_after, step
 from lakehouse.testing.victim import TABLE, Aim, Side, write
 
@@ -38,39 +37,21 @@ _LONGEST = 0.04
 _LONGEST_REMOTE = 0.2
 # Stores tell the times of files by the second.
 _COARSE = 1.1
-_PATIENCE = 120.0
 
 
 @dataclasses.dataclass(slots=True)
-class KillReport:
+class KillReport(Report):
     """Report a kill loop: what was hit, what was acknowledged, and what was wrong."""
 
-    kills: int = 0
-    acknowledged: int = 0
-    landed: int = 0
-    repeated: int = 0
-    replayed: int = 0
-    rows: int = 0
-    commits: int = 0
-    leftovers: int = 0
-    seconds: float = 0.0
-    hits: Counter[str] = dataclasses.field(default_factory=Counter)
-    findings: list[str] = dataclasses.field(default_factory=list)
-
-    def figures(self) -> dict[str, object]:
-        """Return what to print."""
-        return {
-            "kills": self.kills,
-            "steps acknowledged": self.acknowledged,
-            "of those killed, landed unacknowledged": self.landed,
-            "steps repeated by the successor": self.repeated,
-            "of those, found done by their key": self.replayed,
-            "commits": self.commits,
-            "rows at the end of each table": self.rows,
-            "leftovers collected": self.leftovers,
-            "seconds": round(self.seconds, 1),
-            **{f"hit {place}": count for place, count in self.hits.most_common()},
-        }
+    kills: int = counted("kills")
+    acknowledged: int = counted("steps acknowledged")
+    landed: int = counted("of those killed, landed unacknowledged")
+    repeated: int = counted("steps repeated by the successor")
+    replayed: int = counted("of those, found done by their key")
+    commits: int = counted("commits")
+    rows: int = counted("rows at the end of each table")
+    leftovers: int = counted("leftovers collected")
+    hits: Counter[str] = tallied("hit {}")
 
 
 def kills(count: int = 200, *, seed: int = 0, place: Place | None = None) -> KillReport:
@@ -78,12 +59,11 @@ def kills(count: int = 200, *, seed: int = 0, place: Place | None = None) -> Kil
 
     ``place`` is empty; the default is a temporary folder.
     """
-    report, started = KillReport(), time.perf_counter()
-    with contextlib.nullcontext(place) if place is not None else at() as place:
+    report = KillReport()
+    with report.timed(), given_or_new(place) as place:
         for number, first in enumerate(range(0, count, _PER_TABLE)):
             todo = min(_PER_TABLE, count - first)
             _one_table(place.child(str(number)), todo, f"{seed}/{number}", report)
-    report.seconds = time.perf_counter() - started
     return report
 
 
@@ -139,15 +119,8 @@ def _aim(draw: random.Random, longest: float) -> Aim:
 
 def _kill_one(place: Place, journal: Path, watch: _Watch, aim: Aim) -> list[dict[str, Any]]:
     """Start a writer, see it die, and return what it told."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([write.__module__])
-    arguments = (place, str(journal), watch.seed, watch.next_step, aim)
-    writer = context.Process(target=write, args=arguments, daemon=True)
-    writer.start()
-    writer.join(_PATIENCE)
-    if writer.exitcode != -signal.SIGKILL:
-        writer.kill()
-        raise AssertionError(f"the writer was to be killed, and ended with {writer.exitcode}")
+    if not was_killed(write, place, str(journal), watch.seed, watch.next_step, aim):
+        raise AssertionError("the writer was to be killed, and came to its end")
     # The last line may be torn.
     lines = journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
     return [json.loads(line) for line in lines]

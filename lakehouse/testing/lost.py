@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +19,9 @@ from lakehouse.lake.lake import Lake
 from lakehouse.table.handle import Table
 from lakehouse.testing.agreement import Rows, disagreements
 from lakehouse.testing.faults import Faults, Injector, connect_faulty
-from lakehouse.testing.places import Place, at
+from lakehouse.testing.places import Place, given_or_new
 from lakehouse.testing.proxy import FaultProxy
+from lakehouse.testing.report import Report, counted, tallied
 from lakehouse.testing.script import COLUMNS, SCHEMA, Step, data_of, perform, rows_after, step
 
 TABLE = "bronze.lost"
@@ -30,28 +30,15 @@ _BACK = 7
 
 
 @dataclasses.dataclass(slots=True)
-class LostReport:
+class LostReport(Report):
     """Report writes whose answers were lost, by kind of write and by kind of loss."""
 
-    steps: int = 0
-    commits: int = 0
-    attempts: int = 0
-    seconds: float = 0.0
-    verbs: Counter[str] = dataclasses.field(default_factory=Counter)
-    lost: Counter[str] = dataclasses.field(default_factory=Counter)
-    findings: list[str] = dataclasses.field(default_factory=list)
-
-    def figures(self) -> dict[str, object]:
-        """Return what to print."""
-        return {
-            "writes": self.steps,
-            **{f"of those, {verb}": count for verb, count in self.verbs.most_common()},
-            "commits": self.commits,
-            "puts into the log": self.attempts,
-            "answers lost": self.lost.total(),
-            **{f"of those, {fault}": count for fault, count in self.lost.most_common()},
-            "seconds": round(self.seconds, 1),
-        }
+    steps: int = counted("writes")
+    verbs: Counter[str] = tallied("of those, {}")
+    commits: int = counted("commits")
+    attempts: int = counted("puts into the log")
+    answers: int = counted("answers lost")
+    lost: Counter[str] = tallied("lost: {}")
 
 
 def lost_answers(steps: int = 300, *, seed: int = 0, place: Place | None = None) -> LostReport:
@@ -60,11 +47,11 @@ def lost_answers(steps: int = 300, *, seed: int = 0, place: Place | None = None)
     Every call must return, as if nothing had happened; findings are empty where that is so.
     ``place`` is empty; the default is a temporary folder.
     """
-    report, started = LostReport(), time.perf_counter()
-    with contextlib.nullcontext(place) if place is not None else at() as place:
+    report = LostReport()
+    with report.timed(), given_or_new(place) as place:
         _alone(place.child("alone"), steps, seed, report)
         _beside(place.child("beside"), steps, seed, report)
-    report.seconds = time.perf_counter() - started
+    report.answers = report.lost.total()
     return report
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -58,6 +59,11 @@ class Place:
     def storage(self) -> Storage:
         """Open the folder."""
         return open_storage(self.uri, durable=False, **self.options)
+
+
+def given_or_new(place: Place | None) -> AbstractContextManager[Place]:
+    """Give a place, by default a temporary folder."""
+    return at() if place is None else contextlib.nullcontext(place)
 
 
 @contextlib.contextmanager

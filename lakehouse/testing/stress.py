@@ -7,7 +7,6 @@ v took the rows that match it from all commits before v, and from none after.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import multiprocessing
 import time
@@ -32,7 +31,7 @@ from lakehouse.testing.crowd import (
     run,
 )
 from lakehouse.testing.faults import Faults
-from lakehouse.testing.places import Place, at
+from lakehouse.testing.places import Place, given_or_new
 
 Beside = Callable[[Place, int, Bounds, str], Work]
 """A process beside: given the place, its number, when it stops, and its seed."""
@@ -98,7 +97,7 @@ def stress(
         *[delete] * deleters,
         *[merge] * mergers,
     ]
-    with contextlib.nullcontext(place) if place is not None else at() as place:
+    with given_or_new(place) as place:
         with place.connect() as lake:
             lake.create_table(TABLE, SCHEMA)
         context = multiprocessing.get_context("forkserver")

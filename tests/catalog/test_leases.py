@@ -1,5 +1,6 @@
 """Leases: at most one holder, tokens that grow, and no harm by sleep, death or clocks."""
 
+import dataclasses
 import itertools
 import multiprocessing
 import os
@@ -304,3 +305,40 @@ def test_the_lease_of_the_killed_is_free_when_its_time_is_over(place) -> None:
     assert lease.taken_over
     assert lease.token > dead.token
     assert leases.clock() > dead.expires
+
+
+def test_a_lease_outgrows_tokens_of_before_it_was_forgotten() -> None:
+    true = [0.0]
+    leases = leases_of(open_storage("memory://"), true)
+    assert acquired(leases).release()
+    assert not leases.forget("one")
+    true[0] = 100_000.0
+    assert (leases.names(), leases.forget("one"), leases.names()) == (["one"], True, [])
+    lease = acquired(leases)
+    assert lease.token == 0
+    lease.outgrow(7)
+    assert (lease.token, lease.is_mine) == (8, True)
+    lease.outgrow(3)
+    assert lease.token == 8
+    lease.renew()
+    assert leases.acquire("one") is None
+    assert lease.release()
+    assert acquired(leases).token > 8
+
+
+def test_who_was_overtaken_outgrows_nothing() -> None:
+    true = [0.0]
+    storage = open_storage("memory://")
+    sleeper = acquired(leases_of(storage, true))
+    true[0] = 75.0
+    second = acquired(leases_of(storage, true))
+    # A clock that stood still: only what is stored can tell it.
+    sleeper._deadline, sleeper._record = (
+        1e9,
+        dataclasses.replace(sleeper._record, expires=EPOCH + timedelta(days=9)),
+    )
+    with pytest.raises(ConflictError):
+        sleeper.outgrow(40)
+    assert not sleeper.is_mine
+    with pytest.raises(ConflictError):
+        second.renew()

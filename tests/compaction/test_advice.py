@@ -1,7 +1,9 @@
 """What was queried decides who comes first, and what is proposed."""
 
+import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,9 @@ from typer.testing import CliRunner
 
 import compaction
 import lakehouse
-from compaction.advice import advise
+from compaction.advice import Divisible, advise, advise_partitions
+from compaction.cli.health import app as health
+from compaction.cli.maintain import app as maintain
 from compaction.policy_command import app
 from lakehouse.lake.reads import READS
 from lakehouse.scan.tally import Reads
@@ -34,6 +38,29 @@ def test_proposals_are_possible_and_promise_a_share(reads) -> None:
         assert set(made.cluster_by) <= set("abcde")
         assert 0 <= made.saving < 1
         assert made.queries >= 10
+
+
+@given(
+    st.lists(counts),
+    st.builds(
+        Divisible,
+        bytes=st.integers(0, 1 << 40),
+        values=st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 1 << 70)),
+    ),
+)
+def test_partitions_that_are_proposed_fill_files(reads, table) -> None:
+    found = advise_partitions(reads, {"silver.a": table})
+    assert len(found) <= 1
+    for made in found:
+        (column,) = made.partition_by
+        assert (made.table, made.cluster_by) == ("silver.a", ())
+        assert 2 <= table.values[column] <= table.bytes / 64_000_000
+        wide = [r for r in reads if r.table == "silver.a" and 2 * r.files_read > r.files_total]
+        asking = [r for r in wide if column in r.columns]
+        assert 10 <= made.queries <= sum(r.queries for r in asking)
+        assert made.saving == pytest.approx(1 - 1 / table.values[column])
+    # What nobody asks for, or asks for too little, is no partition.
+    assert advise_partitions([r for r in reads if not r.columns], {"silver.a": table}) == ()
 
 
 def asked(place: Path, times: int, **more) -> None:
@@ -79,6 +106,29 @@ def test_a_damaged_document_counts_nothing(place: Path) -> None:
         (place / READS / f"{n}.json").write_text(body)
     with lakehouse.connect(place) as lake:
         assert [read.queries for read in lake.reads()] == [3]
+
+
+def test_commands_propose_partitions(place: Path, monkeypatch) -> None:
+    monkeypatch.setattr("compaction.advice._PARTITION_BYTES", 10)
+    with lakehouse.connect(place, record_reads=True) as lake:
+        table = lake.create_table("silver.days", {"day": "DATE", "x": "DOUBLE", "s": "VARCHAR"})
+        for _ in range(9):
+            days = [f"2024-01-{1 + d:02}" for d in range(10)]
+            table.append(pa.table({"day": pa.array(days).cast(pa.date32()), "x": [1.0] * 10}))
+        for d in range(12):
+            where = f"day = DATE '2024-01-01' + {d % 10}"
+            lake.sql(f"SELECT sum(x) FROM silver.days WHERE {where}").fetchall()
+    with lakehouse.connect(place) as lake:
+        made = {p.partition_by: p for p in compaction.proposals(lake, tables=["silver.days"])}
+    assert set(made) == {(), ("day",)}
+    assert (made[()].cluster_by, made["day",].queries) == (("day",), 12)
+    assert made["day",].saving == pytest.approx(0.9)
+    told = "silver.days: a table partitioned by day would save about 90% of the"
+    for command, arguments in ((health, ["silver.days"]), (maintain, ["silver.days", "--plan"])):
+        result = CliRunner().invoke(command, [*arguments, "--lake", str(place)])
+        assert told in result.stderr, result.output
+        shown = CliRunner().invoke(command, [*arguments, "--lake", str(place), "--json"])
+        assert [p["partition_by"] for p in json.loads(shown.stdout)["proposals"]] == [[], ["day"]]
 
 
 def test_the_command_tells(place: Path) -> None:

@@ -276,3 +276,32 @@ def test_a_hostile_name_does_no_harm(lake) -> None:
     hostile = dataclasses.replace(task, table_id="../../x/\x1b[31m" + "y" * 500)
     assert Keeper(lake).attend(hostile).outcome == "done"
     assert Keeper(lake).attend(hostile).outcome == "not due"
+
+
+def test_leases_of_tables_that_are_gone_go_too(lake, place) -> None:
+    ahead = [dt.timedelta(0)]
+    keeper = Keeper(lake, clock=lambda: dt.datetime.now(dt.UTC) + ahead[0])
+    assert len([*upkeep(lake, keeper=keeper)]) == len(lake.tables())
+    before = set(leases_of(place).names())
+    gone = f"upkeep-{lake.catalog.table('bronze.a').id}"
+    lake.drop_table("bronze.a", purge=True)
+    assert keeper.forget_leases() == 0  # somebody may be at it still
+    ahead[0] = dt.timedelta(days=2)
+    assert keeper.forget_leases() == 1
+    assert set(leases_of(place).names()) == before - {gone}
+
+
+def test_a_table_that_another_lake_looked_after(lake, tmp_path) -> None:
+    table = lake.table("bronze.a")
+    table.rewriter().fence(1000)
+    with lakehouse.connect(tmp_path / "other", durable=False) as other:
+        other.register_table("bronze.moved", table.uri)
+        keeper = Keeper(other)
+        (task,) = keeper.tasks()
+        report = keeper.attend(task, due_only=False)
+        assert (report.outcome, report.problems, report.bins) == ("done", (), 1)
+        table = other.table("bronze.moved")
+        assert table.snapshot().transactions["lakehouse.upkeep"].version == 1001
+        for n in range(2):
+            table.append([{"n": n}])
+        assert keeper.attend(task, due_only=False).outcome == "done"
