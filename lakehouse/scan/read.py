@@ -31,7 +31,7 @@ from lakehouse.scan.reasons import not_pruned
 from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan, report
 from lakehouse.scan.tally import Tally
 from lakehouse.scan.tokens import tokens
-from lakehouse.scan.views import TableView, table_view
+from lakehouse.scan.views import TableView, is_wary, table_view
 
 Params = Sequence[Any] | Mapping[str, Any] | None
 CLOCK = re.compile(
@@ -191,7 +191,8 @@ class Scanner:
             answered = self._from_log(sql, refs[0], params, others)
             if answered is not None:
                 return answered
-        views = [self.view(ref) for ref in refs]
+        wary = is_wary((sql, *(query.sql for query in queries)))
+        views = [self.view(ref, wary=wary) for ref in refs]
         for wide in (True, False) if VERSION >= (2, 0) else (False,):
             prepared = self._planned(sql, refs, views, params, others, queries, given, wide=wide)
             if prepared is not None:
@@ -442,12 +443,13 @@ class Scanner:
             ).fetchall()
         return frozenset(row[0] for row in rows)
 
-    def view(self, ref: TableRef) -> TableView:
-        """Return the definitions of a table's view and stand-in."""
+    def view(self, ref: TableRef, *, wary: bool = False) -> TableView:
+        """Return the definitions of a table's view and stand-in; ``wary`` as in `table_view`."""
         files, layout = ref.snapshot.files, ref.snapshot.files.layout
         vectors, mode = files.has_deletion_vectors, mode_of(ref.snapshot.properties)
         # Who remembers a layout's number keeps the layout, so that no other one gets it.
-        key = (id(layout), ref.schema, ref.name, vectors, mode, ref.numbered)
+        wary |= ref.numbered  # by what is asked of rows to change them, any may be in question
+        key = (id(layout), ref.schema, ref.name, vectors, mode, ref.numbered, wary)
         known = self._views.get(key)
         if known is not None:
             return known[1]
@@ -457,6 +459,7 @@ class Scanner:
             place=(ref.schema, ref.name),
             has_vectors=vectors,
             numbered=ref.numbered,
+            wary=wary,
         )
         if len(self._views) >= _REMEMBERED:
             self._views.clear()

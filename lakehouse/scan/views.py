@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.fields import Array, Field, Map, Primitive, Struct, Type, fields_of
@@ -19,6 +20,7 @@ from lakehouse.duck.engine import VERSION
 from lakehouse.duck.sql import KEY, VALUE, identifier, literal
 
 _FLOATS = (Primitive("float"), Primitive("double"))
+_DISTINCT = re.compile(r"\bdistinct\s+from\b|\bis\s+not\s+(?:true|false)\b", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,12 +74,13 @@ def table_view(
     place: tuple[str, str],
     has_vectors: bool,
     numbered: bool = False,
+    wary: bool = False,
 ) -> TableView:
     """Return the definitions of a table's view and stand-in.
 
     ``place`` is the view's schema and name: part of the key, so that two tables of one schema,
     or two versions of one table, each have variables of their own in a query. ``numbered`` adds
-    `file_column`, a row's file as its position in ``files``, and `row_column`, its place there.
+    `file_column`, a row's file as its position in ``files``, and `row_column`, its place there. ``wary`` is for queries of which `is_wary` is true.
 
     The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files``, about
     how many ``rows`` are in them (DuckDB 1.5 orders joins by that, 2.0 takes no notice) and, where
@@ -92,8 +95,8 @@ def table_view(
         values=tuple(f"p.p{i}" for i in range(len(layout.partitions))),
         joins=_joins(layout, has_vectors=has_vectors),
     )
-    template = _view(layout, source, by_id=by_id, numbered=numbered)
-    stored = () if by_id or numbered else _stored(layout)
+    template = _view(layout, source, by_id=by_id, numbered=numbered, wary=wary)
+    stored = () if by_id or numbered or wary else _stored(layout)
     types = [to_duckdb(field.type) for field in fields]
     key = hashlib.sha256(f"{place}\0{template}\0{types}".encode()).hexdigest()[:20]
     columns = [f"c{i}_{key} {type_}" for i, type_ in enumerate(types)]
@@ -134,7 +137,7 @@ def frozen_view(
     """
     by_id = mode_of(properties) == "id"
     return " UNION ALL ".join(
-        _plain_view(layout, source) if plain else _view(layout, source, by_id=by_id, numbered=False)
+        _plain_view(layout, source) if plain else _view(layout, source, by_id=by_id)
         for source in sources
     )
 
@@ -156,7 +159,18 @@ def _joins(layout: Layout, *, has_vectors: bool) -> str:
     return sql
 
 
-def _view(layout: Layout, source: Source, *, by_id: bool, numbered: bool) -> str:
+def is_wary(texts: Iterable[str]) -> bool:
+    """Tell whether DuckDB must not look for rows of SQL in files by the files' own statistics.
+
+    Version 1.5 finds no row of NULLs alone where a column IS DISTINCT FROM a value, or something
+    else holds (OR).
+    """
+    return VERSION < (2, 0) and any(map(_DISTINCT.search, texts))
+
+
+def _view(
+    layout: Layout, source: Source, *, by_id: bool, numbered: bool = False, wary: bool = False
+) -> str:
     entries = []
     for ordinal, field in _in_files(layout):
         named = by_id and field.field_id is not None
@@ -167,7 +181,7 @@ def _view(layout: Layout, source: Source, *, by_id: bool, numbered: bool) -> str
         f"read_parquet({source.files}, schema = MAP {{{', '.join(entries)}}}, "
         f"hive_partitioning = false, explicit_cardinality = {source.rows})"
     )
-    return _selected(layout, source, reader, numbered=numbered)
+    return _selected(layout, source, reader, numbered=numbered, wary=wary)
 
 
 def _plain_view(layout: Layout, source: Source) -> str:
@@ -185,10 +199,12 @@ def _plain_view(layout: Layout, source: Source) -> str:
         f"(SELECT {', '.join(columns)}, file_index, file_row_number FROM read_parquet("
         f"{source.files}, hive_partitioning = false, explicit_cardinality = {source.rows}))"
     )
-    return _selected(layout, source, reader, numbered=False)
+    return _selected(layout, source, reader)
 
 
-def _selected(layout: Layout, source: Source, reader: str, *, numbered: bool) -> str:
+def _selected(
+    layout: Layout, source: Source, reader: str, *, numbered: bool = False, wary: bool = False
+) -> str:
     """Return the view over a reader that names the table's columns ``c<i>``."""
     partitions = {field.name: i for i, field in enumerate(layout.partitions)}
     selected = []
@@ -196,7 +212,7 @@ def _selected(layout: Layout, source: Source, reader: str, *, numbered: bool) ->
         if field.name in partitions:
             column = source.values[partitions[field.name]]
         else:
-            column = _renamed(_guarded(f"r.c{ordinal}", field), field.type)
+            column = _renamed(_guarded(f"r.c{ordinal}", field, wary=wary), field.type)
         selected.append(f"{column} AS {identifier(field.name)}")
     if numbered:
         selected.append(f"r.file_index AS {identifier(file_column(layout.schema))}")
@@ -217,17 +233,17 @@ def _stored(layout: Layout) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _guarded(sql: str, field: Field) -> str:
+def _guarded(sql: str, field: Field, *, wary: bool) -> str:
     """Return a column in a form through which DuckDB pushes no filter into files.
 
     For structs, where it is DuckDB 2: pushed into a file that lacks the column, a filter on a
     field is an internal error there, and the instance is dead. Where it is older: for types that
     were widened, as its constant is cast to the type in the file, and rounded there; and for
     floats, as it looks for 0.0 in a Bloom filter that holds -0.0, or the other way round, and
-    skips rows that are equal. Files are chosen before, by statistics.
+    skips rows that are equal; and for all that is ``wary``. Files are chosen before, by statistics.
     """
     new = VERSION >= (2, 0)
-    wrong = isinstance(field.type, Struct) if new else _is_pushed_wrongly(field)
+    wrong = isinstance(field.type, Struct) if new else wary or _is_pushed_wrongly(field)
     return f"CASE WHEN {sql} IS NOT NULL THEN {sql} END" if wrong else sql
 
 

@@ -357,3 +357,18 @@ def test_both_zeros_are_equal(lake, type_, held, asked):
     assert table.merge(keys, on="f").when_matched_update().run().rows_updated == 5
     assert table.update({"s": "NULL"}, where=f"f = {zero}").rows_updated == 5
     assert table.delete(where=f"f = {zero}").rows_deleted == 5
+
+
+def test_rows_of_nulls_are_distinct_from_values(lake):
+    table = new_table(lake, {"k": "VARCHAR", "n": "INTEGER"})
+    table.append([{"k": None, "n": 1}, {"k": None, "n": 2}])
+    table.append([{"k": "a", "n": 3}])
+    where = "k IS DISTINCT FROM 'b' OR k IS DISTINCT FROM 'c'"
+    query = f"SELECT n FROM {table.name} WHERE {where} ORDER BY n"
+    assert lake.sql(query).fetchall() == [(1,), (2,), (3,)]
+    assert len(lake.sql(f"FROM ({query}) JOIN {table.name} USING (n)").fetchall()) == 3
+    assert table.update({"n": "n + 10"}, where=where).rows_updated == 3
+    keys = [{"k": "x", "n": 11}]
+    merged = table.merge(keys, on=f"t.n = s.n AND ({where.replace('k ', 't.k ')})")
+    assert merged.when_matched_delete().run().rows_deleted == 1
+    assert table.delete(where=where).rows_deleted == 2

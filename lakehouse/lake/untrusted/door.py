@@ -28,7 +28,7 @@ from lakehouse.scan.may import EVERY, May
 from lakehouse.scan.plan import Reach
 from lakehouse.scan.read import CLOCK, Params, Scanner
 from lakehouse.scan.report import QueryRef, TableRef
-from lakehouse.scan.views import TableView
+from lakehouse.scan.views import TableView, is_wary
 
 _LONGEST = 1_000_000  # characters of a query
 # Filters without a call of a function: what they take is bounded by their length.
@@ -66,7 +66,8 @@ class Door:
                 f"the query has {len(sql):,} characters",
                 next_step=f"At most {_LONGEST:,} are taken of untrusted SQL",
             )
-        views = tuple(self._scanner.view(ref) for ref in refs)
+        wary = is_wary((sql, *(query.sql for query in queries)))
+        views = tuple(self._scanner.view(ref, wary=wary) for ref in refs)
         places = tuple(
             Place(ref.schema, ref.name, view) for ref, view in zip(refs, views, strict=True)
         )
