@@ -26,7 +26,7 @@ from lakehouse.duck.sql import identifier, literal
 from lakehouse.lake.queries import Queries
 from lakehouse.lake.statements.kinds import CreateTable, Insert
 from lakehouse.lake.tables import Created, Tables
-from lakehouse.scan.read import Prepared
+from lakehouse.scan.prepared import Prepared
 from lakehouse.table.handle import Table
 from lakehouse.table.reports import WriteReport
 from lakehouse.write.samples import SAMPLES

@@ -8,7 +8,7 @@ from typing import Protocol
 from lakehouse.duck.engine import Engine, Relation
 from lakehouse.scan.may import May
 from lakehouse.scan.plan import Reach
-from lakehouse.scan.read import Params
+from lakehouse.scan.prepared import Params
 from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan
 
 

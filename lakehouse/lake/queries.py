@@ -24,7 +24,8 @@ from lakehouse.lake.pins import Pins
 from lakehouse.lake.planned import Door, Planned
 from lakehouse.lake.system import SCHEMA, SYSTEM, SystemRelations
 from lakehouse.scan.names import At, Reference, Resolve, references
-from lakehouse.scan.read import Params, Prepared, Scanner
+from lakehouse.scan.prepared import Params, Prepared
+from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.table.handle import Table
 

@@ -8,32 +8,31 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from catalog.errors import InputError
 from lakehouse import scan as on_demand
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.mapping import mode_of
-from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
+from lakehouse.duck.engine import VERSION, Connection, Engine
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier
 from lakehouse.scan import from_log, plain, quick, top
 from lakehouse.scan.aliases import is_plain, resolved
 from lakehouse.scan.choice import Choice
 from lakehouse.scan.definitions import Definitions
-from lakehouse.scan.forms import Forms, Look
+from lakehouse.scan.forms import Forms
 from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, KEEP, May, any_of
 from lakehouse.scan.plan import Reach, columns_in, limits_below_join, only_reads, reaches
 from lakehouse.scan.predicate import no_predicate
+from lakehouse.scan.prepared import Params, Prepared
 from lakehouse.scan.probe import PLAIN_PLANS, Probe, Query, may_join
-from lakehouse.scan.reasons import not_pruned
-from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan, report
+from lakehouse.scan.report import Kept, QueryRef, TableRef
 from lakehouse.scan.tally import Tally
 from lakehouse.scan.tokens import tokens
 from lakehouse.scan.views import TableView, is_wary, table_view
 
-Params = Sequence[Any] | Mapping[str, Any] | None
 CLOCK = re.compile(
     r"\b(now|today|current_\w+|local\w+|get_current_\w+|transaction_timestamp)\b", re.IGNORECASE
 )
@@ -53,102 +52,6 @@ _NOT_QUERIES = {
     ),
     "SET": "Pass settings as connect(..., duckdb_config={...})",
 }
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Prepared:
-    """Hold a planned query: its connection, its text, and what it will read.
-
-    ``at_once`` says that the connection is in a transaction, for the sake of the current time.
-    ``off`` are optimizers of DuckDB's that would give other rows. ``look`` looks at the files, in
-    object storage, that are about to be read, and may return SQL that has them read faster.
-    """
-
-    engine: Engine
-    cursor: Connection
-    sql: str
-    params: Params
-    choices: tuple[tuple[TableRef, May, Sequence[Reach], Kept], ...]
-    at_once: bool = False
-    tally: Tally | None = None
-    off: tuple[str, ...] = ()
-    look: Look | None = None
-    once: ClassVar[bool] = False
-
-    def tables(self) -> tuple[TableScan, ...]:
-        """Return what is read of each table, for people: it counts all files."""
-        return tuple(
-            report(
-                ref,
-                where,
-                scans,
-                kept,
-                not_pruned(_filters(scans), ref.snapshot.files.layout),
-                self.engine,
-            )
-            for ref, where, scans, kept in self.choices
-        )
-
-    def relation(self) -> Relation:
-        """Return the result as a lazy DuckDB relation."""
-        if self.tally is not None:
-            for ref, _, scans, kept in self.choices:
-                self.tally.add(ref, scans, kept)
-        self.engine.read_ahead(file for *_, kept in self.choices for file in kept.ahead)
-        try:
-            if self.look is not None and (found := self.look()) is not None:
-                self.cursor.execute(found)
-            # With parameters, DuckDB 1.5 runs a query under Python's lock, which its threads need
-            # to read from object storage through our file system.
-            held = bool(self.params) and VERSION < (2, 0) and self._is_remote
-            if held or (self.off and self._is_select):
-                held = True
-                relation = self.cursor.sql(self.held("result").sql)
-            else:
-                with self.engine.planning(off=self.off):
-                    relation = self.cursor.sql(self.sql, params=self.params)
-        except DuckError as error:
-            raise translate(error, "run the query") from error
-        if isinstance(relation, Relation):  # DuckDB 1.5 gives None for COPY and the like
-            self.engine.keep_with(relation, self.cursor, "" if self.params or held else self.sql)
-        return relation
-
-    def plan(self) -> str:
-        """Return DuckDB's plan as text."""
-        try:
-            rows = self.cursor.execute(f"EXPLAIN {self.sql}", self.params).fetchall()
-        except DuckError as error:
-            raise translate(error, "explain the query") from error
-        return str(rows[-1][1])
-
-    def close(self) -> None:
-        """Let the connection go."""
-        self.cursor.close()
-
-    def held(self, name: str) -> Prepared:
-        """Run the query now, and return one of its rows, held in a temporary table."""
-        with self.engine.planning(off=self.off):
-            self.cursor.execute(f"CREATE TEMP TABLE {name} AS {self.sql}", self.params)
-        if not self.off:
-            return dataclasses.replace(self, sql=f"SELECT * FROM temp.main.{name}", params=None)
-        # Of columns that are called the same, a table calls all but one otherwise.
-        shown = self.cursor.execute(f"DESCRIBE {self.sql}", self.params).fetchall()
-        stored = self.cursor.execute(f"DESCRIBE temp.main.{name}").fetchall()
-        columns = ", ".join(
-            f"{identifier(column)} AS {identifier(called)}"
-            for (called, *_), (column, *_) in zip(shown, stored, strict=True)
-        )
-        sql = f"SELECT {columns} FROM temp.main.{name}"
-        return dataclasses.replace(self, sql=sql, params=None, off=())
-
-    @property
-    def _is_select(self) -> bool:
-        found = self.cursor.extract_statements(self.sql)
-        return [statement.type.name for statement in found] == ["SELECT"]
-
-    @property
-    def _is_remote(self) -> bool:
-        return any(not ref.snapshot.storage.is_local for ref, *_ in self.choices)
 
 
 class Scanner:
@@ -597,10 +500,6 @@ class Scanner:
             )
             for ref, view, choice in zip(refs, views, choices, strict=True)
         ]
-
-
-def _filters(scans: Sequence[Reach]) -> list[str]:
-    return [text for scan in scans for text in scan.filters]
 
 
 def _tests(ref: TableRef, scans: Sequence[Reach], where: May) -> tuple[quick.Test, ...] | None:

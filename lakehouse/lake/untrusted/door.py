@@ -26,7 +26,8 @@ from lakehouse.scan.choice import Choice
 from lakehouse.scan.kept import bind, held
 from lakehouse.scan.may import EVERY, May
 from lakehouse.scan.plan import Reach
-from lakehouse.scan.read import CLOCK, Params, Scanner
+from lakehouse.scan.prepared import Params
+from lakehouse.scan.read import CLOCK, Scanner
 from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.scan.views import TableView, is_wary
 

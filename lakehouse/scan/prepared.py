@@ -1,0 +1,119 @@
+"""A query that was planned: it can be run, explained, and told what it reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
+from lakehouse.duck.errors import DuckError, translate
+from lakehouse.duck.sql import identifier
+from lakehouse.scan.forms import Look
+from lakehouse.scan.may import May
+from lakehouse.scan.plan import Reach
+from lakehouse.scan.reasons import not_pruned
+from lakehouse.scan.report import Kept, TableRef, TableScan, report
+from lakehouse.scan.tally import Tally
+
+Params = Sequence[Any] | Mapping[str, Any] | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prepared:
+    """Hold a planned query: its connection, its text, and what it will read.
+
+    ``at_once`` says that the connection is in a transaction, for the sake of the current time.
+    ``off`` are optimizers of DuckDB's that would give other rows. ``look`` looks at the files, in
+    object storage, that are about to be read, and may return SQL that has them read faster.
+    """
+
+    engine: Engine
+    cursor: Connection
+    sql: str
+    params: Params
+    choices: tuple[tuple[TableRef, May, Sequence[Reach], Kept], ...]
+    at_once: bool = False
+    tally: Tally | None = None
+    off: tuple[str, ...] = ()
+    look: Look | None = None
+    once: ClassVar[bool] = False
+
+    def tables(self) -> tuple[TableScan, ...]:
+        """Return what is read of each table, for people: it counts all files."""
+        return tuple(
+            report(
+                ref,
+                where,
+                scans,
+                kept,
+                not_pruned(_filters(scans), ref.snapshot.files.layout),
+                self.engine,
+            )
+            for ref, where, scans, kept in self.choices
+        )
+
+    def relation(self) -> Relation:
+        """Return the result as a lazy DuckDB relation."""
+        if self.tally is not None:
+            for ref, _, scans, kept in self.choices:
+                self.tally.add(ref, scans, kept)
+        self.engine.read_ahead(file for *_, kept in self.choices for file in kept.ahead)
+        try:
+            if self.look is not None and (found := self.look()) is not None:
+                self.cursor.execute(found)
+            # With parameters, DuckDB 1.5 runs a query under Python's lock, which its threads need
+            # to read from object storage through our file system.
+            held = bool(self.params) and VERSION < (2, 0) and self._is_remote
+            if held or (self.off and self._is_select):
+                held = True
+                relation = self.cursor.sql(self.held("result").sql)
+            else:
+                with self.engine.planning(off=self.off):
+                    relation = self.cursor.sql(self.sql, params=self.params)
+        except DuckError as error:
+            raise translate(error, "run the query") from error
+        if isinstance(relation, Relation):  # DuckDB 1.5 gives None for COPY and the like
+            self.engine.keep_with(relation, self.cursor, "" if self.params or held else self.sql)
+        return relation
+
+    def plan(self) -> str:
+        """Return DuckDB's plan as text."""
+        try:
+            rows = self.cursor.execute(f"EXPLAIN {self.sql}", self.params).fetchall()
+        except DuckError as error:
+            raise translate(error, "explain the query") from error
+        return str(rows[-1][1])
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self.cursor.close()
+
+    def held(self, name: str) -> Prepared:
+        """Run the query now, and return one of its rows, held in a temporary table."""
+        with self.engine.planning(off=self.off):
+            self.cursor.execute(f"CREATE TEMP TABLE {name} AS {self.sql}", self.params)
+        if not self.off:
+            return dataclasses.replace(self, sql=f"SELECT * FROM temp.main.{name}", params=None)
+        # Of columns that are called the same, a table calls all but one otherwise.
+        shown = self.cursor.execute(f"DESCRIBE {self.sql}", self.params).fetchall()
+        stored = self.cursor.execute(f"DESCRIBE temp.main.{name}").fetchall()
+        columns = ", ".join(
+            f"{identifier(column)} AS {identifier(called)}"
+            for (called, *_), (column, *_) in zip(shown, stored, strict=True)
+        )
+        sql = f"SELECT {columns} FROM temp.main.{name}"
+        return dataclasses.replace(self, sql=sql, params=None, off=())
+
+    @property
+    def _is_select(self) -> bool:
+        found = self.cursor.extract_statements(self.sql)
+        return [statement.type.name for statement in found] == ["SELECT"]
+
+    @property
+    def _is_remote(self) -> bool:
+        return any(not ref.snapshot.storage.is_local for ref, *_ in self.choices)
+
+
+def _filters(scans: Sequence[Reach]) -> list[str]:
+    return [text for scan in scans for text in scan.filters]
