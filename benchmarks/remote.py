@@ -103,8 +103,8 @@ def run(_: Path, options: argparse.Namespace) -> Iterator[Figure]:
         yield compare("open, and a query of all files", contestants, whole, proxy, rounds)
         proxy.set_faults(Faults())
         if options.gigabytes:
-            # A row takes about 68 bytes, which do not compress.
-            rows = int(options.gigabytes * (1 << 30) / 68)
+            # A row takes about 40 bytes, which do not compress.
+            rows = int(options.gigabytes * (1 << 30) / 40)
             done = fresh(BIG.format(**values, rows=rows))
             seconds, written = map(float, done.printed.split())
             memory = f"peak memory: {done.megabytes:.0f} MB"
