@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 from hypothesis import strategies as st
@@ -16,12 +17,13 @@ _AWKWARD_TEXTS = (
 )  # fmt: skip
 PARTITION_TEXTS = (
     " ", "it's", '"', "a\nb", "\t", "\x01", "\x7f", "\\", "NULL", "%41", "%", "a/b", "a=b", ".",
-    "..", "*?[x]", "{a}", "a#b?c&d", "a:b", "ünï", "列", "😀", " a ", "é" * 15, "x" * 100,
+    "..", "*?[x]", "{a}", "a#b?c&d", "a:b", "ünï", "列", "😀", " a ", "é" * 40, "x" * 250,
 )  # fmt: skip
 _FLOATS = (
     0.0, -0.0, 1.5, -1.5, 0.1, 1e300, -1e300, 5e-324, -5e-324, 2.0**53, 2.0**53 + 2,
     float("nan"), float("inf"), float("-inf"),
 )  # fmt: skip
+_LONGEST_NAME = 255  # bytes of a folder's name, percent-encoded
 _BITS = {pa.int8(): 8, pa.int16(): 16, pa.int32(): 32, pa.int64(): 64}
 
 
@@ -71,14 +73,17 @@ def values(type_: pa.DataType) -> st.SearchStrategy[Any]:
     raise TypeError(f"no values are known for {type_}")
 
 
-def partition_values(type_: pa.DataType) -> st.SearchStrategy[Any]:
+def partition_values(type_: pa.DataType, *, column: str = "p") -> st.SearchStrategy[Any]:
     """Draw values that a partition column may hold: no empty string, no negative zero.
 
-    Texts are short, as they name folders.
+    Texts are so short that a folder can be called by them and the column's name.
     """
     if pa.types.is_string(type_):
         free = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
-        return st.sampled_from(PARTITION_TEXTS) | free
+        room = _LONGEST_NAME - len(f"{quote(column, safe='')}=")
+        return (st.sampled_from(PARTITION_TEXTS) | free).filter(
+            lambda text: len(quote(text, safe="")) <= room
+        )
     if pa.types.is_floating(type_):
         return values(type_).map(lambda value: value if value != 0 else 0.0)
     return values(type_)
@@ -90,7 +95,10 @@ def rows(
     """Draw Arrow tables of a schema; nullable columns hold None as well."""
     cells = {}
     for field in schema:
-        drawn = (partition_values if field.name in partition_by else values)(field.type)
+        is_partition = field.name in partition_by
+        drawn = (
+            partition_values(field.type, column=field.name) if is_partition else values(field.type)
+        )
         cells[field.name] = st.none() | drawn if field.nullable else drawn
     return st.lists(st.fixed_dictionaries(cells), min_size=min_rows, max_size=max_rows).map(
         lambda found: pa.Table.from_pylist(found, schema=schema)
