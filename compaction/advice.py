@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+from lakehouse.lake.advice import PARTITION_BYTES
 from lakehouse.scan.tally import Reads
 from lakehouse.table.clustering import MOST_COLUMNS
 
 _QUERIES = 10  # fewer tell nothing
 _FILES = 8  # a query, on average: of fewer there is little to skip
 _SHARE = 0.5  # of files that queries read, from which it is worth looking
-_PARTITION_BYTES = 64_000_000  # a partition should fill a file of this size
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def advise_partitions(
         table = tables.get(read.table)
         for name in read.columns:
             values = 0 if table is None else table.values.get(name, 0)
-            if table is not None and values > 1 and table.bytes >= values * _PARTITION_BYTES:
+            if table is not None and values > 1 and table.bytes >= values * PARTITION_BYTES:
                 found.setdefault((read.table, name), []).append(read)
     best: dict[str, Proposal] = {}
     for (name, column), group in sorted(found.items()):

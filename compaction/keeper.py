@@ -71,10 +71,15 @@ class Keeper:
         return newest.holder if newest is not None and newest.held else None
 
     def forget_leases(self) -> int:
-        """Delete the leases of tables that the lake has no more, and that nobody holds."""
-        known = {f"{_LEASE}{info.id}" for info in self.lake.tables()}
-        gone = (name for name in self._leases.names() if name.startswith(_LEASE))
-        return sum(self._leases.forget(name) for name in gone if name not in known)
+        """Delete the leases of tables that the lake has no more, and that nobody holds.
+
+        They do no harm: what cannot be deleted, as it may not be ours, stays.
+        """
+        with contextlib.suppress(LakehouseError):
+            known = {f"{_LEASE}{info.id}" for info in self.lake.tables()}
+            gone = (name for name in self._leases.names() if name.startswith(_LEASE))
+            return sum(self._leases.forget(name) for name in gone if name not in known)
+        return 0
 
     def attend(
         self, task: Task, *, due_only: bool = True, stop: Stop = lambda: False

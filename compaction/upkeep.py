@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 
@@ -35,9 +34,7 @@ def upkeep(
             if report.outcome not in ("not due", "gone"):
                 yield report
     if tables is None:
-        # They do no harm, and may not be ours to delete.
-        with contextlib.suppress(LakehouseError):
-            keeper.forget_leases()
+        keeper.forget_leases()
 
 
 def attended(

@@ -114,8 +114,7 @@ class Worker:
         now = self._keeper.now()
         if self._tables is None and now >= self._tidy:
             self._tidy = now + _TIDY_EVERY
-            with contextlib.suppress(LakehouseError):  # they do no harm
-                self._keeper.forget_leases()
+            self._keeper.forget_leases()
         with self._lock:
             self._looked, self._problem = now, None
         self.metrics.looked(due=sum(task.is_due(now) for task in found), at=now)

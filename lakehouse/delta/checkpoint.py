@@ -21,7 +21,7 @@ from lakehouse.delta.files.sorted_adds import VECTOR, sorted_adds
 from lakehouse.delta.log import LAST_CHECKPOINT, LOG, CommitFile, read_listing, segment
 from lakehouse.delta.properties import interval
 from lakehouse.delta.replay import checkpoint_tombstones
-from lakehouse.delta.schema.fields import Primitive
+from lakehouse.delta.schema.fields import FLOATS
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.transactions import unexpired
 from lakehouse.duck.engine import Connection, Engine
@@ -155,7 +155,7 @@ def _options(snapshot: Snapshot) -> list[str]:
     ]  # fmt: skip
     layout = snapshot.files.layout
     types = [field.type for field in layout.partitions] + [leaf.type for leaf in layout.leaves]
-    if not any(type_ in (Primitive("float"), Primitive("double")) for type_ in types):
+    if not any(type_ in FLOATS for type_ in types):
         # Integers, times and names shrink by a third. Floats would be split into streams of
         # bytes, which Spark cannot read.
         options.append("PARQUET_VERSION V2")

@@ -61,6 +61,11 @@ class Snapshot:
         return set()
 
     @cached_property
+    def choices(self) -> dict[str, Any]:
+        """Return the few files that are known already to be chosen (SQL), as Arrow tables."""
+        return {}
+
+    @cached_property
     def answers(self) -> dict[str, Any]:
         """Return what is known already of questions (SQL over the index), as Arrow tables."""
         return {}

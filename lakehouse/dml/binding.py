@@ -25,7 +25,6 @@ from lakehouse.duck.engine import VERSION, Connection, Engine
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.rows import Source
 from lakehouse.duck.sql import identifier, literal
-from lakehouse.scan.expression import parse_expression
 from lakehouse.scan.predicate import no_predicate
 from lakehouse.scan.views import file_column, row_column
 from lakehouse.write.change_files import ChangeType
@@ -196,13 +195,7 @@ class _Binding:
         return f"CASE {' '.join(cases)} ELSE 0 END" if cases else "0"
 
     def _condition(self, text: str, rows: str) -> str:
-        found = parse_expression(
-            text,
-            columns=self._scope.names(),
-            engine=self._engine,
-            what="a condition",
-            clock=self._space.clock,
-        )
+        found = self._space.expression(text, columns=self._scope.names(), what="a condition")
         relation = self._try(f"SELECT ({found.sql}\n) FROM {rows}", "read the condition")
         if str(relation.types[0]) != "BOOLEAN" and not found.is_null:
             raise no_predicate(text, str(relation.types[0]))

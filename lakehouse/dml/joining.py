@@ -15,11 +15,9 @@ from lakehouse.duck.engine import Connection
 from lakehouse.duck.errors import DuckError
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.expression import (
-    Expression,
     Node,
     conjuncts,
     lower,
-    parse_expression,
     references_of,
     text_of,
 )
@@ -120,14 +118,14 @@ def own_conditions(text: str | None, scope: Scope, space: Workspace) -> tuple[st
     """Return what a condition says of the table's columns alone, as SQL without an alias."""
     if text is None:
         return ()
-    found = _parsed(text, scope, space)
+    found = space.expression(text, columns=scope.names(), what="a condition")
     with space.engine.work("read the condition") as cursor:
         own = (_own(cursor, node, scope) for node in conjuncts(found.tree))
         return tuple(condition for condition in own if condition is not None)
 
 
 def _condition(text: str, scope: Scope, space: Workspace) -> Join:
-    found = _parsed(text, scope, space)
+    found = space.expression(text, columns=scope.names(), what="a condition")
     pairs, own = [], []
     with space.engine.work("read the condition") as cursor:
         for node in conjuncts(found.tree):
@@ -136,16 +134,6 @@ def _condition(text: str, scope: Scope, space: Workspace) -> Join:
             elif mine := _own(cursor, node, scope):
                 own.append(mine)
     return Join(f"{found.sql}\n", tuple(pairs), tuple(own))
-
-
-def _parsed(text: str, scope: Scope, space: Workspace) -> Expression:
-    return parse_expression(
-        text,
-        columns=scope.names(),
-        engine=space.engine,
-        what="a condition",
-        clock=space.clock,
-    )
 
 
 def _pair(cursor: Connection, node: Node, scope: Scope) -> Pair | None:

@@ -16,7 +16,7 @@ from lakehouse.dml.joining import Scope
 from lakehouse.dml.workspace import Given, Workspace
 from lakehouse.duck.rows import register
 from lakehouse.duck.sql import identifier
-from lakehouse.scan.expression import Expression, parse_expression
+from lakehouse.scan.expression import Expression
 from lakehouse.write.gate import ADD_BY_MODE
 
 # Columns that are set one by one are named on purpose: no mode adds them.
@@ -108,13 +108,7 @@ class Values:
         return _null(field) if value is None else self._constant(value)
 
     def _parsed(self, text: str) -> Expression:
-        return parse_expression(
-            text,
-            columns=self.scope.names(),
-            engine=self.space.engine,
-            what="a value",
-            clock=self.space.clock,
-        )
+        return self.space.expression(text, columns=self.scope.names(), what="a value")
 
     def _constant(self, value: Any) -> str:
         """Keep a Python value as the only one of a table: DuckDB types it as it types rows."""

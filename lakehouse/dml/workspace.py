@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from catalog.errors import DataError, LakehouseError
 from lakehouse.duck.describe import Column
@@ -14,6 +14,7 @@ from lakehouse.duck.engine import Connection, Engine, Relation
 from lakehouse.duck.errors import translated
 from lakehouse.duck.rows import Rows, Source, query_of, register
 from lakehouse.duck.sql import identifier
+from lakehouse.scan.expression import Expression, parse_expression
 
 ROW = "lakehouse source row"  # numbers the kept rows
 _numbers = itertools.count()
@@ -41,6 +42,12 @@ class Workspace:
     engine: Engine
     database: str
     clock: Connection
+
+    def expression(self, text: str, *, columns: Iterable[str], what: str) -> Expression:
+        """Read an expression over rows with these columns, as `parse_expression`; of one moment."""
+        return parse_expression(
+            text, columns=columns, engine=self.engine, what=what, clock=self.clock
+        )
 
     def new_place(self, name: str) -> str:
         """Return a quoted name for a table that is not there yet."""

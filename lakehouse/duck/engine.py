@@ -105,11 +105,7 @@ class Engine:
         self.has_temporary = False
         self._reach = Reach(self._root, self._lock)
         self._planning = Planning(self._run, settings)
-        self.empty_parquet = str(self._folder / "empty.parquet")
-        self._root.execute(
-            f"COPY (SELECT NULL::INTEGER AS nothing WHERE false) "
-            f"TO {literal(self.empty_parquet)} (FORMAT parquet)"
-        )
+        self.empty_parquet = self.no_rows([("nothing", "INTEGER")])
         signals.listen(self)
 
     def cursor(self, *, counted: bool = True) -> Connection:

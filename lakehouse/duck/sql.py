@@ -20,6 +20,15 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def whole_name(table: str) -> str:
+    """Quote the name of a table and its layer.
+
+    >>> whole_name("silver.flights")
+    '"silver"."flights"'
+    """
+    return ".".join(identifier(part) for part in table.split(".", 1))
+
+
 def literal(text: str) -> str:
     """Quote a string.
 

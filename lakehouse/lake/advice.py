@@ -10,13 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from lakehouse.duck.sql import identifier, literal
+from lakehouse.duck.sql import identifier, literal, whole_name
 from lakehouse.scan.report import TableScan
 
 _FACTOR = 4  # less than this is within what a sample can be wrong by
 _BYTES = 8_000_000  # worth a rewrite: less is read in a moment,
 _FILES = 100  # unless each costs a request
-_PARTITION_BYTES = 64_000_000  # a partition should fill a file of this size
+PARTITION_BYTES = 64_000_000  # a partition should fill a file of this size
 _CLUSTERED = 2.0
 
 
@@ -61,13 +61,9 @@ class Advice:
         """
         if self.action == "cluster":
             properties = f"'lakehouse.clusterBy' = {literal(self.column)}"
-            return f"ALTER TABLE {_name(self.table)} SET TBLPROPERTIES ({properties})"
-        columns, copy = identifier(self.column), _name(f"{self.table}_partitioned")
-        return f"CREATE TABLE {copy} PARTITIONED BY ({columns}) AS FROM {_name(self.table)}"
-
-
-def _name(table: str) -> str:
-    return ".".join(identifier(part) for part in table.split(".", 1))
+            return f"ALTER TABLE {whole_name(self.table)} SET TBLPROPERTIES ({properties})"
+        columns, copy = identifier(self.column), whole_name(f"{self.table}_partitioned")
+        return f"CREATE TABLE {copy} PARTITIONED BY ({columns}) AS FROM {whole_name(self.table)}"
 
 
 def is_worth_a_look(scan: TableScan) -> bool:
@@ -99,7 +95,7 @@ def advise(scan: TableScan, spreads: Sequence[Spread]) -> Advice | None:
     saves = scan.bytes_kept - size >= _BYTES or scan.files_kept - files >= _FILES
     if not saves or files * _FACTOR > scan.files_kept:
         return None
-    fills = spread.values is not None and scan.bytes_total >= spread.values * _PARTITION_BYTES
+    fills = spread.values is not None and scan.bytes_total >= spread.values * PARTITION_BYTES
     return Advice(
         table=scan.name,
         action="partition" if fills else "cluster",

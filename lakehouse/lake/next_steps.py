@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 from catalog.errors import DataError
+from lakehouse.write.gate import ADD_BY_MODE
 
 _MODE = "ALTER TABLE {table} SET TBLPROPERTIES ('lakehouse.schemaMode' = '{mode}')"
 _ALTER = re.compile(r"table\.alter\(\)\.add_column\(.*\)")
 # What verbs advise, and what a statement can do instead.
 _IN_SQL = (
     (
-        "Pass schema_mode='add' to add new columns",
+        ADD_BY_MODE,
         "Run ALTER TABLE {table} ADD COLUMN ... first, or let writes add columns: "
         + _MODE.replace("{mode}", "add"),
     ),

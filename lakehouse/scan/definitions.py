@@ -8,7 +8,7 @@ its own: ``plan<n>`` with views over stand-ins, ``scan<n>`` with views over data
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from catalog.errors import InputError
 from lakehouse.duck.engine import Connection, Engine
@@ -65,11 +65,9 @@ class Definitions:
         return number
 
     def _choose(self, wanted: Mapping[tuple[str, str], str], others: frozenset[str]) -> int:
-        for number, known in enumerate(self._generations):
-            stale = any(f"{schema}.{name}" in others for schema, name in known)
-            if not stale and all(known.get(name, key) == key for name, key in wanted.items()):
-                return number
-        number = len(self._generations)
+        number = fitting(self._generations, wanted, others)
+        if number < len(self._generations):
+            return number
         self._engine.once("stand_in", "ATTACH ':memory:' AS stand_in")
         self._engine.once(
             f"generation {number}",
@@ -78,6 +76,27 @@ class Definitions:
         )
         self._generations.append({})
         return number
+
+
+def fitting(
+    known: Sequence[Mapping[tuple[str, str], str]],
+    wanted: Mapping[tuple[str, str], str],
+    others: Collection[str],
+) -> int:
+    """Return which of the databases ``known``, by what their names mean, can take what is wanted.
+
+    It is the number of a new one where none can: each has a name of ``others``, or another meaning.
+
+    >>> fitting([{("s", "t"): "a"}, {("s", "u"): "b"}], {("s", "t"): "c"}, {"s.v"})
+    1
+    >>> fitting([{("s", "t"): "a"}], {("s", "u"): "b"}, {"s.t"})
+    1
+    """
+    for number, meanings in enumerate(known):
+        stale = any(f"{schema}.{name}" in others for schema, name in meanings)
+        if not stale and all(meanings.get(name, it) == it for name, it in wanted.items()):
+            return number
+    return len(known)
 
 
 def create_query(cursor: Connection, database: str, query: QueryRef) -> None:

@@ -130,13 +130,13 @@ def _few(
         found = quick.kept(index, choice.quick, _COLUMNS)
     elif lasting and not choice.keys and index.num_rows <= _FEW:
         asked = f"SELECT {', '.join(_COLUMNS)} FROM held_index WHERE {choice.may.exact}"
-        found = snapshot.answers.get(asked)
+        found = snapshot.choices.get(asked)
         if found is None:
             with snapshot.files.on(cursor, engine):
                 found = cursor.sql(f"{asked} ORDER BY position").to_arrow_table()
-            if len(snapshot.answers) >= _REMEMBERED:
-                snapshot.answers.clear()
-            snapshot.answers[asked] = found
+            if len(snapshot.choices) >= _REMEMBERED:
+                snapshot.choices.clear()
+            snapshot.choices[asked] = found
     else:
         return None
     return found if found.num_rows <= _FEW else None

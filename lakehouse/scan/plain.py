@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from lakehouse.delta.files.layout import Layout
-from lakehouse.delta.schema.fields import Field, Primitive
+from lakehouse.delta.schema.fields import FLOATS, Field
 from lakehouse.scan.bounds import Operator, bounds_of, compare, is_null, one_of
 from lakehouse.scan.may import EVERY, May, all_of, any_of
 
@@ -25,7 +25,6 @@ COLUMN = re.compile(r"c(\d+)_[0-9a-f]{20}")
 CONSTANT = re.compile(
     r"-?\d+(?:\.\d+)?|(?P<text>'[^']*(?:''[^']*)*')(?:::(?P<type>DATE|TIMESTAMP(?: WITH TIME ZONE)?))?"
 )
-_FLOATS = (Primitive("float"), Primitive("double"))
 _CONDITION = re.compile(
     rf"""
     {COLUMN.pattern}(?P<remainder>\ %\ -?\d+\))?(?P<rest>
@@ -165,7 +164,7 @@ def _field(found: re.Match[str], layout: Layout) -> Field | None:
         return None
     field = layout.schema.fields[int(found[1])]
     # Numbers are of several types there, and NaN is one.
-    return None if field.type in _FLOATS else field
+    return None if field.type in FLOATS else field
 
 
 def _constant(found: re.Match[str] | None) -> str:

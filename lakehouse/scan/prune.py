@@ -21,7 +21,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
 from lakehouse.delta.files.layout import Layout, Leaf
-from lakehouse.delta.schema.fields import Decimal, Primitive
+from lakehouse.delta.schema.fields import FLOATS, Decimal, Primitive
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.scan.bounds import Bounds, Operator, bounds_of, compare, is_null, one_of
 from lakehouse.scan.may import DROP, EVERY, KEEP, NONE, May, all_of, any_of
@@ -148,8 +148,7 @@ class Pruner:
 
     def _is_inexact(self, ordinal: int, text: str) -> bool:
         """Tell whether a number in the text may be another one beside this partition column."""
-        floats = (Primitive("float"), Primitive("double"))
-        is_float = self.layout.partitions[ordinal].type in floats
+        is_float = self.layout.partitions[ordinal].type in FLOATS
         return is_float and _INEXACT.search(text) is not None
 
     def _may(self, node: exp.Expr, *, want: bool) -> May:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.sql import identifier
-from lakehouse.scan.definitions import create_query
+from lakehouse.scan.definitions import create_query, fitting
 from lakehouse.scan.kept import bind_nothing
 from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.scan.views import TableView
@@ -47,7 +47,9 @@ class Variants:
         wanted = {one.ref.place: one.body for one in variants}
         wanted |= {query.place: query.sql for query in queries}
         with self._lock:
-            number = self._choose(wanted, frozenset(name.lower() for name in others))
+            number = fitting(self._databases, wanted, {name.lower() for name in others})
+            if number == len(self._databases):
+                self._databases.append({})
             known = self._databases[number]
             database = f"{self._prefix}{number}"
             if known.keys() >= wanted.keys():
@@ -68,11 +70,3 @@ class Variants:
                         create_query(cursor, database, query)
                         known[query.place] = query.sql
         return database, True
-
-    def _choose(self, wanted: Mapping[tuple[str, str], str], others: frozenset[str]) -> int:
-        for number, known in enumerate(self._databases):
-            stale = any(f"{schema}.{name}" in others for schema, name in known)
-            if not stale and all(known.get(name, body) == body for name, body in wanted.items()):
-                return number
-        self._databases.append({})
-        return len(self._databases) - 1

@@ -12,14 +12,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from lakehouse.delta.files.layout import Layout
-from lakehouse.delta.schema.fields import Array, Field, Map, Primitive, Struct, Type, fields_of
+from lakehouse.delta.schema.fields import FLOATS, Array, Field, Map, Struct, Type, fields_of
 from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import TYPE_CHANGES
 from lakehouse.duck.engine import VERSION
 from lakehouse.duck.sql import KEY, VALUE, identifier, literal
 
-_FLOATS = (Primitive("float"), Primitive("double"))
 _DISTINCT = re.compile(r"\bdistinct\s+from\b|\bis\s+not\s+(?:true|false)\b", re.IGNORECASE)
 
 
@@ -80,7 +79,8 @@ def table_view(
 
     ``place`` is the view's schema and name: part of the key, so that two tables of one schema,
     or two versions of one table, each have variables of their own in a query. ``numbered`` adds
-    `file_column`, a row's file as its position in ``files``, and `row_column`, its place there. ``wary`` is for queries of which `is_wary` is true.
+    `file_column`, a row's file as its position in ``files``, and `row_column`, its place there.
+    ``wary`` is for queries of which `is_wary` is true.
 
     The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files``, about
     how many ``rows`` are in them (DuckDB 1.5 orders joins by that, 2.0 takes no notice) and, where
@@ -249,7 +249,7 @@ def _guarded(sql: str, field: Field, *, wary: bool) -> str:
 
 def _is_pushed_wrongly(field: Field) -> bool:
     return any(
-        TYPE_CHANGES in inner.metadata or inner.type in _FLOATS
+        TYPE_CHANGES in inner.metadata or inner.type in FLOATS
         for inner in fields_of(Struct((field,)))
     )
 

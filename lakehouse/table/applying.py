@@ -19,7 +19,6 @@ from lakehouse.duck.describe import Column, DuckType
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.rows import Rows
 from lakehouse.duck.sql import identifier
-from lakehouse.scan.expression import parse_expression
 from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import is_done
 from lakehouse.table.merging import Terms, earlier_change, merge_given
@@ -85,13 +84,7 @@ def _events(
             )
     deletes, used = "false", frozenset[str]()
     if how.deletes is not None:
-        found = parse_expression(
-            how.deletes,
-            columns=tuple(names),
-            engine=space.engine,
-            what="a condition",
-            clock=space.clock,
-        )
+        found = space.expression(how.deletes, columns=tuple(names), what="a condition")
         deletes = f"({found.sql}\n) IS TRUE"
         used = frozenset(parts[0] for parts in found.references)
     columns = {field.name.lower() for field in snapshot.schema}

@@ -9,7 +9,7 @@ import time
 from catalog.errors import LakehouseError
 from lakehouse.delta.files.adds import raw_table
 from lakehouse.delta.files.index import FileIndex
-from lakehouse.delta.schema.fields import Field, Primitive, Struct
+from lakehouse.delta.schema.fields import FLOATS, Field, Struct
 from lakehouse.delta.snapshot import Snapshot, layout_of
 from lakehouse.dml.parts import Opened, opened
 from lakehouse.duck.describe import columns_of
@@ -21,7 +21,6 @@ from lakehouse.table.copying import Copied, Copy
 from lakehouse.write.data_files import NewFiles, write_part
 from lakehouse.write.gate import gate
 
-_FLOATS = (Primitive("float"), Primitive("double"))
 _SAMPLED = 20_000
 _CRUMB, _MOST_CRUMBS = 1 << 20, 256 << 20
 # To keep the order of rows from many files costs DuckDB as much again as to read them; rows that
@@ -189,7 +188,7 @@ def _ordered(column: str, schema: Struct) -> str:
     floating point is sorted by something that is not the column itself.
     """
     name, field = identifier(column), schema.field(column)
-    if field is not None and field.type in _FLOATS:
+    if field is not None and field.type in FLOATS:
         return f"CASE WHEN {name} = 0 THEN 0 ELSE {name} END"
     return name
 
@@ -197,4 +196,4 @@ def _ordered(column: str, schema: Struct) -> str:
 def _hashed(field: Field) -> str:
     """Return what a checksum is made of for a column; DuckDB's hash does not tell -0.0 from 0.0."""
     name = identifier(field.name)
-    return f"{name}, signbit({name})" if field.type in _FLOATS else name
+    return f"{name}, signbit({name})" if field.type in FLOATS else name

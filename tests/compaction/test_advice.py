@@ -109,7 +109,7 @@ def test_a_damaged_document_counts_nothing(place: Path) -> None:
 
 
 def test_commands_propose_partitions(place: Path, monkeypatch) -> None:
-    monkeypatch.setattr("compaction.advice._PARTITION_BYTES", 10)
+    monkeypatch.setattr("compaction.advice.PARTITION_BYTES", 10)
     with lakehouse.connect(place, record_reads=True) as lake:
         table = lake.create_table("silver.days", {"day": "DATE", "x": "DOUBLE", "s": "VARCHAR"})
         for _ in range(9):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import lakehouse
 from catalog.errors import LakehouseError
 from lakehouse.cli.shell.completion import Column, Kind
-from lakehouse.duck.sql import identifier
+from lakehouse.duck.sql import whole_name
 
 _FUNCTIONS = """
     SELECT DISTINCT function_name FROM duckdb_functions()
@@ -70,8 +70,7 @@ class LakeNames:
         return tables | {view.name: "view" for view in self._lake.views()}
 
     def _describe(self, table: str) -> list[Column]:
-        whole = ".".join(identifier(part) for part in table.split(".", 1))
-        rows = self._lake.sql(f"FROM {whole}")
+        rows = self._lake.sql(f"FROM {whole_name(table)}")
         return [Column(n, str(t)) for n, t in zip(rows.columns, rows.types, strict=True)]
 
     def _list(self, sql: str) -> list[str]:

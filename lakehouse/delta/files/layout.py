@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from catalog.errors import CorruptionError
-from lakehouse.delta.schema.fields import Decimal, Field, Primitive, Struct, Type, leaves
+from lakehouse.delta.schema.fields import FLOATS, Decimal, Field, Primitive, Struct, Type, leaves
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import has_been
 from lakehouse.duck.engine import VERSION
@@ -40,7 +40,7 @@ class Leaf:
     @property
     def is_float(self) -> bool:
         """Tell whether values may be NaN."""
-        return self.type in (Primitive("float"), Primitive("double"))
+        return self.type in FLOATS
 
     @property
     def physical_path(self) -> tuple[str, ...]:

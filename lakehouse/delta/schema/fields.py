@@ -30,6 +30,9 @@ class Primitive:
     name: str
 
 
+FLOATS = (Primitive("float"), Primitive("double"))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Decimal:
     """Hold exact numbers of at most ``precision`` (1 to 38) digits, ``scale`` after the point."""
