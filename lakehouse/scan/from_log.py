@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from catalog import lazy
@@ -29,6 +29,7 @@ from lakehouse.scan.names import alias_at
 from lakehouse.scan.report import Kept, TableRef
 from lakehouse.scan.tokens import Token, tokens
 from lakehouse.scan.views import TableView
+from lakehouse.scan.volatile import AnyVolatile
 
 pc: Any = lazy.module("pyarrow.compute")
 
@@ -123,9 +124,7 @@ def exact_leaves(layout: Layout) -> Mapping[str, Leaf]:
     }
 
 
-def rewritten(
-    sql: str, ref: TableRef, key: str, volatile: Callable[[], frozenset[str]]
-) -> Rewritten | None:
+def rewritten(sql: str, ref: TableRef, key: str, any_volatile: AnyVolatile) -> Rewritten | None:
     """Return a query of one table as one of its stand-in, or None where a name is not understood.
 
     It has one SELECT and one FROM, names no data column but as ``min(a)`` and ``max(a)``, and
@@ -153,8 +152,7 @@ def rewritten(
             return None
         if words[index] and _text(found, index + 1) == "(":
             calls.add(words[index])
-    calls -= _ASKED
-    if calls and calls & volatile():
+    if any_volatile(calls - _ASKED):
         return None
     out, end = [], 0
     for start, stop, text, _ in changes:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import sqlglot
@@ -27,6 +27,7 @@ from lakehouse.scan.bounds import Bounds, Operator, bounds_of, compare, is_null,
 from lakehouse.scan.may import DROP, EVERY, KEEP, NONE, May, all_of, any_of
 from lakehouse.scan.monotone import argument, keeps_order
 from lakehouse.scan.plain import COLUMN, LONGEST, awkward_names
+from lakehouse.scan.volatile import AnyVolatile
 
 _NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
 # A number whose type DuckDB reads from its text: DOUBLE, or DECIMAL and rounded twice.
@@ -52,15 +53,19 @@ _PLAIN: tuple[type[exp.Expr], ...] = (
 _LITERAL = (exp.Literal, exp.Boolean, exp.Neg, exp.Cast, exp.DataType, exp.DataTypeParam, exp.Paren)
 
 
+def _none_is(_: Iterable[str]) -> bool:
+    return False
+
+
 @dataclasses.dataclass(frozen=True)
 class Pruner:
     """Translate filters of one table; column ``c<i>_<key>`` is the schema's i-th.
 
-    ``volatile`` returns the names of functions that differ from row to row (``random`` ...).
+    ``any_volatile`` tells whether a function that is called is one; by default, none is.
     """
 
     layout: Layout
-    volatile: Callable[[], frozenset[str]] = frozenset
+    any_volatile: AnyVolatile = _none_is
 
     def may_match(self, filters: tuple[str, ...]) -> May:
         """Return which files may hold a matching row; the filters all hold for such a row."""
@@ -122,7 +127,7 @@ class Pruner:
         out, end, columns = [], 0, 0
         for index, token in enumerate(tokens):
             following = tokens[index + 1].token_type if index + 1 < len(tokens) else None
-            if following == TokenType.L_PAREN and token.text.lower() in self.volatile():
+            if following == TokenType.L_PAREN and self.any_volatile((token.text.lower(),)):
                 return None
             if token.token_type != TokenType.VAR or following == TokenType.L_PAREN:
                 continue

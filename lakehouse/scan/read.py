@@ -32,6 +32,7 @@ from lakehouse.scan.report import Kept, QueryRef, TableRef
 from lakehouse.scan.tally import Tally
 from lakehouse.scan.tokens import tokens
 from lakehouse.scan.views import TableView, is_wary, table_view
+from lakehouse.scan.volatile import Volatile
 
 CLOCK = re.compile(
     r"\b(now|today|current_\w+|local\w+|get_current_\w+|transaction_timestamp)\b", re.IGNORECASE
@@ -66,7 +67,7 @@ class Scanner:
         self._definitions = Definitions(engine)
         self._probe = Probe(engine)
         self.forms = Forms(engine)
-        self._volatile_names: frozenset[str] | None = None
+        self._any_volatile = Volatile(engine)
         self._plans: dict[tuple[int, str], str] = {}
         self._columns: dict[tuple[int, str], tuple[str, ...]] = {}
         self._views: dict[tuple[object, ...], tuple[Layout, TableView]] = {}
@@ -256,7 +257,7 @@ class Scanner:
             return None
         layout = ref.snapshot.files.layout
         view = self._log_view(ref)
-        query = from_log.rewritten(sql, ref, view.key, self._volatile)
+        query = from_log.rewritten(sql, ref, view.key, self._any_volatile)
         if query is None:
             return None
         cursor = self._engine.cursor()
@@ -306,7 +307,7 @@ class Scanner:
             return known[1]
         may = plain.may_match(filters, layout)
         if may is None:
-            may = on_demand.Pruner(layout, self._volatile).may_match(filters)
+            may = on_demand.Pruner(layout, self._any_volatile).may_match(filters)
         if len(self._mays) >= _REMEMBERED:
             self._mays.clear()
         if sum(map(len, filters)) <= _LONG:
@@ -324,27 +325,13 @@ class Scanner:
             return choice
         filters, every = scans[0].filters, KEEP
         if filters:
-            every = on_demand.Pruner(layout, self._volatile).all_match(filters)
+            every = on_demand.Pruner(layout, self._any_volatile).all_match(filters)
         found = top.first(cursor, ref.snapshot, order, choice.where, every, self._engine)
         if found is None:
             return choice
         way = "DESC" if order.descending else "ASC"
         shown = f"the first {order.rows} by {names[order.column]} {way}"
         return dataclasses.replace(choice, ordered=found, order=shown)
-
-    def _volatile(self) -> frozenset[str]:
-        """Return the names of functions that differ from row to row; asked for when needed."""
-        if self._volatile_names is None:
-            self._volatile_names = self._list_volatile()
-        return self._volatile_names
-
-    def _list_volatile(self) -> frozenset[str]:
-        with self._engine.work("list DuckDB's functions") as cursor:
-            rows = cursor.execute(
-                "SELECT DISTINCT lower(function_name) FROM duckdb_functions() "
-                "WHERE stability IS DISTINCT FROM 'CONSISTENT'"
-            ).fetchall()
-        return frozenset(row[0] for row in rows)
 
     def view(self, ref: TableRef, *, wary: bool = False) -> TableView:
         """Return the definitions of a table's view and stand-in; ``wary`` as in `table_view`."""
@@ -469,8 +456,7 @@ class Scanner:
                 name.kind == "quoted" or (name.kind == "word" and not _KEYWORD.fullmatch(name.text))
             )
         }
-        # To list all functions takes 20 ms.
-        if CLOCK.search(sql) or (called and called & self._volatile()):
+        if CLOCK.search(sql) or self._any_volatile(called):
             return False
         for one, two, three in zip(found, found[1:], found[2:], strict=False):
             # A function of somebody's own stands in a schema of theirs.
