@@ -37,16 +37,20 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scope:
-    """Hold the names that expressions of a change may use, in lower case."""
+    """Hold the names that expressions of a change may use.
+
+    ``columns`` and ``given`` have the names in lower case, and as they are: DuckDB does not fold
+    letters beyond ASCII.
+    """
 
     target: str
     source: str
     columns: Mapping[str, str]
-    given: Collection[str]
+    given: Mapping[str, str]
 
     def names(self) -> tuple[str, ...]:
         """Return all columns' names."""
-        return (*self.columns, *self.given)
+        return (*self.columns.values(), *self.given.values())
 
     def side(self, reference: tuple[str, ...] | list[str]) -> str:
         """Return whose a reference is: ``target``, ``source``, or nothing where that is open."""
@@ -78,7 +82,7 @@ def scope_of(merge: Merge, schema: Struct, given: Collection[str]) -> Scope:
         merge.target.lower(),
         merge.source.lower(),
         {field.name.lower(): field.name for field in schema},
-        {name.lower() for name in given},
+        {name.lower(): name for name in given},
     )
 
 
@@ -106,9 +110,8 @@ def join_of(merge: Merge, scope: Scope, space: Workspace) -> Join:
                     f"the {side} has no column {name!r} to match by",
                     next_step=f"Did you mean {near[0]!r}?" if near else "",
                 )
-        mine, theirs = (
-            f"{identifier(alias)}.{identifier(key)}" for alias in (merge.target, merge.source)
-        )
+        mine = f"{identifier(merge.target)}.{identifier(scope.columns[key])}"
+        theirs = f"{identifier(merge.source)}.{identifier(scope.given[key])}"
         terms.append(f"{mine} {equals} {theirs}")
         pairs.append(Pair(scope.columns[key], theirs, merge.null_safe))
     return Join(" AND ".join(terms), tuple(pairs), ())

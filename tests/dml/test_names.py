@@ -1,0 +1,30 @@
+"""Names of columns with letters beyond ASCII, which DuckDB does not fold as Python does."""
+
+import pyarrow as pa
+import pytest
+
+from tests.types.engines import new_table
+
+
+@pytest.fixture
+def table(lake):
+    found = new_table(lake, {"ÐUØ": "BIGINT", "Äpfel": "VARCHAR"})
+    found.append(pa.table({"ÐUØ": [1, 2], "Äpfel": ["a", "b"]}))
+    return found
+
+
+def rows_of(table):
+    return sorted(table.read().fetchall())
+
+
+@pytest.mark.parametrize("names", [("ÐUØ", "Äpfel"), ("ðuø", "äpfel")])
+def test_keys_are_found_by_either_case(table, names):
+    key, value = names
+    table.upsert(pa.table({key: [2, 3], value: ["c", "d"]}), key=key)
+    assert rows_of(table) == [(1, "a"), (2, "c"), (3, "d")]
+
+
+def test_conditions_name_them(table):
+    rows = pa.table({"ÐUØ": [2], "Äpfel": ["c"]})
+    table.merge(rows, on="t.ÐUØ = s.ÐUØ").when_matched_update({"Äpfel": "s.Äpfel || t.Äpfel"}).run()
+    assert rows_of(table) == [(1, "a"), (2, "cb")]
