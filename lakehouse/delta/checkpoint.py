@@ -33,7 +33,8 @@ _WEEK = 7 * 24 * 3600 * 1000
 _RETENTION = "delta.deletedFileRetentionDuration"
 _TEXTS = "MAP(VARCHAR, VARCHAR)"
 _AS_JSON = "delta.checkpoint.writeStatsAsJson"
-_SMALLEST_GROUP, _LARGEST_GROUP, _GROUPS = 32_768, 98_304, 32
+# Small enough to prune well, large enough for a short footer and good compression.
+_ROW_GROUP = 65_536
 _SHAPES: dict[str, Any] = {
     "txn": {"appId": "VARCHAR", "version": "BIGINT", "lastUpdated": "BIGINT"},
     "remove": {
@@ -150,7 +151,7 @@ def _options(snapshot: Snapshot) -> list[str]:
     # Level 1 compresses random names and statistics better than the levels above it, and quicker.
     options = [
         "FORMAT parquet", "COMPRESSION zstd", "COMPRESSION_LEVEL 1",
-        f"ROW_GROUP_SIZE {rows_of_group(len(snapshot.files))}",
+        f"ROW_GROUP_SIZE {_ROW_GROUP}",
     ]  # fmt: skip
     layout = snapshot.files.layout
     types = [field.type for field in layout.partitions] + [leaf.type for leaf in layout.leaves]
@@ -159,18 +160,6 @@ def _options(snapshot: Snapshot) -> list[str]:
         # bytes, which Spark cannot read.
         options.append("PARQUET_VERSION V2")
     return options
-
-
-def rows_of_group(files: int) -> int:
-    """Return how many rows a row group of a checkpoint has.
-
-    Few, so that little is read beside what is looked for; more where the footer, which is read
-    whole each time, would become long.
-
-    >>> [rows_of_group(files) for files in (10, 2_000_000, 10_000_000)]
-    [32768, 62500, 98304]
-    """
-    return min(_LARGEST_GROUP, max(_SMALLEST_GROUP, files // _GROUPS))
 
 
 def _parsed(column: str, shape: dict[str, Any]) -> str:
