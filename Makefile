@@ -22,7 +22,9 @@ PYTHON ?= $(shell IFS=$$'\n'; for name in python3.13 python3.12 python3.11 pytho
 	if "$$path" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then echo "$$path"; exit; fi; done; done)
 
-PYTEST := -m pytest -n auto --dist worksteal
+# Tests wait for disks and servers half of the time: more of them run than there are cores.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 + 1 )))
+PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --system-certs
 
