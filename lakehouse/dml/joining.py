@@ -89,7 +89,7 @@ def scope_of(merge: Merge, schema: Struct, given: Collection[str]) -> Scope:
 def join_of(merge: Merge, scope: Scope, space: Workspace) -> Join:
     """Return a merge's condition, read; InputError where it cannot be used."""
     assert merge.on is not None
-    if isinstance(merge.on, str) and merge.on.strip().lower() not in scope.columns:
+    if isinstance(merge.on, str) and _known(merge.on, scope.columns) not in scope.columns:
         if merge.null_safe:
             raise InputError(
                 "null_safe is for keys that are given by name",
@@ -102,7 +102,7 @@ def join_of(merge: Merge, scope: Scope, space: Workspace) -> Join:
     equals = "IS NOT DISTINCT FROM" if merge.null_safe else "="
     pairs, terms = [], []
     for name in names:
-        key = name.strip().lower()
+        key = _known(name, scope.columns)
         for side, known in (("table", scope.columns), ("source", scope.given)):
             if key not in known:
                 near = near_misses(name, tuple(known))
@@ -115,6 +115,12 @@ def join_of(merge: Merge, scope: Scope, space: Workspace) -> Join:
         terms.append(f"{mine} {equals} {theirs}")
         pairs.append(Pair(scope.columns[key], theirs, merge.null_safe))
     return Join(" AND ".join(terms), tuple(pairs), ())
+
+
+def _known(name: str, columns: Collection[str]) -> str:
+    """Return a column's name in lower case, without spaces around it unless they are its own."""
+    key = name.lower()
+    return key if key in columns else key.strip()
 
 
 def own_conditions(text: str | None, scope: Scope, space: Workspace) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Names of columns with letters beyond ASCII, which DuckDB does not fold as Python does."""
+"""Awkward names of columns: letters beyond ASCII, which DuckDB does not fold, and spaces."""
 
 import pyarrow as pa
 import pytest
@@ -28,3 +28,11 @@ def test_conditions_name_them(table):
     rows = pa.table({"ÐUØ": [2], "Äpfel": ["c"]})
     table.merge(rows, on="t.ÐUØ = s.ÐUØ").when_matched_update({"Äpfel": "s.Äpfel || t.Äpfel"}).run()
     assert rows_of(table) == [(1, "a"), (2, "cb")]
+
+
+def test_a_name_may_be_a_space(lake):
+    found = new_table(lake, {" ": "BIGINT", "v": "VARCHAR"})
+    found.append(pa.table({" ": [1], "v": ["a"]}))
+    for key in (" ", [" "]):
+        found.upsert(pa.table({" ": [1], "v": ["b"]}), key=key)
+    assert rows_of(found) == [(1, "b")]
