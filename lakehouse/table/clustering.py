@@ -66,18 +66,23 @@ def chosen(columns: Sequence[str], curve: Curve) -> Clustering | None:
     return Clustering(tuple(columns), curve) if columns else None
 
 
-def sort_key(clustering: Clustering, columns: tuple[str, ...], quantiles: tuple[str, ...]) -> str:
+def sort_key(
+    clustering: Clustering,
+    columns: tuple[str, ...],
+    quantiles: tuple[str, ...],
+    within: tuple[str, ...] = (),
+) -> str:
     """Return SQL to order by.
 
     ``columns`` are SQL for the columns' values, ``quantiles`` for a list of each one's quantiles:
-    ``ranks - 1`` values, from the smallest on.
+    ``ranks - 1`` values, from the smallest on. Rows of one cell of a curve are sorted by
+    ``within``.
 
     >>> sort_key(Clustering(("a",)), ("a",), ())
     'a'
     """
-    within = ", ".join(columns)
     if not clustering.has_ranks:
-        return within
+        return ", ".join(columns)
     bits, count = _BITS[len(columns)], len(columns)
     ranked = []
     for position, (column, values) in enumerate(zip(columns, quantiles, strict=True)):
@@ -88,7 +93,7 @@ def sort_key(clustering: Clustering, columns: tuple[str, ...], quantiles: tuple[
     cell = " + ".join(ranked)
     if clustering.curve == "hilbert":
         cell = f"{list(_hilbert(count, bits))}[{cell} + 1]"
-    return f"{cell}, {within}"
+    return ", ".join((cell, *within))
 
 
 def _place(curve: Curve, rank: int, position: int, count: int, bits: int) -> int:

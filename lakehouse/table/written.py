@@ -9,7 +9,7 @@ import time
 from catalog.errors import LakehouseError
 from lakehouse.delta.files.adds import raw_table
 from lakehouse.delta.files.index import FileIndex
-from lakehouse.delta.schema.fields import FLOATS, Field, Struct
+from lakehouse.delta.schema.fields import FLOATS, Field, Primitive, Struct
 from lakehouse.delta.snapshot import Snapshot, layout_of
 from lakehouse.dml.parts import Opened, opened
 from lakehouse.duck.describe import columns_of
@@ -23,6 +23,7 @@ from lakehouse.write.gate import gate
 
 _SAMPLED = 20_000
 _CRUMB, _MOST_CRUMBS = 1 << 20, 256 << 20
+_LONG = (Primitive("string"), Primitive("binary"))
 # To keep the order of rows from many files costs DuckDB as much again as to read them; rows that
 # have met an aggregate's, here a single one, have none.
 _UNORDERED = "CROSS JOIN (SELECT DISTINCT range AS one FROM range(1)) AS single"
@@ -178,7 +179,13 @@ def _names(schema: Struct) -> str:
 def _order(clustering: Clustering, schema: Struct) -> str:
     columns = tuple(_ordered(column, schema) for column in clustering.columns)
     quantiles = tuple(f"getvariable('quantiles{i}')" for i in range(len(columns)))
-    return sort_key(clustering, columns, quantiles)
+    # Within a cell order is for compression alone: a key that holds texts sorts a third slower.
+    within = tuple(
+        sql
+        for column, sql in zip(clustering.columns, columns, strict=True)
+        if (field := schema.field(column)) and field.type not in _LONG
+    )
+    return sort_key(clustering, columns, quantiles, within)
 
 
 def _ordered(column: str, schema: Struct) -> str:

@@ -1,4 +1,4 @@
-"""Awkward names of columns: letters beyond ASCII, which DuckDB does not fold, and spaces."""
+"""Awkward names of columns: letters beyond ASCII, which DuckDB does not fold, spaces, and quotes."""
 
 import pyarrow as pa
 import pytest
@@ -36,3 +36,13 @@ def test_a_name_may_be_a_space(lake):
     for key in (" ", [" "]):
         found.upsert(pa.table({" ": [1], "v": ["b"]}), key=key)
     assert rows_of(found) == [(1, "b")]
+
+
+def test_fields_may_have_quotes_in_their_names(lake):
+    rows = pa.table({"s": [{"it's": 1, 'a "b"': 2}], "v": [1]})
+    found = new_table(lake, rows.schema)
+    found.append(rows)
+    for number, field in enumerate(('"it\'s"', '"a ""b"""'), 1):
+        found.update({"v": "v + 1"}, where=f"(s).{field} = {number}")
+        found.delete(where=f"(s).{field} <> {number}")
+    assert found.read(columns=["v"]).fetchall() == [(3,)]
