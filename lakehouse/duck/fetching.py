@@ -25,7 +25,7 @@ class Fetching:
     ) -> None:
         self._run = run
         self._applies = has and _NAME not in config
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may interrupt whoever holds it
         self._count = 0
 
     @contextlib.contextmanager
