@@ -18,6 +18,7 @@ from catalog.errors import InputError
 from catalog.storage import Storage
 from lakehouse.duck import signals
 from lakehouse.duck.errors import translated
+from lakehouse.duck.fetching import Fetching
 from lakehouse.duck.machine import machine
 from lakehouse.duck.planning import Planning
 from lakehouse.duck.reach import Reach, Way
@@ -105,6 +106,7 @@ class Engine:
         self.has_temporary = False
         self._reach = Reach(self._root, self._lock)
         self._planning = Planning(self._run, settings)
+        self._fetching = Fetching(self._run, settings, has=VERSION >= (2, 0))
         self.empty_parquet = self.no_rows([("nothing", "INTEGER")])
         signals.listen(self)
 
@@ -208,6 +210,13 @@ class Engine:
     ) -> contextlib.AbstractContextManager[None]:
         """Plan without some optimizers meanwhile, see `lakehouse.duck.planning`."""
         return self._planning.changed(off=off, most=most)
+
+    def reading_tiny_files(self, storage: Storage) -> contextlib.AbstractContextManager[None]:
+        """Read many tiny files of a storage more cheaply meanwhile, see `lakehouse.duck.fetching`."""
+        # Where requests take their time, these threads wait for them; so they do for others' queries.
+        if self._reach.is_remote or not storage.is_local:
+            return contextlib.nullcontext()
+        return self._fetching.inline()
 
     def keep_temporary(self) -> None:
         """Make room for temporary tables, which all later queries see."""

@@ -74,6 +74,11 @@ class Reach:
         self._options: dict[str, Mapping[str, Any]] = {}
         self._secrets: set[str] = set()
 
+    @property
+    def is_remote(self) -> bool:
+        """Tell whether some storage is not on local disk."""
+        return bool(self._ways)
+
     def mount(self, storage: Storage) -> Way:
         """Let DuckDB open the files below a storage's folder; return how it will."""
         if storage.is_local:

@@ -33,6 +33,7 @@ pa: Any = lazy.module("pyarrow")
 _PATTERN = "regexp_replace(file, '([\\[*?])', '[\\1]', 'g')"
 _ALL = "all"
 _FEW = 100
+_LISTED = 1000  # names that are quicker passed as a text than asked for
 _AHEAD = 512
 _COLUMNS = ("file", "size", "rows")
 _NEAR = math.log(2)
@@ -121,7 +122,9 @@ def _few(
 
     What takes a query to find out is remembered with the snapshot.
     """
-    if snapshot.files.layout.partitions or choice == Choice():
+    if choice == Choice():
+        return snapshot.files.listed() if snapshot.files.about <= _LISTED else None
+    if snapshot.files.layout.partitions:
         return None
     index = snapshot.files.in_memory(engine)
     if index is None:

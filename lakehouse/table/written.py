@@ -39,7 +39,8 @@ def write_copy(copy: Copy, *, engine: Engine, scanner: Scanner) -> Copied:
     engine.mount(copy.storage)
     with opened(snapshot, scanner, "copy rows") as there:
         if _are_crumbs(snapshot):
-            there = _held(there, "all_rows")
+            with engine.reading_tiny_files(copy.storage):
+                there = _held(there, "all_rows")
         about = snapshot.files.rows(engine)
         every = (snapshot.files.bytes // 20 if about is None else about) // _SAMPLED
         rows, checksum = _survey(there, copy.clustering, every=max(1, every))

@@ -179,6 +179,18 @@ class FileIndex:
             with self.on(cursor, engine) as source:
                 return cursor.sql(f"SELECT * FROM {source} ORDER BY position").to_arrow_table()
 
+    def listed(self) -> pa.Table | None:
+        """Return names, sizes and row counts of all files, where that takes no typed columns.
+
+        None where a file is stored, or has deleted rows or partition values.
+        """
+        if self.stored is not None or self.has_deletion_vectors or self.layout.partitions:
+            return None
+        rows = self._counted()
+        if rows is None:
+            return None
+        return pa.table({"file": self.held["file"], "size": self.held["size"], "rows": rows})
+
     def in_memory(self, engine: Engine) -> pa.Table | None:
         """Return the index with its typed columns, where no file is stored or has deleted rows."""
         if self.stored is not None or self.has_deletion_vectors:

@@ -1,0 +1,99 @@
+"""Tiny files: threads that read ahead rest meanwhile, and names are passed as they are."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import compaction
+import lakehouse
+from catalog.storage import open_storage
+from lakehouse.duck.engine import VERSION, Engine
+from lakehouse.duck.fetching import Fetching
+
+
+@given(st.lists(st.booleans(), max_size=20))
+def test_threads_rest_exactly_while_somebody_asks(steps):
+    ran: list[str] = []
+    fetching = Fetching(ran.append, {}, has=True)
+    inside: list[contextlib.ExitStack] = []
+    for enters in steps:
+        if enters:
+            inside.append(contextlib.ExitStack())
+            inside[-1].enter_context(fetching.inline())
+        elif inside:
+            inside.pop(0).close()
+        assert (bool(ran) and ran[-1].startswith("SET")) == bool(inside)
+    assert all(one != other for one, other in itertools.pairwise(ran))
+    for stack in inside:
+        stack.close()
+
+
+def test_an_error_ends_it():
+    ran: list[str] = []
+    with pytest.raises(ZeroDivisionError), Fetching(ran.append, {}, has=True).inline():
+        raise ZeroDivisionError
+    assert ran == ["SET GLOBAL async_threads = 0", "RESET GLOBAL async_threads"]
+
+
+@pytest.mark.parametrize(("config", "has"), [({"async_threads": 3}, True), ({}, False)])
+def test_a_chosen_number_stays_and_old_versions_have_none(config, has):
+    ran: list[str] = []
+    with Fetching(ran.append, config, has=has).inline():
+        assert ran == []
+
+
+def test_an_engine_reads_local_files_itself_and_as_before_afterwards(tmp_path):
+    with Engine() as engine:
+        usual = _threads(engine)
+        with engine.reading_tiny_files(open_storage(tmp_path)):
+            assert _threads(engine) == (["0"] if VERSION >= (2, 0) else [])
+        assert _threads(engine) == usual
+
+
+def test_threads_go_on_where_some_storage_is_remote(tmp_path):
+    with Engine() as engine:
+        usual, remote = _threads(engine), open_storage("memory://tiny")
+        engine.mount(remote)
+        for storage in (remote, open_storage(tmp_path)):
+            with engine.reading_tiny_files(storage):
+                assert _threads(engine) == usual
+
+
+def test_a_list_of_all_files_is_what_the_index_says(tmp_path):
+    with lakehouse.connect(tmp_path) as lake:
+        table = lake.create_table("silver.t", {"n": "BIGINT", "text": "VARCHAR"})
+        for n in range(5):
+            table.append([{"n": n, "text": f'"numRecords": {n}'}] * (n + 1))
+        files = table.snapshot().files
+        listed, typed = files.listed(), table.snapshot().files.typed(lake._engine)
+        assert listed is not None
+        assert listed.to_pylist() == typed.select(["file", "size", "rows"]).to_pylist()
+        before = lake.sql("SELECT n, count(*) FROM silver.t GROUP BY n ORDER BY n").fetchall()
+        (report,) = compaction.run(lake)
+        assert (report.bins, report.problems) == (1, ())
+        assert before == [(n, n + 1) for n in range(5)]
+        after = lake.sql("SELECT n, count(*) FROM silver.t GROUP BY n ORDER BY n").fetchall()
+        assert after == before
+
+
+def test_no_list_where_files_have_more_than_names(tmp_path):
+    with lakehouse.connect(tmp_path) as lake:
+        parted = lake.create_table("silver.p", {"n": "BIGINT", "d": "INT"}, partition_by=["d"])
+        parted.append([{"n": 1, "d": 1}])
+        assert parted.snapshot().files.listed() is None
+        named = lake.create_table("silver.q", {"numRecords": "BIGINT"})
+        named.append([{"numRecords": 1}])
+        assert named.snapshot().files.listed() is None
+
+
+def _threads(engine: Engine) -> list[str]:
+    with engine.work("look") as cursor:
+        found = cursor.execute(
+            "SELECT value FROM duckdb_settings() WHERE name = 'async_threads'"
+        ).fetchall()
+    return [value for (value,) in found]
