@@ -46,10 +46,14 @@ _HIT = (f"m.local AS {_LOCAL}", f"h.row AS {_PLACE}", f"h.source AS {_MET}")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Making:
-    """Hold how a clause makes rows: the SQL that gives its columns, and their way into files."""
+    """Hold how a clause makes rows: the SQL that gives its columns, and their way into files.
+
+    ``masked`` says that the SQL asks for the bits of the open files.
+    """
 
     source: Source
     query: Query
+    masked: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -204,7 +208,7 @@ class _Binding:
     def _making(self, number: int, clause: Clause) -> Making:
         """Return how the rows of a clause are made and checked."""
         values, target = self._values.of(clause), identifier(self._merge.target)
-        where = ""
+        where, masked = "", False
         if clause.verb == "insert":
             rows = self._unmatched()
             where = (
@@ -218,6 +222,7 @@ class _Binding:
             if self._values.needs_target(clause) and self._alone is not None:
                 rows = f"(SELECT * FROM {self._target} WHERE ({self._alone}\n)) AS {target}"
             elif self._values.needs_target(clause):
+                masked = True
                 file, row = self._at
                 rows = (
                     f"{self._changing} JOIN {rows} "
@@ -243,7 +248,7 @@ class _Binding:
         made = {name: self._made(name, sql) for name, sql in rules.made.items()}
         query = Query(source.name, plan, dataclasses.replace(rules, made=made))
         check_rules(self._cursor, query)
-        return Making(source, query)
+        return Making(source, query, masked)
 
     def _together(self, updates: tuple[Making, ...]) -> str | None:
         """Return SQL of the open files' rows, those updated that a single clause updates alone."""

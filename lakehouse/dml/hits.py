@@ -119,12 +119,18 @@ class Hits:
         there.cursor.execute(f"DELETE FROM {BITS}")
         return False
 
-    def counts(self, cursor: Connection, updates: Collection[int]) -> dict[FileKey, Count]:
-        """Return how many rows change in each file with a hit; ``updates`` are such clauses."""
+    def counts(
+        self, cursor: Connection, updates: Collection[int], *, once: bool = False
+    ) -> dict[FileKey, Count]:
+        """Return how many rows change in each file with a hit; ``updates`` are such clauses.
+
+        ``once`` says that no row is hit twice.
+        """
         updated = f"clause IN ({', '.join(map(str, updates))})" if updates else "false"
+        row = "*" if once else "DISTINCT row"
         found = cursor.execute(
-            f"SELECT file, count(DISTINCT row) FILTER ({updated}), "
-            f"count(DISTINCT row) FILTER (clause <> 0 AND NOT ({updated})) "
+            f"SELECT file, count({row}) FILTER ({updated}), "
+            f"count({row}) FILTER (clause <> 0 AND NOT ({updated})) "
             f"FROM {self.place} GROUP BY file"
         ).fetchall()
         return {self._keys[file]: Count(updated, deleted) for file, updated, deleted in found}

@@ -67,9 +67,5 @@ def _covered(cursor: Connection, pair: Pair, merge: Merge, given: Given, snapsho
     if len(some) <= covering.MOST_VALUES:
         values = sorted(value for (value,) in some)
         return covering.one_of(pair.column, column.type, values, nulls=nulls)
-    ranges = cursor.execute(
-        f"SELECT CAST(min(k) AS VARCHAR), CAST(max(k) AS VARCHAR) FROM (SELECT k, "
-        f"ntile({covering.MOST_RANGES}) OVER (ORDER BY k) AS part FROM {known}) "
-        "GROUP BY part ORDER BY part"
-    ).fetchall()
+    ranges = cursor.execute(covering.ranges(known, column.type)).fetchall()
     return covering.within(pair.column, column.type, ranges, nulls=nulls)

@@ -191,7 +191,8 @@ class Merging:
         updates = [i for i, c in enumerate(self._merge.clauses, 1) if c.verb == "update"]
         with self._engine.work("count the rows that change") as cursor:
             check_duplicates(cursor, self._hits.place, self._merge, bound.join, self._given)
-            counts = self._hits.counts(cursor, updates)
+            # Without a source, each row is told about once.
+            counts = self._hits.counts(cursor, updates, once=self._given is None)
         touched = {key: count for key, count in counts.items() if count.changed}
         emptied = frozenset(key for key, c in touched.items() if c.changed == found[key].rows)
         partly = {key: c for key, c in touched.items() if c.updated or key not in emptied}

@@ -135,7 +135,8 @@ class Output:
         if makings:
             with opened(part(snapshot, marked), self._scanner, "write rows") as there:
                 self._hits.number(there)
-                self._hits.mask(there)
+                if any(making.masked for making in makings):
+                    self._hits.mask(there)
                 files = _write(there, [], makings, is_all=True)
         self._new = (known, files)
         return files

@@ -74,14 +74,18 @@ def one_of(bounds: Bounds, constants: Sequence[str]) -> May:
     """
     leaf, least, most = bounds.leaf, "", ""
     groups = [list(constants)]
+    listed = "[{}]"
     if leaf is not None and leaf.type in _NUMBERS and all(map(_WHOLE.fullmatch, constants)):
         ordered = sorted(constants, key=int)
         groups = [ordered[start : start + _GROUP] for start in range(0, len(ordered), _GROUP)]
         least, most = ordered[0], ordered[-1]
+        # One constant, for DuckDB takes 20 microseconds for each expression.
+        type_ = "BIGINT" if _is_long(least) and _is_long(most) else "HUGEINT"
+        listed = f"'[{{}}]'::{type_}[]"
     inside = f"coalesce(x >= {bounds.low} AND x <= {bounds.high}, true)"
     terms = []
     for group in groups:
-        some = f"len(list_filter([{', '.join(group)}], lambda x: {inside})) > 0"
+        some = f"len(list_filter({listed.format(', '.join(group))}, lambda x: {inside})) > 0"
         if len(groups) > 1:
             near = f"{bounds.low} <= {group[-1]} AND {bounds.high} >= {group[0]}"
             some = f"(coalesce({near}, true) AND {some})"
@@ -93,6 +97,10 @@ def one_of(bounds: Bounds, constants: Sequence[str]) -> May:
         needs = at_most(leaf, most or f"greatest({values})")
         needs |= at_least(leaf, least or f"least({values})")
     return May(f"({some_inside} AND {bounds.some})", needs)
+
+
+def _is_long(number: str) -> bool:
+    return int(number).bit_length() < 64
 
 
 def is_null(leaf: Leaf, *, want: bool) -> May:

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 import lakehouse
 from lakehouse.dml.clauses import Clause, Merge
-from lakehouse.dml.covering import MOST_VALUES, every, is_ordered_alike, one_of, some, within
+from lakehouse.dml.covering import (
+    MOST_VALUES,
+    every,
+    is_ordered_alike,
+    one_of,
+    ranges,
+    some,
+    within,
+)
 from lakehouse.dml.joining import Join, join_of, own_conditions, scope_of
 from lakehouse.dml.keys import reached
 from lakehouse.dml.workspace import workspace
@@ -19,6 +27,7 @@ TYPES = {
     "DOUBLE": st.floats(),
     "VARCHAR": st.text(max_size=4),
     "DATE": st.dates(),
+    "TIMESTAMP": st.datetimes(),
     "BOOLEAN": st.booleans(),
 }
 quick = settings(max_examples=settings().max_examples // 2)
@@ -48,10 +57,11 @@ def test_values_and_ranges_cover_the_keys(engine, data, type_, nulls):
             t
             for (t,) in cursor.execute("SELECT CAST(k AS VARCHAR) FROM keys ORDER BY k").fetchall()
         ]
-        cut = data.draw(st.integers(1, len(texts)))
-        parts = [texts[i : i + cut] for i in range(0, len(texts), cut)]
+        most = data.draw(st.integers(1, len(texts)))
+        parts = cursor.execute(ranges("keys", duck, most=most)).fetchall()
+        assert 1 <= len(parts) <= most
         by_values = one_of("k", duck, texts, nulls=nulls)
-        by_ranges = within("k", duck, [(part[0], part[-1]) for part in parts], nulls=nulls)
+        by_ranges = within("k", duck, parts, nulls=nulls)
         for predicate in (by_values, by_ranges):
             missed = cursor.execute(
                 f"SELECT count(*) FROM rows WHERE (k IN (FROM keys) OR ({nulls} AND k IS NULL)) "
@@ -62,6 +72,23 @@ def test_values_and_ranges_cover_the_keys(engine, data, type_, nulls):
             f"SELECT count(*) FROM rows WHERE ({by_values}) AND k NOT IN (FROM keys)"
         ).fetchone()
         assert exact == (0,)
+
+
+def test_gaps_that_stand_out_are_left_out(engine):
+    """A source that updates a narrow range and adds new keys says nothing of what is between."""
+    keys = "(FROM range(5000, 7000) AS t(k) UNION ALL FROM range(90000, 90010) UNION ALL SELECT 5)"
+    with engine.work("cover") as cursor:
+
+        def found(type_):
+            of_type = f"(SELECT CAST(k AS {type_}) AS k FROM {keys})"
+            return cursor.execute(ranges(of_type, DuckType(type_.lower(), type_))).fetchall()
+
+        assert found("BIGINT") == [("5", "5"), ("5000", "6999"), ("90000", "90009")]
+        assert len(found("VARCHAR")) == 64
+        even = "(SELECT k * 211 AS k FROM range(2000) AS t(k))"
+        assert cursor.execute(ranges(even, DuckType("bigint", "BIGINT"))).fetchall() == [
+            ("0", str(1999 * 211))
+        ]
 
 
 def test_only_orders_that_casts_keep_are_used():

@@ -78,8 +78,12 @@ def to_action(row: dict[str, Any]) -> AddFile:
         modification_time=row["modification_time"],
         stats=row["stats"],
         deletion_vector=vector_from_row(row["deletion_vector"]),
-        extra={k: v for k, v in json.loads(row["extra"] or "{}").items() if v is not None},
+        extra=_extra(row["extra"]) if row["extra"] else {},
     )
+
+
+def _extra(text: str) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(text).items() if value is not None}
 
 
 def records(add: AddFile) -> int | None:
