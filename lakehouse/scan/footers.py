@@ -113,6 +113,10 @@ class Footers:
             )
         )
 
+    def fit(self, view: TableView, kept: Kept) -> bool:
+        """Tell whether the plain view of files, known by their names, gives a table's rows."""
+        return bool(view.plain and kept.patterns) and self._fit(view.stored, kept.patterns or ())
+
     def _fit(self, stored: Stored, urls: Sequence[str]) -> bool:
         with self._lock:
             remembered = self._known.get(stored, {})

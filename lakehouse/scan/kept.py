@@ -121,7 +121,9 @@ def _few(
 
     What takes a query to find out is remembered with the snapshot.
     """
-    if snapshot.files.layout.partitions or choice == Choice():
+    if snapshot.files.layout.partitions:
+        return None
+    if choice == Choice() and len(snapshot.files) > _FEW:
         return None
     index = snapshot.files.in_memory(engine)
     if index is None:
@@ -162,12 +164,17 @@ def _bind_few(
             snapshot.contained.add(_ALL)
     urls = [snapshot.storage.url(file) for file in files]
     patterns = [escaped(url) for url in urls]
-    listed = literals(patterns or [engine.empty_parquet])
-    rows = sum(count for count in counts if count is not None)
-    cursor.execute(f"SET VARIABLE kept_{view.key} = {{'files': {listed}, 'rows': {rows}}}")
-    known = None not in counts
+    rows = None if None in counts else sum(counts)
     ahead = () if snapshot.storage.is_local else tuple(zip(urls, sizes, strict=True))
-    return Kept(len(files), sum(sizes), rows if known else None, ahead, patterns=tuple(patterns))
+    kept = Kept(len(files), sum(sizes), rows, ahead, patterns=tuple(patterns))
+    cursor.execute(files_of(view.key, kept, engine))
+    return kept
+
+
+def files_of(key: str, kept: Kept, engine: Engine) -> str:
+    """Return SQL that sets the variable of the view ``key`` to files known by their names."""
+    listed = literals(kept.patterns or [engine.empty_parquet])
+    return f"SET VARIABLE kept_{key} = {{'files': {listed}, 'rows': {kept.rows or 0}}}"
 
 
 def typical(counts: Sequence[int | None]) -> int:

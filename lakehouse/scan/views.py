@@ -17,7 +17,7 @@ from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import TYPE_CHANGES
 from lakehouse.duck.engine import VERSION
-from lakehouse.duck.sql import KEY, VALUE, identifier, literal
+from lakehouse.duck.sql import KEY, VALUE, identifier, literal, literals
 
 _DISTINCT = re.compile(r"\bdistinct\s+from\b|\bis\s+not\s+(?:true|false)\b", re.IGNORECASE)
 
@@ -140,6 +140,23 @@ def frozen_view(
         _plain_view(layout, source) if plain else _view(layout, source, by_id=by_id)
         for source in sources
     )
+
+
+def told_view(layout: Layout, patterns: Sequence[str], rows: int | None) -> str:
+    """Return a query of files that all have exactly the table's columns, as short as can be.
+
+    DuckDB 2 reads text slowly. The table has no partitions and no deletion vectors.
+    """
+    selected = []
+    for field in layout.schema:
+        name, physical = identifier(field.name), identifier(field.physical_name)
+        if isinstance(field.type, Struct | Array | Map):
+            physical = f"CAST({physical} AS {to_duckdb(field.type, physical=True)})"
+        column = _renamed(_guarded(physical, field, wary=False), field.type)
+        selected.append(name if column == name else f"{column} AS {name}")
+    counted = "" if rows is None or len(patterns) == 1 else f", explicit_cardinality = {rows}"
+    reader = f"read_parquet({literals(patterns)}, hive_partitioning = false{counted})"
+    return f"SELECT {', '.join(selected)} FROM {reader}"
 
 
 def _joins(layout: Layout, *, has_vectors: bool) -> str:
