@@ -156,7 +156,7 @@ class Footers:
 def _files(cursor: Connection, view: TableView, kept: Kept) -> Sequence[str]:
     if kept.patterns is not None:
         return kept.patterns
-    rows = cursor.execute(f"SELECT getvariable('kept_{view.key}').files").fetchall()
+    rows = cursor.execute(f"SELECT getvariable('files_{view.key}')").fetchall()
     return list(rows[0][0])
 
 
