@@ -85,7 +85,7 @@ def table_view(
     The view selects from ``getvariable('files_<key>')``, a list of URLs; ``getvariable('kept_<key>')``,
     a struct of about how many ``rows`` are in them (DuckDB 1.5 orders joins by that, 2.0 takes no
     notice) and, where the table is partitioned, structs ``{p0, ...}`` in the same order in ``parts``
-    (DuckDB copies all of a struct for each look at a field: 0.1 s for 20,000 URLs); and from the
+    (DuckDB copies all of a struct for each look at a field); and from the
     table ``temp.main.dv_<key>`` of ``(i, n)``, where it has deletion vectors.
     """
     fields = layout.schema.fields
