@@ -110,15 +110,14 @@ class Connections:
             parts = "unnest(kept.parts)" if count else "NULL"
             rows = cursor.execute(
                 f"SELECT file, {columns} FROM "
-                f"(SELECT unnest(kept.files) AS file, {parts} AS parts FROM held)"
+                f"(SELECT unnest(files) AS file, {parts} AS parts FROM held)"
             ).fetchall()
         files = tuple(row[0] for row in rows)
         if files == (self._engine.empty_parquet,):
             # That file goes with the lake; this one with the connection.
             files = (engine.empty_parquet,)
         values = tuple(tuple(row[1 : count + 1]) for row in rows)
-        about = kept["kept"][0]["rows"].as_py() or 0
-        return _Content(snapshot, about, files, values, vectors, plain)
+        return _Content(snapshot, found.rows or 0, files, values, vectors, plain)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

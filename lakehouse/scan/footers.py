@@ -113,6 +113,10 @@ class Footers:
             )
         )
 
+    def fit(self, view: TableView, kept: Kept) -> bool:
+        """Tell whether the plain view of files, known by their names, gives a table's rows."""
+        return bool(view.plain and kept.patterns) and self._fit(view.stored, kept.patterns or ())
+
     def _fit(self, stored: Stored, urls: Sequence[str]) -> bool:
         with self._lock:
             remembered = self._known.get(stored, {})
@@ -152,7 +156,7 @@ class Footers:
 def _files(cursor: Connection, view: TableView, kept: Kept) -> Sequence[str]:
     if kept.patterns is not None:
         return kept.patterns
-    rows = cursor.execute(f"SELECT getvariable('kept_{view.key}').files").fetchall()
+    rows = cursor.execute(f"SELECT getvariable('files_{view.key}')").fetchall()
     return list(rows[0][0])
 
 

@@ -25,6 +25,26 @@ class Forms:
         """Tell whether a table, bound on ``cursor``, had better be read as its files are."""
         return all(self._footers.plain(cursor, [ref], [view], [kept], joined=True))
 
+    def known(
+        self,
+        refs: Sequence[TableRef],
+        views: Sequence[TableView],
+        kept: Sequence[Kept],
+        queries: Sequence[QueryRef],
+        others: Sequence[str],
+    ) -> str | None:
+        """Return SQL that lets tables, of which few files are kept, be read as their files are.
+
+        None where not all of them can be.
+        """
+        if not all(self._footers.fit(view, one) for view, one in zip(views, kept, strict=True)):
+            return None
+        plain = [self._plain(ref, view) for ref, view in zip(refs, views, strict=True)]
+        return self._engine.search(self._variants.database(plain, queries, others)[0])
+
+    def _plain(self, ref: TableRef, view: TableView) -> Variant:
+        return Variant(ref, view, view.plain, self._engine.no_rows(view.stored))
+
     def look(
         self,
         cursor: Connection,
@@ -49,7 +69,7 @@ class Forms:
             if not any(plain):
                 return None
             variants = [
-                Variant(ref, view, view.plain, self._engine.no_rows(view.stored))
+                self._plain(ref, view)
                 if is_plain
                 else Variant(ref, view, view.view, self._engine.empty_parquet)
                 for ref, view, is_plain in zip(refs, views, plain, strict=True)

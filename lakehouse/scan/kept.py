@@ -17,7 +17,7 @@ from lakehouse.delta.paths import check_file_path
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.delta.soundness import check_files, check_once
-from lakehouse.duck.engine import Connection, Engine
+from lakehouse.duck.engine import VERSION, Connection, Engine
 from lakehouse.duck.sql import escaped, literal, literals
 from lakehouse.scan import quick
 from lakehouse.scan.choice import Choice
@@ -68,8 +68,8 @@ def bind(
             order=choice.order,
         )
     root = literal(escaped(snapshot.storage.url().rstrip("/") + "/"))
+    listed = f"coalesce(list({root} || {_PATTERN} ORDER BY position), [{literal(empty)}])"
     kept = {
-        "files": f"coalesce(list({root} || {_PATTERN} ORDER BY position), [{literal(empty)}])",
         "count": "count(*)",
         "bytes": "coalesce(sum(size), 0)::BIGINT",
         "known": "count(rows)",
@@ -92,6 +92,7 @@ def bind(
             chosen = narrowed(cursor, chosen, keys, snapshot.files.layout)
         if is_stored:
             chosen = _choose(cursor, snapshot, chosen)
+        cursor.execute(f"SET VARIABLE files_{view.key} = (SELECT {listed} FROM {chosen})")
         cursor.execute(f"SET VARIABLE kept_{view.key} = (SELECT {{{fields}}} FROM {chosen})")
         _check_links(cursor, snapshot, chosen)
         ahead = _ahead(cursor, snapshot, chosen)
@@ -165,12 +166,23 @@ def _bind_few(
             snapshot.contained.add(_ALL)
     urls = [snapshot.storage.url(file) for file in files]
     patterns = [escaped(url) for url in urls]
-    listed = literals(patterns or [engine.empty_parquet])
-    rows = sum(count for count in counts if count is not None)
-    cursor.execute(f"SET VARIABLE kept_{view.key} = {{'files': {listed}, 'rows': {rows}}}")
-    known = None not in counts
+    rows = None if None in counts else sum(counts)
     ahead = () if snapshot.storage.is_local else tuple(zip(urls, sizes, strict=True))
-    return Kept(len(files), sum(sizes), rows if known else None, ahead, patterns=tuple(patterns))
+    kept = Kept(len(files), sum(sizes), rows, ahead, patterns=tuple(patterns))
+    cursor.execute(files_of(view.key, kept, engine))
+    return kept
+
+
+def files_of(key: str, kept: Kept, engine: Engine) -> str:
+    """Return SQL that sets the variable of the view ``key`` to files known by their names."""
+    return _files_of(key, literals(kept.patterns or [engine.empty_parquet]), kept.rows or 0)
+
+
+def _files_of(key: str, listed: str, rows: int) -> str:
+    files = f"SET VARIABLE files_{key} = {listed}"
+    if VERSION >= (2, 0):
+        return files
+    return f"{files}; SET VARIABLE kept_{key} = {{'rows': {rows}}}"
 
 
 def typical(counts: Sequence[int | None]) -> int:
@@ -191,11 +203,13 @@ def _put_first(cursor: Connection, key: str, first: int, fields: Iterable[str]) 
     """Put one of the files that are chosen before the others."""
 
     def moved(field: str) -> str:
-        if field not in ("files", "parts", "vectors"):
-            return field
         return f"[{field}[{first + 1}]] || {field}[:{first}] || {field}[{first + 2}:]"
 
-    packed = ", ".join(f"'{field}': {moved(field)}" for field in fields)
+    files = f"SELECT getvariable('files_{key}') AS files"
+    cursor.execute(f"SET VARIABLE files_{key} = (SELECT {moved('files')} FROM ({files}))")
+    packed = ", ".join(
+        f"'{field}': {moved(field) if field in ('parts', 'vectors') else field}" for field in fields
+    )
     kept = f"SELECT unnest(getvariable('kept_{key}'))"
     cursor.execute(f"SET VARIABLE kept_{key} = (SELECT {{{packed}}} FROM ({kept}))")
 
@@ -203,13 +217,13 @@ def _put_first(cursor: Connection, key: str, first: int, fields: Iterable[str]) 
 def held(cursor: Connection, ref: TableRef, view: TableView) -> tuple[Any, Any]:
     """Return what `bind` set: the files and partition values, and the deleted rows, or None.
 
-    Both are Arrow tables: of one row with a struct ``kept``, and of ``(i, n)``.
+    Both are Arrow tables: of one row with ``files`` and a struct ``kept``, and of ``(i, n)``.
     """
-    fields = ["'files': kept.files", "'rows': kept.rows"]
+    fields = ["'rows': kept.rows" if VERSION < (2, 0) else "'rows': 0"]
     if ref.snapshot.files.layout.partitions:
         fields.append("'parts': kept.parts")
     kept = cursor.sql(
-        f"SELECT {{{', '.join(fields)}}} AS kept "
+        f"SELECT getvariable('files_{view.key}') AS files, {{{', '.join(fields)}}} AS kept "
         f"FROM (SELECT getvariable('kept_{view.key}') AS kept)"
     ).to_arrow_table()
     if not ref.snapshot.files.has_deletion_vectors:
@@ -264,11 +278,11 @@ def _check_links(cursor: Connection, snapshot: Snapshot, chosen: str) -> None:
 def bind_nothing(cursor: Connection, ref: TableRef, view: TableView, empty: str) -> None:
     """Set what a view reads to no file: enough to define it."""
     files = ref.snapshot.files
-    fields = f"'files': [{literal(empty)}], 'rows': 0"
+    cursor.execute(_files_of(view.key, literals([empty]), 0))
     if files.layout.partitions:
         types = (f"p{i} {to_duckdb(f.type)}" for i, f in enumerate(files.layout.partitions))
-        fields += f", 'parts': []::STRUCT({', '.join(types)})[]"
-    cursor.execute(f"SET VARIABLE kept_{view.key} = {{{fields}}}")
+        parts = f"[]::STRUCT({', '.join(types)})[]"
+        cursor.execute(f"SET VARIABLE kept_{view.key} = {{'rows': 0, 'parts': {parts}}}")
     if files.has_deletion_vectors:
         cursor.execute(f"CREATE OR REPLACE TEMP TABLE dv_{view.key} (i UBIGINT, n BIGINT)")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.forms import Look
+from lakehouse.scan.inline import constants
 from lakehouse.scan.may import May
 from lakehouse.scan.plan import Reach
 from lakehouse.scan.reasons import not_pruned
@@ -26,6 +27,8 @@ class Prepared:
     ``at_once`` says that the connection is in a transaction, for the sake of the current time.
     ``off`` are optimizers of DuckDB's that would give other rows. ``look`` looks at the files, in
     object storage, that are about to be read, and may return SQL that has them read faster.
+    ``answered`` is told SQL that gives the result, where that is found out at once: a row from the
+    log.
     """
 
     engine: Engine
@@ -37,6 +40,7 @@ class Prepared:
     tally: Tally | None = None
     off: tuple[str, ...] = ()
     look: Look | None = None
+    answered: Callable[[str], None] | None = None
     once: ClassVar[bool] = False
 
     def tables(self) -> tuple[TableScan, ...]:
@@ -65,6 +69,9 @@ class Prepared:
             # With parameters, DuckDB 1.5 runs a query under Python's lock, which its threads need
             # to read from object storage through our file system.
             held = bool(self.params) and VERSION < (2, 0) and self._is_remote
+            if self.answered is not None and (text := self._answer()) is not None:
+                self.answered(text)
+                return dataclasses.replace(self, sql=text, answered=None).relation()
             if held or (self.off and self._is_select):
                 held = True
                 relation = self.cursor.sql(self.held("result").sql)
@@ -104,6 +111,15 @@ class Prepared:
         )
         sql = f"SELECT {columns} FROM temp.main.{name}"
         return dataclasses.replace(self, sql=sql, params=None, off=())
+
+    def _answer(self) -> str | None:
+        """Return a query that gives the result as it is now, if that is one plain row."""
+        found = self.cursor.sql(self.sql)
+        columns = [
+            (name, str(type_)) for name, type_ in zip(found.columns, found.types, strict=True)
+        ]
+        rows = self.cursor.execute(f"FROM ({self.sql}\n) LIMIT 2").fetchall()
+        return constants(columns, rows[0]) if len(rows) == 1 else None
 
     @property
     def _is_select(self) -> bool:

@@ -15,23 +15,25 @@ from lakehouse import scan as on_demand
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.duck.engine import VERSION, Connection, Engine
-from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
+from lakehouse.duck.errors import DuckError, Interruption, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier
 from lakehouse.scan import from_log, plain, quick, top
 from lakehouse.scan.aliases import is_plain, resolved
 from lakehouse.scan.choice import Choice
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.forms import Forms
-from lakehouse.scan.kept import bind
+from lakehouse.scan.inline import inlined
+from lakehouse.scan.kept import bind, files_of
 from lakehouse.scan.may import EVERY, KEEP, May, any_of
 from lakehouse.scan.plan import Reach, columns_in, limits_below_join, only_reads, reaches
 from lakehouse.scan.predicate import no_predicate
 from lakehouse.scan.prepared import Params, Prepared
 from lakehouse.scan.probe import PLAIN_PLANS, Probe, Query, may_join
 from lakehouse.scan.report import Kept, QueryRef, TableRef
+from lakehouse.scan.settled import Key, Remembered, Settled
 from lakehouse.scan.tally import Tally
 from lakehouse.scan.tokens import tokens
-from lakehouse.scan.views import TableView, is_wary, table_view
+from lakehouse.scan.views import TableView, is_wary, table_view, told_view
 from lakehouse.scan.volatile import Volatile
 
 CLOCK = re.compile(
@@ -41,6 +43,7 @@ CLOCK = re.compile(
 
 _REMEMBERED = 256  # plans, views and predicates, each
 _LONG = 50_000  # a text that is not remembered
+_FEW = 100  # files whose names may stand in a query's text
 _KEYWORD = re.compile(r"and|from|in|not|on|or|select|where", re.IGNORECASE)  # none is a function
 _PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
 _VERBS = (
@@ -73,6 +76,7 @@ class Scanner:
         self._views: dict[tuple[object, ...], tuple[Layout, TableView]] = {}
         self._mays: dict[tuple[object, ...], tuple[Layout, May]] = {}
         self.tally = Tally()
+        self._remembered = Remembered()
 
     def prepare(
         self,
@@ -91,8 +95,14 @@ class Scanner:
         ``refs`` are their tables too. ``given`` are rows (Arrow) that the query reads by their
         names in ``temp.main``. Raises InputError for SQL that DuckDB refuses.
         """
+        key = None
+        if params is None and not given and not self._engine.has_temporary:
+            key = self._remembered.key(sql, refs, queries, others)
+            settled = self._remembered.find(key, refs)
+            if settled is not None:
+                return self._again(key, settled, refs, queries, others)
         if len(refs) == 1 and not queries and not given:
-            answered = self._from_log(sql, refs[0], params, others)
+            answered = self._from_log(sql, refs[0], params, others, key)
             if answered is not None:
                 return answered
         wary = is_wary((sql, *(query.sql for query in queries)))
@@ -100,10 +110,98 @@ class Scanner:
         for wide in (True, False) if VERSION >= (2, 0) else (False,):
             prepared = self._planned(sql, refs, views, params, others, queries, given, wide=wide)
             if prepared is not None:
-                return prepared
-        prepared = self._planned(sql, refs, views, params, others, queries, given, wide=None)
+                break
+        else:
+            prepared = self._planned(sql, refs, views, params, others, queries, given, wide=None)
         assert prepared is not None
+        if key is not None:
+            generation = self._definitions.generation(refs, views, others, queries)
+            if (generation, sql) in self._plans:
+                self._remember(key, prepared, views, generation)
         return prepared
+
+    def _remember(
+        self, key: Key, prepared: Prepared, views: Sequence[TableView], generation: int
+    ) -> None:
+        """Remember a query that was planned, if all that it needs stands in text."""
+        reads = tuple((may, tuple(scans), kept) for _, may, scans, kept in prepared.choices)
+        before = tuple(
+            files_of(view.key, kept, self._engine)
+            for view, (*_, kept) in zip(views, reads, strict=True)
+            if kept.patterns is not None
+        )
+        is_local = all(ref.snapshot.storage.is_local for ref, *_ in prepared.choices)
+        if 0 < len(before) == len(reads) and is_local:
+            refs = [ref for ref, *_ in prepared.choices]
+            before = (*before, self._engine.search(f"scan{generation}"))
+            self._remembered.keep(key, refs, Settled(prepared.sql, before, reads, prepared.off))
+
+    def _again(
+        self,
+        key: Key,
+        settled: Settled,
+        refs: Sequence[TableRef],
+        queries: Sequence[QueryRef],
+        others: Sequence[str],
+    ) -> Prepared:
+        """Prepare a query that was planned before; the second time, look for a faster form."""
+        if not settled.tried:
+            settled = self._faster(settled, refs, queries, others)
+            self._remembered.keep(key, refs, settled)
+        cursor = self._engine.cursor()
+        try:
+            for statement in settled.before:
+                cursor.execute(statement)
+        except DuckError as error:
+            cursor.close()
+            raise translate(error, "plan the query") from error
+        except BaseException:
+            cursor.close()
+            raise
+        reads = tuple((ref, *read) for ref, read in zip(refs, settled.reads, strict=True))
+        return Prepared(
+            self._engine, cursor, settled.sql, None, reads, tally=self.tally, off=settled.off
+        )
+
+    def _faster(
+        self,
+        settled: Settled,
+        refs: Sequence[TableRef],
+        queries: Sequence[QueryRef],
+        others: Sequence[str],
+    ) -> Settled:
+        """Return a query that reads its files as they are, if all have their table's columns."""
+        settled = dataclasses.replace(settled, tried=True)
+        wary = is_wary((settled.sql, *(query.sql for query in queries)))
+        views = [self.view(ref, wary=wary) for ref in refs]
+        kept = [kept for *_, kept in settled.reads]
+        search = self.forms.known(refs, views, kept, queries, others)
+        if search is None:
+            return settled
+        plain = dataclasses.replace(settled, before=(*settled.before[:-1], search))
+        bodies = {
+            ref.place: told_view(ref.snapshot.files.layout, one.patterns or (), one.rows)
+            for ref, one in zip(refs, kept, strict=True)
+        }
+        scans = {
+            ref.place: len(scans) for ref, (_, scans, _) in zip(refs, settled.reads, strict=True)
+        }
+        count = sum(len(one.patterns or ()) for one in kept)
+        # DuckDB reads a long text slower than a variable.
+        text = inlined(settled.sql, bodies, scans) if not queries and count <= _FEW else None
+        if text is None:
+            return plain
+        with self._engine.cursor(counted=False) as cursor:
+            try:
+                for statement in plain.before:
+                    cursor.execute(statement)
+                as_written, told = cursor.sql(plain.sql), cursor.sql(text)
+                same = (as_written.columns, as_written.types) == (told.columns, told.types)
+            except Interruption:
+                raise
+            except DuckError:
+                return plain  # a name in it was none, or is not found in this form
+        return dataclasses.replace(plain, sql=text, before=()) if same else plain
 
     def _planned(
         self,
@@ -250,7 +348,12 @@ class Scanner:
         return self.where(ref, _resolved(sql, ref, view, scans))
 
     def _from_log(
-        self, sql: str, ref: TableRef, params: Params, others: Sequence[str]
+        self,
+        sql: str,
+        ref: TableRef,
+        params: Params,
+        others: Sequence[str],
+        key: Key | None,
     ) -> Prepared | None:
         """Plan a query that statistics answer; None where they do not, or DuckDB refuses it."""
         if from_log.ASKED.search(sql) is None:
@@ -284,7 +387,17 @@ class Scanner:
                 if kept is not None:
                     cursor.execute(f"USE scan{generation}")
                     choices = ((ref, where, scans, kept),)
-                    return Prepared(self._engine, cursor, text, params, choices, at_once)
+                    answered = None
+                    if key is not None and (generation, query.sql) in self._plans:
+                        read = where, tuple(scans), kept
+
+                        def answered(text: str) -> None:
+                            settled = Settled(text, (), (read,), tried=True)
+                            self._remembered.keep(key, [ref], settled)
+
+                    return Prepared(
+                        self._engine, cursor, text, params, choices, at_once, answered=answered
+                    )
         except DuckError:
             pass  # the query itself is run, or refused
         except BaseException:

@@ -17,7 +17,7 @@ from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.schema.widening import TYPE_CHANGES
 from lakehouse.duck.engine import VERSION
-from lakehouse.duck.sql import KEY, VALUE, identifier, literal
+from lakehouse.duck.sql import KEY, VALUE, identifier, literal, literals
 
 _DISTINCT = re.compile(r"\bdistinct\s+from\b|\bis\s+not\s+(?:true|false)\b", re.IGNORECASE)
 
@@ -82,16 +82,17 @@ def table_view(
     `file_column`, a row's file as its position in ``files``, and `row_column`, its place there.
     ``wary`` is for queries of which `is_wary` is true.
 
-    The view selects from ``getvariable('kept_<key>')``, a struct with the URLs in ``files``, about
-    how many ``rows`` are in them (DuckDB 1.5 orders joins by that, 2.0 takes no notice) and, where
-    the table is partitioned, structs ``{p0, ...}`` in the same order in ``parts``; and from the
+    The view selects from ``getvariable('files_<key>')``, a list of URLs; ``getvariable('kept_<key>')``,
+    a struct of about how many ``rows`` are in them (DuckDB 1.5 orders joins by that, 2.0 takes no
+    notice) and, where the table is partitioned, structs ``{p0, ...}`` in the same order in ``parts``
+    (DuckDB copies all of a struct for each look at a field); and from the
     table ``temp.main.dv_<key>`` of ``(i, n)``, where it has deletion vectors.
     """
     fields = layout.schema.fields
     by_id = mode_of(properties) == "id"
     source = Source(
-        files="getvariable('kept_<key>').files",
-        rows="getvariable('kept_<key>').rows",
+        files="getvariable('files_<key>')",
+        rows="getvariable('kept_<key>').rows" if VERSION < (2, 0) else "",
         values=tuple(f"p.p{i}" for i in range(len(layout.partitions))),
         joins=_joins(layout, has_vectors=has_vectors),
     )
@@ -119,13 +120,19 @@ def table_view(
 class Source:
     """Hold, as SQL, the files of a view, their partition values, and what is joined to them.
 
-    ``rows`` is about how many they have.
+    ``rows`` is about how many they have, or empty where DuckDB takes no notice.
     """
 
     files: str
     rows: str
     values: tuple[str, ...]
     joins: str = ""
+
+    @property
+    def options(self) -> str:
+        """Return the reader's options."""
+        counted = f", explicit_cardinality = {self.rows}" if self.rows else ""
+        return f"hive_partitioning = false{counted}"
 
 
 def frozen_view(
@@ -140,6 +147,23 @@ def frozen_view(
         _plain_view(layout, source) if plain else _view(layout, source, by_id=by_id)
         for source in sources
     )
+
+
+def told_view(layout: Layout, patterns: Sequence[str], rows: int | None) -> str:
+    """Return a query of files that all have exactly the table's columns, as short as can be.
+
+    DuckDB 2 reads text slowly. The table has no partitions and no deletion vectors.
+    """
+    selected = []
+    for field in layout.schema:
+        name, physical = identifier(field.name), identifier(field.physical_name)
+        if isinstance(field.type, Struct | Array | Map):
+            physical = f"CAST({physical} AS {to_duckdb(field.type, physical=True)})"
+        column = _renamed(_guarded(physical, field, wary=False), field.type)
+        selected.append(name if column == name else f"{column} AS {name}")
+    counted = "" if rows is None or len(patterns) == 1 else f", explicit_cardinality = {rows}"
+    reader = f"read_parquet({literals(patterns)}, hive_partitioning = false{counted})"
+    return f"SELECT {', '.join(selected)} FROM {reader}"
 
 
 def _joins(layout: Layout, *, has_vectors: bool) -> str:
@@ -178,8 +202,7 @@ def _view(
         type_ = literal(to_duckdb(field.type, physical=True))
         entries.append(f"{key}: {{name: 'c{ordinal}', type: {type_}, default_value: NULL}}")
     reader = (
-        f"read_parquet({source.files}, schema = MAP {{{', '.join(entries)}}}, "
-        f"hive_partitioning = false, explicit_cardinality = {source.rows})"
+        f"read_parquet({source.files}, schema = MAP {{{', '.join(entries)}}}, {source.options})"
     )
     return _selected(layout, source, reader, numbered=numbered, wary=wary)
 
@@ -197,7 +220,7 @@ def _plain_view(layout: Layout, source: Source) -> str:
     ]
     reader = (
         f"(SELECT {', '.join(columns)}, file_index, file_row_number FROM read_parquet("
-        f"{source.files}, hive_partitioning = false, explicit_cardinality = {source.rows}))"
+        f"{source.files}, {source.options}))"
     )
     return _selected(layout, source, reader)
 

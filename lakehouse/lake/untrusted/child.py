@@ -167,6 +167,7 @@ def _run(job: Job, planned: Planned, line: wire.Line, requests: Requests) -> Non
     sandbox.lock(connection)
     for key, stream in planned.kept.items():
         with _registered(connection, stream) as name:
+            connection.execute(f"SET VARIABLE files_{key} = (SELECT files FROM {name})")
             connection.execute(f"SET VARIABLE kept_{key} = (SELECT kept FROM {name})")
     for key, stream in planned.vectors.items():
         with _registered(connection, stream) as name:

@@ -54,7 +54,7 @@ class Bound:
     @property
     def paths(self) -> tuple[str, ...]:
         """Return the files, as a reader takes them: in form of patterns."""
-        return tuple(self.variable["kept"][0]["files"].as_py())
+        return tuple(self.variable["files"][0].as_py())
 
 
 class Run:
