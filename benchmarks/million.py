@@ -2,8 +2,9 @@
 
 The log is synthetic: of all files only the one that the queries read exists. Wall time includes
 the interpreter and all imports, but for appends, which are timed once the rows and the library
-are there (ours imports the better part of itself when a lake is opened). Each contestant has its own copy of the log, and its own checkpoint in it. Alone, ours
-gets a checkpoint after each tenth of the files: ten million are too many for the peers' memory.
+are there: ours imports the better part of itself when a lake is opened. Each contestant has its
+own copy of the log, and its own checkpoint in it. Alone, ours gets a checkpoint after each tenth
+of the files: ten million are too many for the peers' memory.
 """
 
 from __future__ import annotations
