@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -15,47 +13,29 @@ from lakehouse import scan as on_demand
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.duck.engine import VERSION, Connection, Engine
-from lakehouse.duck.errors import DuckError, Interruption, NameErrors, ParserError, translate
+from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
 from lakehouse.duck.sql import identifier
 from lakehouse.scan import from_log, plain, quick, top
 from lakehouse.scan.aliases import is_plain, resolved
 from lakehouse.scan.choice import Choice
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.forms import Forms
-from lakehouse.scan.inline import inlined
-from lakehouse.scan.kept import bind, files_of
+from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, KEEP, May, any_of
-from lakehouse.scan.plan import Reach, columns_in, limits_below_join, only_reads, reaches
+from lakehouse.scan.plan import Reach, columns_in, limits_below_join, reaches
+from lakehouse.scan.plans import CLOCK, Plans
 from lakehouse.scan.predicate import no_predicate
 from lakehouse.scan.prepared import Params, Prepared
-from lakehouse.scan.probe import PLAIN_PLANS, Probe, Query, may_join
+from lakehouse.scan.probe import Probe, Query, may_join
+from lakehouse.scan.repeats import Repeats
 from lakehouse.scan.report import Kept, QueryRef, TableRef
-from lakehouse.scan.settled import Key, Remembered, Settled
+from lakehouse.scan.settled import Key, Settled
 from lakehouse.scan.tally import Tally
-from lakehouse.scan.tokens import tokens
-from lakehouse.scan.views import TableView, is_wary, table_view, told_view
+from lakehouse.scan.views import TableView, is_wary, table_view
 from lakehouse.scan.volatile import Volatile
 
-CLOCK = re.compile(
-    r"\b(now|today|current_\w+|local\w+|get_current_\w+|transaction_timestamp)\b", re.IGNORECASE
-)
-
-
-_REMEMBERED = 256  # plans, views and predicates, each
+_REMEMBERED = 256  # views and predicates, each
 _LONG = 50_000  # a text that is not remembered
-_FEW = 100  # files whose names may stand in a query's text
-_KEYWORD = re.compile(r"and|from|in|not|on|or|select|where", re.IGNORECASE)  # none is a function
-_PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
-_VERBS = (
-    "Tables are changed by lake.sql, with the statements of docs/sql.md, or by methods: "
-    "create_table, append, overwrite, drop_table"
-)
-_NOT_QUERIES = {
-    **dict.fromkeys(
-        ("CREATE", "INSERT", "UPDATE", "DELETE", "ALTER", "DROP", "MERGE_INTO"), _VERBS
-    ),
-    "SET": "Pass settings as connect(..., duckdb_config={...})",
-}
 
 
 class Scanner:
@@ -71,12 +51,11 @@ class Scanner:
         self._probe = Probe(engine)
         self.forms = Forms(engine)
         self._any_volatile = Volatile(engine)
-        self._plans: dict[tuple[int, str], str] = {}
-        self._columns: dict[tuple[int, str], tuple[str, ...]] = {}
+        self._plans = Plans(engine, self._any_volatile)
         self._views: dict[tuple[object, ...], tuple[Layout, TableView]] = {}
         self._mays: dict[tuple[object, ...], tuple[Layout, May]] = {}
         self.tally = Tally()
-        self._remembered = Remembered()
+        self._repeats = Repeats(engine, self.forms, self.tally, self.view)
 
     def prepare(
         self,
@@ -96,11 +75,12 @@ class Scanner:
         names in ``temp.main``. Raises InputError for SQL that DuckDB refuses.
         """
         key = None
-        if params is None and not given and not self._engine.has_temporary:
-            key = self._remembered.key(sql, refs, queries, others)
-            settled = self._remembered.find(key, refs)
-            if settled is not None:
-                return self._again(key, settled, refs, queries, others)
+        if params is None and not given:
+            key = self._repeats.key(sql, refs, queries, others)
+        if key is not None:
+            again = self._repeats.again(key, refs, queries, others)
+            if again is not None:
+                return again
         if len(refs) == 1 and not queries and not given:
             answered = self._from_log(sql, refs[0], params, others, key)
             if answered is not None:
@@ -116,92 +96,9 @@ class Scanner:
         assert prepared is not None
         if key is not None:
             generation = self._definitions.generation(refs, views, others, queries)
-            if (generation, sql) in self._plans:
-                self._remember(key, prepared, views, generation)
+            if self._plans.lasts(generation, sql):
+                self._repeats.remember(key, prepared, views, generation)
         return prepared
-
-    def _remember(
-        self, key: Key, prepared: Prepared, views: Sequence[TableView], generation: int
-    ) -> None:
-        """Remember a query that was planned, if all that it needs stands in text."""
-        reads = tuple((may, tuple(scans), kept) for _, may, scans, kept in prepared.choices)
-        before = tuple(
-            files_of(view.key, kept, self._engine)
-            for view, (*_, kept) in zip(views, reads, strict=True)
-            if kept.patterns is not None
-        )
-        is_local = all(ref.snapshot.storage.is_local for ref, *_ in prepared.choices)
-        if 0 < len(before) == len(reads) and is_local:
-            refs = [ref for ref, *_ in prepared.choices]
-            before = (*before, self._engine.search(f"scan{generation}"))
-            self._remembered.keep(key, refs, Settled(prepared.sql, before, reads, prepared.off))
-
-    def _again(
-        self,
-        key: Key,
-        settled: Settled,
-        refs: Sequence[TableRef],
-        queries: Sequence[QueryRef],
-        others: Sequence[str],
-    ) -> Prepared:
-        """Prepare a query that was planned before; the second time, look for a faster form."""
-        if not settled.tried:
-            settled = self._faster(settled, refs, queries, others)
-            self._remembered.keep(key, refs, settled)
-        cursor = self._engine.cursor()
-        try:
-            for statement in settled.before:
-                cursor.execute(statement)
-        except DuckError as error:
-            cursor.close()
-            raise translate(error, "plan the query") from error
-        except BaseException:
-            cursor.close()
-            raise
-        reads = tuple((ref, *read) for ref, read in zip(refs, settled.reads, strict=True))
-        return Prepared(
-            self._engine, cursor, settled.sql, None, reads, tally=self.tally, off=settled.off
-        )
-
-    def _faster(
-        self,
-        settled: Settled,
-        refs: Sequence[TableRef],
-        queries: Sequence[QueryRef],
-        others: Sequence[str],
-    ) -> Settled:
-        """Return a query that reads its files as they are, if all have their table's columns."""
-        settled = dataclasses.replace(settled, tried=True)
-        wary = is_wary((settled.sql, *(query.sql for query in queries)))
-        views = [self.view(ref, wary=wary) for ref in refs]
-        kept = [kept for *_, kept in settled.reads]
-        search = self.forms.known(refs, views, kept, queries, others)
-        if search is None:
-            return settled
-        plain = dataclasses.replace(settled, before=(*settled.before[:-1], search))
-        bodies = {
-            ref.place: told_view(ref.snapshot.files.layout, one.patterns or (), one.rows)
-            for ref, one in zip(refs, kept, strict=True)
-        }
-        scans = {
-            ref.place: len(scans) for ref, (_, scans, _) in zip(refs, settled.reads, strict=True)
-        }
-        count = sum(len(one.patterns or ()) for one in kept)
-        # DuckDB reads a long text slower than a variable.
-        text = inlined(settled.sql, bodies, scans) if not queries and count <= _FEW else None
-        if text is None:
-            return plain
-        with self._engine.cursor(counted=False) as cursor:
-            try:
-                for statement in plain.before:
-                    cursor.execute(statement)
-                as_written, told = cursor.sql(plain.sql), cursor.sql(text)
-                same = (as_written.columns, as_written.types) == (told.columns, told.types)
-            except Interruption:
-                raise
-            except DuckError:
-                return plain  # a name in it was none, or is not found in this form
-        return dataclasses.replace(plain, sql=text, before=()) if same else plain
 
     def _planned(
         self,
@@ -225,7 +122,7 @@ class Scanner:
             at_once = any(CLOCK.search(text) for text in (sql, *(query.sql for query in queries)))
             if at_once:
                 cursor.execute("BEGIN")
-            plan = self._query_plan(cursor, sql, params, generation, queries)
+            plan = self._plans.of_query(cursor, sql, params, generation, queries)
             joined = "_JOIN" in plan
             reached = reaches(plan)
             scans = [reached.get(f"t{view.key}", []) for view in views]
@@ -343,7 +240,7 @@ class Scanner:
             (type_,) = cursor.sql(f"SELECT ({predicate}\n) FROM {place}").types
             if str(type_) != "BOOLEAN":
                 raise no_predicate(predicate, str(type_))
-            reached = reaches(self._query_plan(cursor, sql, None, generation))
+            reached = reaches(self._plans.of_query(cursor, sql, None, generation))
         scans = reached.get(f"t{view.key}", [])
         return self.where(ref, _resolved(sql, ref, view, scans))
 
@@ -370,13 +267,13 @@ class Scanner:
             at_once = CLOCK.search(sql) is not None
             if at_once:
                 cursor.execute("BEGIN")
-            plan = self._plan(cursor, query.sql, params, generation)
+            plan = self._plans.plan(cursor, query.sql, params, generation)
             if from_log.is_same(plan, query, layout):
                 text = query.sql
                 if query.renames:
-                    names = self._names(cursor, sql, params, generation)
-                    if (generation, query.sql) in self._plans:
-                        self._columns[generation, sql] = names
+                    names = self._plans.names(cursor, sql, params, generation)
+                    if self._plans.lasts(generation, query.sql):
+                        self._plans.keep_names(generation, sql, names)
                     text = from_log.renamed(text, names)
                 scans = reaches(plan).get(f"t{view.key}", [])
                 # Answers are remembered, so that they must not depend on the time.
@@ -388,12 +285,12 @@ class Scanner:
                     cursor.execute(f"USE scan{generation}")
                     choices = ((ref, where, scans, kept),)
                     answered = None
-                    if key is not None and (generation, query.sql) in self._plans:
+                    if key is not None and self._plans.lasts(generation, query.sql):
                         read = where, tuple(scans), kept
 
                         def answered(text: str) -> None:
                             settled = Settled(text, (), (read,), tried=True)
-                            self._remembered.keep(key, [ref], settled)
+                            self._repeats.keep(key, [ref], settled)
 
                     return Prepared(
                         self._engine, cursor, text, params, choices, at_once, answered=answered
@@ -469,83 +366,6 @@ class Scanner:
         self._views[key] = layout, view
         return view
 
-    def _query_plan(
-        self,
-        cursor: Connection,
-        sql: str,
-        params: Params,
-        generation: int,
-        queries: Sequence[QueryRef] = (),
-    ) -> str:
-        """Return the plan of a query as JSON: an empty list where DuckDB shows none."""
-        known = self._plans.get((generation, sql))
-        if known is not None and params is None:
-            return known
-        statements = cursor.extract_statements(sql)
-        if len(statements) > 1 and _PIVOT.search(sql):
-            # DuckDB 1.5 makes several statements of one PIVOT that has to look for its columns.
-            return "[]"
-        if len(statements) != 1:
-            raise InputError(
-                f"one statement is expected; found {len(statements)}",
-                next_step="Run statements one by one",
-            )
-        kind = statements[0].type.name
-        if kind in _NOT_QUERIES:
-            raise InputError(
-                f"only queries are run here, and this is {kind.replace('_', ' ')}",
-                next_step=_NOT_QUERIES[kind],
-            )
-        try:
-            return self._plan(cursor, sql, params, generation, queries)
-        except ParserError:
-            # Not a query, such as EXPLAIN itself: DuckDB runs it as it stands, unpruned.
-            return "[]"
-
-    def _plan(
-        self,
-        cursor: Connection,
-        sql: str,
-        params: Params,
-        generation: int,
-        queries: Sequence[QueryRef] = (),
-    ) -> str:
-        """Return the plan of a query over the stand-ins of a generation, in which each name is one.
-
-        It is remembered where nothing else decides it.
-        """
-        known = self._plans.get((generation, sql)) if params is None else None
-        if known is not None:
-            return known
-        cursor.execute(self._engine.search(f"plan{generation}"))
-        with self._engine.planning(off=PLAIN_PLANS):
-            rows = cursor.execute(f"EXPLAIN (FORMAT json) {sql}", params).fetchall()
-        plan = str(rows[0][1])
-        texts = (sql, *(query.sql for query in queries))
-        if (
-            params is None
-            and len(sql) + len(plan) <= _LONG
-            and not self._engine.has_temporary  # a temporary view may be another one tomorrow
-            and all(map(self._is_lasting, texts))
-            and only_reads(plan, "stand_in")
-        ):
-            if len(self._plans) >= _REMEMBERED:
-                self._plans.clear()
-                self._columns.clear()
-            self._plans[generation, sql] = plan
-        return plan
-
-    def _names(
-        self, cursor: Connection, sql: str, params: Params, generation: int
-    ) -> tuple[str, ...]:
-        """Return the names of a query's columns."""
-        known = self._columns.get((generation, sql)) if params is None else None
-        if known is not None:
-            return known
-        cursor.execute(self._engine.search(f"plan{generation}"))
-        rows = cursor.execute(f"DESCRIBE {sql}", params).fetchall()
-        return tuple(row[0] for row in rows)
-
     def _log_view(self, ref: TableRef) -> TableView:
         layout = ref.snapshot.files.layout
         key = (id(layout), ref.schema, ref.name)
@@ -557,25 +377,6 @@ class Scanner:
             self._views.clear()
         self._views[key] = layout, view
         return view
-
-    def _is_lasting(self, sql: str) -> bool:
-        """Tell whether a query means the same as long as its tables have the same columns."""
-        found = tokens(sql)
-        called = {
-            name.text.lower()
-            for name, after in itertools.pairwise(found)
-            if after.text == "("
-            and (
-                name.kind == "quoted" or (name.kind == "word" and not _KEYWORD.fullmatch(name.text))
-            )
-        }
-        if CLOCK.search(sql) or self._any_volatile(called):
-            return False
-        for one, two, three in zip(found, found[1:], found[2:], strict=False):
-            # A function of somebody's own stands in a schema of theirs.
-            if one.text == "." and two.kind in ("word", "quoted") and three.text == "(":
-                return False
-        return True
 
     def _bind_all(
         self,

@@ -26,8 +26,9 @@ from lakehouse.scan.choice import Choice
 from lakehouse.scan.kept import bind, held
 from lakehouse.scan.may import EVERY, May
 from lakehouse.scan.plan import Reach
+from lakehouse.scan.plans import CLOCK
 from lakehouse.scan.prepared import Params
-from lakehouse.scan.read import CLOCK, Scanner
+from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.scan.views import TableView, is_wary
 

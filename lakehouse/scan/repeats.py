@@ -1,0 +1,132 @@
+"""Run queries that come again, while their tables are the same, by what the first run found out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from lakehouse.duck.engine import Engine
+from lakehouse.duck.errors import DuckError, Interruption, translate
+from lakehouse.scan.forms import Forms
+from lakehouse.scan.inline import inlined
+from lakehouse.scan.kept import files_of
+from lakehouse.scan.prepared import Prepared
+from lakehouse.scan.report import QueryRef, TableRef
+from lakehouse.scan.settled import Key, Remembered, Settled
+from lakehouse.scan.tally import Tally
+from lakehouse.scan.views import TableView, is_wary, told_view
+
+_FEW = 100  # files whose names may stand in a query's text
+
+
+class Repeats:
+    """Hold what is settled of an engine's queries; safe between threads.
+
+    ``view`` returns a table's view, as `Scanner.view`.
+    """
+
+    def __init__(
+        self, engine: Engine, forms: Forms, tally: Tally, view: Callable[..., TableView]
+    ) -> None:
+        self._engine = engine
+        self._forms = forms
+        self._tally = tally
+        self._view = view
+        self._remembered = Remembered()
+
+    def key(
+        self, sql: str, refs: Sequence[TableRef], queries: Sequence[QueryRef], others: Sequence[str]
+    ) -> Key | None:
+        """Return what tells a query from others; None where something else may decide it."""
+        if self._engine.has_temporary:
+            return None
+        return self._remembered.key(sql, refs, queries, others)
+
+    def keep(self, key: Key, refs: Sequence[TableRef], settled: Settled) -> None:
+        """Remember a query that can be run as it stands."""
+        self._remembered.keep(key, refs, settled)
+
+    def remember(
+        self, key: Key, prepared: Prepared, views: Sequence[TableView], generation: int
+    ) -> None:
+        """Remember a query that was planned, if all that it needs stands in text."""
+        reads = tuple((may, tuple(scans), kept) for _, may, scans, kept in prepared.choices)
+        before = tuple(
+            files_of(view.key, kept, self._engine)
+            for view, (*_, kept) in zip(views, reads, strict=True)
+            if kept.patterns is not None
+        )
+        is_local = all(ref.snapshot.storage.is_local for ref, *_ in prepared.choices)
+        if 0 < len(before) == len(reads) and is_local:
+            refs = [ref for ref, *_ in prepared.choices]
+            before = (*before, self._engine.search(f"scan{generation}"))
+            self._remembered.keep(key, refs, Settled(prepared.sql, before, reads, prepared.off))
+
+    def again(
+        self,
+        key: Key,
+        refs: Sequence[TableRef],
+        queries: Sequence[QueryRef],
+        others: Sequence[str],
+    ) -> Prepared | None:
+        """Prepare a query that was planned before; the second time, look for a faster form."""
+        settled = self._remembered.find(key, refs)
+        if settled is None:
+            return None
+        if not settled.tried:
+            settled = self._faster(settled, refs, queries, others)
+            self._remembered.keep(key, refs, settled)
+        cursor = self._engine.cursor()
+        try:
+            for statement in settled.before:
+                cursor.execute(statement)
+        except DuckError as error:
+            cursor.close()
+            raise translate(error, "plan the query") from error
+        except BaseException:
+            cursor.close()
+            raise
+        reads = tuple((ref, *read) for ref, read in zip(refs, settled.reads, strict=True))
+        return Prepared(
+            self._engine, cursor, settled.sql, None, reads, tally=self._tally, off=settled.off
+        )
+
+    def _faster(
+        self,
+        settled: Settled,
+        refs: Sequence[TableRef],
+        queries: Sequence[QueryRef],
+        others: Sequence[str],
+    ) -> Settled:
+        """Return a query that reads its files as they are, if all have their table's columns."""
+        settled = dataclasses.replace(settled, tried=True)
+        wary = is_wary((settled.sql, *(query.sql for query in queries)))
+        views = [self._view(ref, wary=wary) for ref in refs]
+        kept = [kept for *_, kept in settled.reads]
+        search = self._forms.known(refs, views, kept, queries, others)
+        if search is None:
+            return settled
+        plain = dataclasses.replace(settled, before=(*settled.before[:-1], search))
+        bodies = {
+            ref.place: told_view(ref.snapshot.files.layout, one.patterns or (), one.rows)
+            for ref, one in zip(refs, kept, strict=True)
+        }
+        scans = {
+            ref.place: len(scans) for ref, (_, scans, _) in zip(refs, settled.reads, strict=True)
+        }
+        count = sum(len(one.patterns or ()) for one in kept)
+        # DuckDB reads a long text slower than a variable.
+        text = inlined(settled.sql, bodies, scans) if not queries and count <= _FEW else None
+        if text is None:
+            return plain
+        with self._engine.cursor(counted=False) as cursor:
+            try:
+                for statement in plain.before:
+                    cursor.execute(statement)
+                as_written, told = cursor.sql(plain.sql), cursor.sql(text)
+                same = (as_written.columns, as_written.types) == (told.columns, told.types)
+            except Interruption:
+                raise
+            except DuckError:
+                return plain  # a name in it was none, or is not found in this form
+        return dataclasses.replace(plain, sql=text, before=()) if same else plain
