@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 from catalog.errors import CorruptionError
 
 TEMPORARY_PREFIX = ".tmp-"
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,15 @@ class StoredObject:
     path: str
     size: int
     modified: datetime
+
+    @property
+    def millis(self) -> int:
+        """Return the time of writing in whole milliseconds since 1970, as other engines see it.
+
+        >>> StoredObject("a", 1, datetime(1970, 1, 1, 0, 0, 1, 893_999, UTC)).millis
+        1893
+        """
+        return (self.modified - EPOCH) // timedelta(milliseconds=1)
 
 
 class Backend(Protocol):

@@ -14,11 +14,11 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 
 from catalog.errors import CorruptionError, LakehouseError, OutcomeUnknownError, StorageError
-from catalog.storage.backend import TEMPORARY_PREFIX, StoredObject, too_large
+from catalog.storage.backend import EPOCH, TEMPORARY_PREFIX, StoredObject, too_large
 from catalog.storage.location import join
 
 _NO_HARD_LINKS = frozenset(
@@ -327,7 +327,9 @@ class LocalBackend:
 
 
 def _describe(path: str, status: os.stat_result) -> StoredObject:
-    return StoredObject(path, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+    # Not from st_mtime: a float may round up to the next millisecond, and Spark rounds down.
+    modified = EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)
+    return StoredObject(path, status.st_size, modified)
 
 
 def _sync(path: str) -> None:

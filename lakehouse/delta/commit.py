@@ -268,7 +268,7 @@ def _after(snapshot: Snapshot, commits: list[list[act.Action]], engine: Engine) 
 
 def _modified(snapshot: Snapshot, version: int) -> int | None:
     stored = snapshot.storage.head(commit_path(version))
-    return None if stored is None else int(stored.modified.timestamp() * 1000)
+    return None if stored is None else stored.millis
 
 
 def _info(

@@ -82,7 +82,7 @@ def expired(
         for item in found
         if item.path.startswith(_SIDECARS)
         and item.path.endswith(".parquet")
-        and item.modified.timestamp() * 1000 < _midnight(now - DAY)
+        and item.millis < _midnight(now - DAY)
     )
     # Oldest first: stopped half-way, this leaves a log that has expired up to somewhere.
     return Expiry(checkpoint, tuple(sorted(entries, key=lambda item: item.path)), sidecars)

@@ -116,11 +116,11 @@ def parse_listing(objects: Iterable[StoredObject]) -> Listing:
     for item in objects:
         name = item.path.removeprefix(f"{LOG}/")
         if match := _COMMIT.fullmatch(name):
-            commits.append(CommitFile(int(match[1]), item.path, _millis(item), size=item.size))
+            commits.append(CommitFile(int(match[1]), item.path, item.millis, size=item.size))
         elif match := _COMPACTED.fullmatch(name):
             first, last = int(match[1]), int(match[2])
             if first < last and item.size > 0:
-                compacted.append(CommitFile(last, item.path, _millis(item), first, size=item.size))
+                compacted.append(CommitFile(last, item.path, item.millis, first, size=item.size))
         elif (match := _CHECKPOINT.fullmatch(name)) and item.size > 0:
             part, parts = (int(match[2]), int(match[3])) if match[2] else (1, 1)
             if match[5] == "parquet" or match[4]:
@@ -129,7 +129,7 @@ def parse_listing(objects: Iterable[StoredObject]) -> Listing:
         Checkpoint(
             version,
             tuple(items[part].path for part in range(1, parts + 1)),
-            max(map(_millis, items.values())),
+            max(item.millis for item in items.values()),
         )
         for (version, parts, _), items in sorted(found.items())
         # The number of parts is only a claim: nothing may be as large as it says.
@@ -262,7 +262,3 @@ def _modified(
     if commits:
         return commits[-1].modified
     return 0 if base is None else base.modified
-
-
-def _millis(item: StoredObject) -> int:
-    return int(item.modified.timestamp() * 1000)

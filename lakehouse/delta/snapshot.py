@@ -53,7 +53,7 @@ class Snapshot:
         if self.written is not None:
             return self.written
         found = self.storage.head(log.commit_path(self.version))
-        return 0 if found is None else int(found.modified.timestamp() * 1000)
+        return 0 if found is None else found.millis
 
     @cached_property
     def contained(self) -> set[str]:

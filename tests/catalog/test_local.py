@@ -333,3 +333,13 @@ def test_what_is_too_large_is_not_read(storage):
     assert storage.read("a", at_most=5) == b"12345"
     with pytest.raises(CorruptionError, match="5 bytes, and no more than 4 "):
         storage.read("a", at_most=4)
+
+
+def test_times_of_files_are_cut_to_milliseconds_not_rounded(tmp_path):
+    file = tmp_path / "a"
+    file.write_bytes(b"")
+    nanoseconds = 1_795_941_428_893_999_999  # as a float of seconds, this is ...428.894
+    os.utime(file, ns=(nanoseconds, nanoseconds))
+    found = open_storage(tmp_path).head("a")
+    assert found is not None
+    assert found.millis == nanoseconds // 1_000_000
