@@ -17,7 +17,7 @@ from catalog import lazy
 from catalog.errors import InputError
 from catalog.storage import Storage
 from lakehouse.duck import signals
-from lakehouse.duck.errors import translated
+from lakehouse.duck.errors import DuckError, translate, translated
 from lakehouse.duck.fetching import Fetching
 from lakehouse.duck.machine import machine
 from lakehouse.duck.planning import Planning
@@ -186,6 +186,19 @@ class Engine:
                 yield cursor
         finally:
             cursor.close()
+
+    @contextlib.contextmanager
+    def preparing(self, doing: str) -> Iterator[Connection]:
+        """Give a cursor for work that goes on later: like `work`, but closed only on a failure."""
+        cursor = self.cursor()
+        try:
+            yield cursor
+        except DuckError as error:
+            cursor.close()
+            raise translate(error, doing) from error
+        except BaseException:
+            cursor.close()
+            raise
 
     def once(self, key: str, *statements: str) -> None:
         """Run statements the first time that this engine sees ``key``; safe between threads."""

@@ -115,19 +115,18 @@ class Plans:
         return plan
 
     def names(
-        self, cursor: Connection, sql: str, params: Params, generation: int
+        self, cursor: Connection, sql: str, params: Params, generation: int, *, planned: str
     ) -> tuple[str, ...]:
-        """Return the names of a query's columns."""
+        """Return the names of a query's columns, remembered where the plan of ``planned`` is."""
         known = self._columns.get((generation, sql)) if params is None else None
         if known is not None:
             return known
         cursor.execute(self._engine.search(f"plan{generation}"))
         rows = cursor.execute(f"DESCRIBE {sql}", params).fetchall()
-        return tuple(row[0] for row in rows)
-
-    def keep_names(self, generation: int, sql: str, names: tuple[str, ...]) -> None:
-        """Remember the names of a query's columns, which are known to last."""
-        self._columns[generation, sql] = names
+        names = tuple(row[0] for row in rows)
+        if self.lasts(generation, planned):
+            self._columns[generation, sql] = names
+        return names
 
     def _is_lasting(self, sql: str) -> bool:
         """Tell whether a query means the same as long as its tables have the same columns."""

@@ -13,7 +13,7 @@ from lakehouse import scan as on_demand
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.duck.engine import VERSION, Connection, Engine
-from lakehouse.duck.errors import DuckError, NameErrors, ParserError, translate
+from lakehouse.duck.errors import DuckError, NameErrors, ParserError
 from lakehouse.duck.sql import identifier
 from lakehouse.scan import from_log, plain, quick, top
 from lakehouse.scan.aliases import is_plain, resolved
@@ -113,8 +113,7 @@ class Scanner:
         wide: bool | None,
     ) -> Prepared | None:
         """Plan a query, asking for join keys as ``wide`` says, or not; None where that fails."""
-        cursor = self._engine.cursor()
-        try:
+        with self._engine.preparing("plan the query") as cursor:
             for name, rows in given.items():
                 cursor.register(name, rows)
             generation = self._definitions.generation(refs, views, others, queries)
@@ -190,12 +189,6 @@ class Scanner:
             is_local = all(ref.snapshot.storage.is_local for ref in refs)
             found = look() if is_local else None
             cursor.execute(found or self._engine.search(f"scan{generation}"))
-        except DuckError as error:
-            cursor.close()
-            raise translate(error, "plan the query") from error
-        except BaseException:
-            cursor.close()
-            raise
         mays = [choice.may for choice in choices]
         reads = tuple(zip(refs, mays, scans, figures, strict=True))
         # DuckDB 1.5 lets keys of joins choose among the rows that a LIMIT is to choose from
@@ -271,9 +264,7 @@ class Scanner:
             if from_log.is_same(plan, query, layout):
                 text = query.sql
                 if query.renames:
-                    names = self._plans.names(cursor, sql, params, generation)
-                    if self._plans.lasts(generation, query.sql):
-                        self._plans.keep_names(generation, sql, names)
+                    names = self._plans.names(cursor, sql, params, generation, planned=query.sql)
                     text = from_log.renamed(text, names)
                 scans = reaches(plan).get(f"t{view.key}", [])
                 # Answers are remembered, so that they must not depend on the time.

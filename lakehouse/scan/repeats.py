@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from lakehouse.duck.engine import Engine
-from lakehouse.duck.errors import DuckError, Interruption, translate
+from lakehouse.duck.errors import DuckError, Interruption
 from lakehouse.scan.forms import Forms
 from lakehouse.scan.inline import inlined
 from lakehouse.scan.kept import files_of
@@ -76,16 +76,9 @@ class Repeats:
         if not settled.tried:
             settled = self._faster(settled, refs, queries, others)
             self._remembered.keep(key, refs, settled)
-        cursor = self._engine.cursor()
-        try:
+        with self._engine.preparing("plan the query") as cursor:
             for statement in settled.before:
                 cursor.execute(statement)
-        except DuckError as error:
-            cursor.close()
-            raise translate(error, "plan the query") from error
-        except BaseException:
-            cursor.close()
-            raise
         reads = tuple((ref, *read) for ref, read in zip(refs, settled.reads, strict=True))
         return Prepared(
             self._engine, cursor, settled.sql, None, reads, tally=self._tally, off=settled.off
@@ -107,6 +100,8 @@ class Repeats:
         if search is None:
             return settled
         plain = dataclasses.replace(settled, before=(*settled.before[:-1], search))
+        if queries or sum(len(one.patterns or ()) for one in kept) > _FEW:
+            return plain  # DuckDB reads a long text slower than a variable
         bodies = {
             ref.place: told_view(ref.snapshot.files.layout, one.patterns or (), one.rows)
             for ref, one in zip(refs, kept, strict=True)
@@ -114,9 +109,7 @@ class Repeats:
         scans = {
             ref.place: len(scans) for ref, (_, scans, _) in zip(refs, settled.reads, strict=True)
         }
-        count = sum(len(one.patterns or ()) for one in kept)
-        # DuckDB reads a long text slower than a variable.
-        text = inlined(settled.sql, bodies, scans) if not queries and count <= _FEW else None
+        text = inlined(settled.sql, bodies, scans)
         if text is None:
             return plain
         with self._engine.cursor(counted=False) as cursor:
