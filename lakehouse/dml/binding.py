@@ -48,11 +48,12 @@ _HIT = (f"m.local AS {_LOCAL}", f"h.row AS {_PLACE}", f"h.source AS {_MET}")
 class Making:
     """Hold how a clause makes rows: the SQL that gives its columns, and their way into files.
 
-    ``masked`` says that the SQL asks for the bits of the open files.
+    ``reads`` says that the SQL reads the open files, ``masked`` that it asks for their bits.
     """
 
     source: Source
     query: Query
+    reads: bool
     masked: bool
 
 
@@ -209,6 +210,7 @@ class _Binding:
         """Return how the rows of a clause are made and checked."""
         values, target = self._values.of(clause), identifier(self._merge.target)
         where, masked = "", False
+        reads = clause.verb == "update" and self._values.needs_target(clause)
         if clause.verb == "insert":
             rows = self._unmatched()
             where = (
@@ -219,9 +221,9 @@ class _Binding:
                 f"(SELECT {', '.join(_HIT)} FROM {self._hits} AS h JOIN {FILES} AS m "
                 f"ON m.file = h.file WHERE h.clause = {number}) AS {_HITS}"
             )
-            if self._values.needs_target(clause) and self._alone is not None:
+            if reads and self._alone is not None:
                 rows = f"(SELECT * FROM {self._target} WHERE ({self._alone}\n)) AS {target}"
-            elif self._values.needs_target(clause):
+            elif reads:
                 masked = True
                 file, row = self._at
                 rows = (
@@ -248,7 +250,7 @@ class _Binding:
         made = {name: self._made(name, sql) for name, sql in rules.made.items()}
         query = Query(source.name, plan, dataclasses.replace(rules, made=made))
         check_rules(self._cursor, query)
-        return Making(source, query, masked)
+        return Making(source, query, reads, masked)
 
     def _together(self, updates: tuple[Making, ...]) -> str | None:
         """Return SQL of the open files' rows, those updated that a single clause updates alone."""

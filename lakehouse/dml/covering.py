@@ -1,7 +1,7 @@
-"""Say which values of a column a source's keys can meet, as a predicate: pure rules.
+"""Say which files a source's keys can meet: pure rules.
 
-The predicate is true for every row that some key equals; with it the files are chosen that a
-merge has to look into, and the files that others add meanwhile.
+They keep every file with a row that some key equals; by them the files are chosen that a merge
+has to look into, and those that others add meanwhile.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lakehouse.duck.describe import DuckType
-from lakehouse.duck.sql import identifier, literal
+from lakehouse.duck.sql import literal
+from lakehouse.scan.bounds import Bounds, compare
+from lakehouse.scan.may import May, Search, all_of, any_of
 
-# More values are told as ranges: to plan with them takes longer than to read a file or two.
-MOST_VALUES = 1_000
+# More values are told as ranges: to look them up takes longer than to read a file or two.
+MOST_VALUES = 10_000
 MOST_RANGES = 64
 # A gap between keys is left out where it is more than so many times as wide as the widest that
 # there is no range left for: of keys that are scattered evenly, one range says as much as many.
@@ -23,10 +25,14 @@ _WHOLE = frozenset(
      "ubigint", "uhugeint")
 )  # fmt: skip
 _NUMBERS = _WHOLE | {"decimal", "float", "double"}
+_FLOATING = frozenset(("float", "double"))
 _TIMES = frozenset(("date", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"))
 _MOMENTS = frozenset(("timestamp with time zone",))
 # Within a family, a value's cast to the type that both are compared in keeps the order.
-_FAMILIES = (_NUMBERS, frozenset(("varchar",)), frozenset(("boolean",)), _TIMES, _MOMENTS)
+_FAMILIES = (
+    _WHOLE | {"decimal"}, _WHOLE | _FLOATING, frozenset(("varchar",)), frozenset(("boolean",)),
+    _TIMES, _MOMENTS,
+)  # fmt: skip
 
 
 def is_ordered_alike(target: DuckType, source: DuckType) -> bool:
@@ -62,30 +68,35 @@ def ranges(keys: str, type_: DuckType, *, most: int = MOST_RANGES) -> str:
     )
 
 
-def one_of(column: str, type_: DuckType, values: Sequence[str], *, nulls: bool = False) -> str:
-    """Return the predicate that a column is one of these values, given as DuckDB's text.
+def one_of(bounds: Bounds, type_: DuckType, place: str, ends: tuple[str, str], *, name: str) -> May:
+    """Return which files may hold one of the values in a table, as `Search`; ``name`` is its column.
 
-    ``nulls`` says that NULL is one of them, too.
-
-    >>> one_of("id", DuckType("bigint", "BIGINT"), ["1", "5"])
-    '("id" IN (1, 5))'
+    ``ends`` are the least and the greatest value as DuckDB's text.
     """
-    terms = []
-    if values:
-        terms.append(f"{identifier(column)} IN ({', '.join(_constant(v, type_) for v in values)})")
-    return _any(column, terms, nulls=nulls)
+    low, high = bounds.low, bounds.high
+    near = f"coalesce({name} <= {high}, {low} IS NULL OR {high} IS NULL)"
+    needs = within(bounds, type_, [ends]).needs
+    return May(f"({near} AND {bounds.some})", needs, (Search(name, place, low),))
 
 
-def within(
-    column: str, type_: DuckType, ranges: Sequence[tuple[str, str]], *, nulls: bool = False
-) -> str:
-    """Return the predicate that a column is in one of these closed ranges."""
-    name = identifier(column)
-    terms = [
-        f"{name} BETWEEN {_constant(low, type_)} AND {_constant(high, type_)}"
+def within(bounds: Bounds, type_: DuckType, ranges: Sequence[tuple[str, str]]) -> May:
+    """Return which files may hold a value in one of these ranges: closed, and in their order.
+
+    They are given as DuckDB's text.
+    """
+    mays = [
+        all_of(
+            [
+                compare(bounds, ">=", _constant(low, type_)),
+                compare(bounds, "<=", _constant(high, type_)),
+            ]
+        )
         for low, high in ranges
     ]
-    return _any(column, terms, nulls=nulls)
+    found = any_of(mays)
+    if len(mays) < 2:
+        return found
+    return May(found.exact, within(bounds, type_, [(ranges[0][0], ranges[-1][1])]).needs)
 
 
 def every(terms: Sequence[str]) -> str:
@@ -106,12 +117,6 @@ def some(terms: Sequence[str]) -> str:
     if "true" in terms:
         return "true"
     return " OR ".join(f"({term}\n)" if "\n" in term else f"({term})" for term in terms) or "false"
-
-
-def _any(column: str, terms: list[str], *, nulls: bool) -> str:
-    if nulls:
-        terms = [*terms, f"{identifier(column)} IS NULL"]
-    return f"({' OR '.join(terms)})" if terms else "false"
 
 
 def _constant(text: str, type_: DuckType) -> str:

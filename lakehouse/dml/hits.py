@@ -61,8 +61,8 @@ class Hits:
     def add(self, there: Opened, match: str, *, source_rows: int) -> None:
         """Look into all files that are open, for a source of so many rows."""
         self.number(there)
-        rows = sum(records(add) or _LARGE for add in there.adds)
-        as_written = VERSION >= (2, 0) and rows >= max(_LARGE, source_rows)
+        rows = there.snapshot.files.rows(self._space.engine)
+        as_written = VERSION >= (2, 0) and (rows is None or rows >= max(_LARGE, source_rows))
         # DuckDB 2 takes the files for one row, and would hold them in memory rather than the source.
         # Whoever plans meanwhile may join slower.
         off = ("build_side_probe_side",) if as_written else ()
@@ -72,19 +72,23 @@ class Hits:
 
     def number(self, there: Opened) -> None:
         """Say, on a connection, which numbers the open files have in the table of hits."""
+        self.number_files(there.cursor, [add.key for add in there.adds])
+
+    def number_files(self, cursor: Connection, keys: Iterable[FileKey]) -> None:
+        """Say the same of files that need not be open."""
         numbers = []
-        for add in there.adds:
-            if add.key not in self._numbers:
-                self._numbers[add.key] = len(self._keys)
-                self._keys.append(add.key)
-            numbers.append(self._numbers[add.key])
-        there.cursor.execute(f"SET VARIABLE lakehouse_numbers = {_list(numbers, 'INTEGER')}")
-        there.cursor.execute(
+        for key in keys:
+            number = self._numbers.setdefault(key, len(self._keys))
+            if number == len(self._keys):
+                self._keys.append(key)
+            numbers.append(number)
+        cursor.execute(f"SET VARIABLE lakehouse_numbers = {_list(numbers, 'INTEGER')}")
+        cursor.execute(
             f"CREATE OR REPLACE TEMP TABLE {FILES} AS SELECT "
             f"unnest(range({len(numbers)}))::UBIGINT AS local, "
             "unnest(getvariable('lakehouse_numbers')) AS file"
         )
-        there.cursor.execute(f'CREATE OR REPLACE TEMP TABLE {BITS} ("local" UBIGINT, bits BIT)')
+        cursor.execute(f'CREATE OR REPLACE TEMP TABLE {BITS} ("local" UBIGINT, bits BIT)')
 
     def rows(self, keys: Collection[FileKey]) -> dict[FileKey, Bitmap]:
         """Return the row numbers that change in each of these files."""

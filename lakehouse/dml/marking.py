@@ -120,7 +120,7 @@ def mark(snapshot: Snapshot, deleted: Mapping[FileKey, Bitmap]) -> Marked:
         dataclasses.replace(add, deletion_vector=vector, stats=_loose(add.stats or ""))
         for add, vector in zip(kept, new.vectors, strict=True)
     )
-    return Marked(tuple(adds), marked, rows, new.paths)
+    return Marked(adds, marked, rows, new.paths)
 
 
 def discard_marks(storage: Storage, marked: Marked) -> None:
@@ -138,6 +138,6 @@ def _loose(stats: str) -> str:
     >>> _loose('{"numRecords":2}')
     '{"numRecords":2,"tightBounds":false}'
     """
-    if "tightBounds" in json.loads(stats):
+    if ("tightBounds" in stats or "\\u" in stats) and "tightBounds" in json.loads(stats):
         return _TIGHT.sub('"tightBounds":false', stats)
     return f'{stats.rstrip()[:-1]},"tightBounds":false}}'

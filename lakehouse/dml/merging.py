@@ -21,9 +21,9 @@ from lakehouse.dml.duplicates import check_duplicates
 from lakehouse.dml.hits import Count, Hits
 from lakehouse.dml.keys import reached
 from lakehouse.dml.output import Output, Parts, parted, sizes
-from lakehouse.dml.parts import count_rows, opened, part, reference
+from lakehouse.dml.parts import count_rows, opened, part
 from lakehouse.dml.workspace import Given, Workspace
-from lakehouse.scan.matching import Question, answers, asked_of, may_match
+from lakehouse.scan.matching import Question, answers, may_match
 from lakehouse.scan.read import Scanner
 from lakehouse.write.change_files import NO_CHANGES, NewChanges
 
@@ -80,9 +80,11 @@ class Merged:
 class _Found:
     """Hold what changes in a snapshot: counts of all files with hits, and what is done to them.
 
-    ``emptied`` are files of which no row stays as it was.
+    ``emptied`` are files of which no row stays as it was. ``there`` is the snapshot with the files
+    alone that have hits.
     """
 
+    there: Snapshot
     counts: Mapping[FileKey, Count]
     touched: Mapping[FileKey, Count]
     emptied: frozenset[FileKey]
@@ -113,16 +115,17 @@ class Merging:
         """Find what changes in a snapshot, and write the new files."""
         bound, asked = self._bind(snapshot)
         found = self._find(snapshot, bound, asked)
-        copies = self._output.copies(snapshot, bound, found.parts.copied)
-        marked = self._output.marks(snapshot, found.parts.marked)
-        new = self._output.new_rows(snapshot, bound, found.parts.marked, found.met)
+        there = found.there
+        copies = self._output.copies(there, bound, found.parts.copied)
+        marked = self._output.marks(there, found.parts.marked)
+        new = self._output.new_rows(there, bound, found.parts.marked, found.met)
         changes = NO_CHANGES
         # Else whole files tell it: what they lose and gain is what changes.
         partly = found.parts.copied or found.parts.marked
         if partly and is_recorded(snapshot.protocol, snapshot.properties):
-            changes = self._output.changes(snapshot, bound, found.touched, found.met)
+            changes = self._output.changes(there, bound, found.touched, found.met)
         return Merged(
-            gone=tuple(snapshot.files.only(found.touched.keys()).adds()),
+            gone=there.files.only(found.touched.keys()).adds(),
             adds=(*(add for copy in copies for add in copy.files.adds), *new.adds),
             marked=marked.kept,
             rows_updated=sum(count.updated for count in found.touched.values()),
@@ -137,19 +140,20 @@ class Merging:
         """Say what `plan` would do, and write nothing: no file is known that would come."""
         bound, asked = self._bind(snapshot)
         found = self._find(snapshot, bound, asked)
+        there = found.there
         inserted, copied = 0, 0
         if bound.inserting is not None:
             with self._engine.work("count the rows to insert") as cursor:
                 row = cursor.execute(f"SELECT count(*) FROM ({bound.inserting})").fetchone()
             inserted = 0 if row is None else int(row[0])
         if found.parts.copied:
-            files = part(snapshot, found.parts.copied)
+            files = part(there, found.parts.copied)
             copied = count_rows(files, self._engine, self._scanner)
             copied -= sum(count.changed for count in found.parts.copied.values())
         return Merged(
-            gone=tuple(snapshot.files.only(found.touched.keys()).adds()),
+            gone=there.files.only(found.touched.keys()).adds(),
             adds=(),
-            marked=tuple(snapshot.files.only(found.parts.marked.keys() - found.emptied).adds()),
+            marked=there.files.only(found.parts.marked.keys() - found.emptied).adds(),
             rows_updated=sum(count.updated for count in found.touched.values()),
             rows_inserted=inserted,
             rows_deleted=sum(count.deleted for count in found.touched.values()),
@@ -168,10 +172,15 @@ class Merging:
             with opened(part(snapshot, ()), self._scanner, "read the merge") as there:
                 self._hits.number(there)
                 bound = bind(self._merge, self._given, self._hits.place, there, self._space)
-            where = reached(
-                self._merge, bound.join, bound.scope, self._given, snapshot, self._space
+            asked = reached(
+                self._merge,
+                bound.join,
+                bound.scope,
+                self._given,
+                snapshot,
+                space=self._space,
+                scanner=self._scanner,
             )
-            asked = asked_of(reference(snapshot), where, self._scanner, self._engine)
             self._known, self._table = (bound, asked), snapshot.metadata
         return self._known
 
@@ -184,9 +193,10 @@ class Merging:
             # Which row is repeated depends on all files together.
             self._hits.keep_only(())
             unseen = list(found)
+        near = part(snapshot, unseen)
         if unseen:
             given = 0 if self._given is None else self._given.rows
-            with opened(part(snapshot, unseen), self._scanner, "find the rows that match") as there:
+            with opened(near, self._scanner, "find the rows that match") as there:
                 self._hits.add(there, bound.match, source_rows=given)
         updates = [i for i, c in enumerate(self._merge.clauses, 1) if c.verb == "update"]
         with self._engine.work("count the rows that change") as cursor:
@@ -196,7 +206,9 @@ class Merging:
         touched = {key: count for key, count in counts.items() if count.changed}
         emptied = frozenset(key for key, c in touched.items() if c.changed == found[key].rows)
         partly = {key: c for key, c in touched.items() if c.updated or key not in emptied}
-        return _Found(counts, touched, emptied, parted(snapshot, partly))
+        # What was made of the files that are open is used again, where it can be.
+        hit = part(near if near.files.keys() >= counts.keys() else snapshot, counts)
+        return _Found(hit, counts, touched, emptied, parted(hit, partly))
 
     def _reads(self, snapshot: Snapshot, found: _Found, asked: Question) -> Reads:
         if self._merge.repeated is not None:

@@ -133,8 +133,12 @@ class Output:
         makings = [*(bound.updates if updated else ()), *bound.inserts]
         files = _NO_FILES
         if makings:
-            with opened(part(snapshot, marked), self._scanner, "write rows") as there:
-                self._hits.number(there)
+            needed = marked if any(making.reads for making in makings) else ()
+            with opened(part(snapshot, needed), self._scanner, "write rows") as there:
+                if needed:
+                    self._hits.number(there)
+                else:
+                    self._hits.number_files(there.cursor, marked)
                 if any(making.masked for making in makings):
                     self._hits.mask(there)
                 files = _write(there, [], makings, is_all=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Collection, Iterator
-from functools import cached_property
 
 from lakehouse.delta.actions import AddFile, FileKey
 from lakehouse.delta.files.index import FileIndex
@@ -68,10 +67,10 @@ class Opened:
     cursor: Connection
     place: str
 
-    @cached_property
+    @property
     def adds(self) -> tuple[AddFile, ...]:
         """Return the files that are open."""
-        return tuple(self.snapshot.files.adds())
+        return self.snapshot.files.adds()
 
     def matches(self, predicate: str) -> dict[int, int]:
         """Return, by position among the files, in how many rows a predicate is true.

@@ -13,8 +13,8 @@ from lakehouse.delta.files.typed import typed_rows
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError
 from lakehouse.scan.limits import Limit, is_ruled_out, limits
-from lakehouse.scan.may import DROP, KEEP
-from lakehouse.scan.predicate import Predicate, parse_predicate
+from lakehouse.scan.may import DROP, KEEP, May, Search
+from lakehouse.scan.predicate import Predicate
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import TableRef
 
@@ -27,12 +27,20 @@ class Question:
     """Hold SQL over a file index, for one predicate and one schema.
 
     ``may`` is true for files that may hold a row which the predicate is true for, ``all`` for
-    files of which it is true for every row. ``limits`` follow from ``may``.
+    files of which it is true for every row. ``limits`` follow from ``may``, which needs the
+    columns of ``searches``.
     """
 
     may: str
     all: str
     limits: tuple[Limit, ...] = ()
+    searches: tuple[Search, ...] = ()
+
+    def on(self, index: str) -> str:
+        """Return SQL of an index that has all columns which this asks for."""
+        for search in self.searches:
+            index = search.on(index)
+        return index
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,14 +74,9 @@ def question(ref: TableRef, predicate: Predicate, scanner: Scanner) -> Question:
     return Question(may.exact, " OR ".join(proofs) or DROP, within)
 
 
-def asked_of(ref: TableRef, where: str, scanner: Scanner, engine: Engine) -> Question:
-    """Return what to ask about a predicate's text, where nobody asks whether all rows match."""
-    columns = tuple(ref.snapshot.schema.names())
-    predicate = parse_predicate(where, columns=columns, engine=engine)
-    if predicate.constant is not None:
-        return Question(KEEP if predicate.constant else DROP, DROP)
-    may = scanner.may_match(ref, predicate.sql)
-    return Question(may.exact, DROP, limits(may, ref.snapshot.files.layout))
+def asked_of(may: May, layout: Layout) -> Question:
+    """Return what to ask where nobody asks whether all rows match."""
+    return Question(may.exact, DROP, limits(may, layout), may.searches)
 
 
 def answers(files: FileIndex, asked: Question, engine: Engine) -> list[Answer]:
@@ -87,11 +90,16 @@ def answers(files: FileIndex, asked: Question, engine: Engine) -> list[Answer]:
         engine.work("choose the files of a predicate") as cursor,
         files.on(cursor, engine) as index,
     ):
-        for may, every in ((asked.may, asked.all), (asked.may, DROP), (KEEP, DROP)):
+        searched = asked.on(index)
+        for may, every, source in (
+            (asked.may, asked.all, searched),
+            (asked.may, DROP, searched),
+            (KEEP, DROP, index),
+        ):
             sql = (
                 "SELECT file, deletion_vector, "
                 "rows - coalesce(deletion_vector.cardinality, 0) AS live, "
-                f"coalesce(({every}), false) AS every FROM {index} WHERE {may} ORDER BY position"
+                f"coalesce(({every}), false) AS every FROM {source} WHERE {may} ORDER BY position"
             )
             try:
                 found = cursor.execute(sql).fetchall()
@@ -116,7 +124,8 @@ def may_match(
         return []
     raw = raw_table(adds)
     sql = (
-        f"SELECT file, deletion_vector FROM ({typed_rows(layout)}) WHERE ({asked.may}) "
+        f"SELECT file, deletion_vector FROM {asked.on(f'({typed_rows(layout)})')} "
+        f"WHERE ({asked.may}) "
         "AND coalesce(rows - coalesce(deletion_vector.cardinality, 0) <> 0, true)"
     )
     with engine.work("choose among new files") as cursor:

@@ -21,14 +21,14 @@ from lakehouse.dml.clauses import Clause, Merge
 from lakehouse.dml.joining import join_of, scope_of
 from lakehouse.dml.keys import reached
 from lakehouse.dml.merging import Merging
-from lakehouse.dml.parts import opened, part, reference
+from lakehouse.dml.parts import opened, part
 from lakehouse.dml.workspace import ROW, Given, Workspace, workspace
 from lakehouse.duck.describe import Column, columns_of
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError
 from lakehouse.duck.rows import Rows, Source
 from lakehouse.duck.sql import identifier
-from lakehouse.scan.matching import answers, asked_of
+from lakehouse.scan.matching import answers
 from lakehouse.scan.read import Scanner
 from lakehouse.table.idempotency import is_done, once
 from lakehouse.table.merging import Terms, change_report, earlier_change
@@ -270,8 +270,7 @@ def _reached(
     spec = Merge((Clause("matched", "delete"),), columns.key)
     scope = scope_of(spec, snapshot.schema, [column.name for column in found])
     join = join_of(spec, scope, space)
-    where = reached(spec, join, scope, given, snapshot, space)
-    asked = asked_of(reference(snapshot), where, scanner, space.engine)
+    asked = reached(spec, join, scope, given, snapshot, space=space, scanner=scanner)
     return part(snapshot, {answer.key for answer in answers(snapshot.files, asked, space.engine)})
 
 

@@ -213,7 +213,7 @@ def test_large_commits_are_read_in_bulk_as_line_by_line(engine, tmp_path, monkey
     monkeypatch.setattr(bulk, "BULK_FROM", 0)
     quick = load_latest(storage, engine)
     assert len(quick.files) == 298
-    assert quick.files.adds() != []
+    assert quick.files.adds()
     assert {add.key: add for add in quick.files.adds()} == {a.key: a for a in slow.files.adds()}
     assert (quick.metadata, quick.protocol) == (slow.metadata, slow.protocol)
 

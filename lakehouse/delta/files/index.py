@@ -12,6 +12,7 @@ from __future__ import annotations
 import array
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from typing import Any
@@ -39,7 +40,8 @@ class FileIndex:
 
     Those of a large checkpoint are ``stored`` where they are, less the keys ``gone``; all others
     are in ``memory``, as rows of RAW; None stands for no rows. Typed columns are computed at the
-    first use and carried over to newer versions.
+    first use and carried over to newer versions, where those of new files wait for a use too.
+    The actions of a part of an index are made once.
     """
 
     memory: pa.Table | None
@@ -47,6 +49,11 @@ class FileIndex:
     stored: StoredFiles | None = None
     gone: Keys = frozenset()
     _typed: list[pa.Table] = dataclasses.field(default_factory=list, repr=False, compare=False)
+    # Those of the first files in memory, without their positions.
+    _first: list[pa.Table] = dataclasses.field(default_factory=list, repr=False, compare=False)
+    _actions: list[tuple[AddFile, ...]] | None = dataclasses.field(
+        default=None, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return self._totals[0] + self._held_rows
@@ -131,7 +138,7 @@ class FileIndex:
 
     def _counted(self) -> pa.ChunkedArray | None:
         """Return the files' row counts without parsing their statistics, where that is safe."""
-        if self._typed or self.layout.schema.mentions("numRecords"):
+        if self._typed or self._first or self.layout.schema.mentions("numRecords"):
             return None
         found = pc.extract_regex(
             self.held["stats"], r'"numRecords":\s*(?P<rows>[0-9]{1,15})\s*[,}]'
@@ -166,7 +173,7 @@ class FileIndex:
     @cached_property
     def whole(self) -> FileIndex:
         """Return an index for who reads all files: without bounds, which take a while to make."""
-        if self._typed or self.stored is not None:
+        if self._typed or self._first or self.stored is not None:
             return self
         partitions = Struct(self.layout.partitions)
         return FileIndex(self.memory, Layout(partitions, self.layout.partition_columns))
@@ -199,7 +206,12 @@ class FileIndex:
 
     def _held_typed(self, engine: Engine) -> pa.Table:
         if not self._typed:
-            self._typed.append(_numbered(derive(self.held, self.layout, engine)))
+            first = self._first[:1]
+            rest = self.held.slice(first[0].num_rows) if first else self.held
+            if rest.num_rows or not first:
+                first.append(derive(rest, self.layout, engine))
+            self._typed.append(_numbered(pa.concat_tables(first)))
+            self._first.clear()
         return self._typed[0]
 
     @cached_property
@@ -209,9 +221,12 @@ class FileIndex:
             return self.held
         return pa.concat_tables([_checked(self.stored.raw(self.gone)), self.held])
 
-    def adds(self) -> list[AddFile]:
+    def adds(self) -> tuple[AddFile, ...]:
         """Return the live files as actions."""
-        return [to_action(row) for row in self.raw.to_pylist()]
+        known = [] if self._actions is None else self._actions
+        if not known:
+            known.append(tuple(to_action(row) for row in self.raw.to_pylist()))
+        return known[0]
 
     def keys(self) -> set[FileKey]:
         """Return what identifies the live files: decoded path and deletion vector."""
@@ -227,7 +242,10 @@ class FileIndex:
 
     def only(self, keys: Collection[FileKey]) -> FileIndex:
         """Return the index of the files with these keys."""
-        wanted, found = frozenset(keys), self.find({file for file, _ in keys})
+        wanted = frozenset(keys)
+        if self._actions is not None and len(wanted) == self._held_rows and wanted == self.keys():
+            return self
+        found = self.find({file for file, _ in keys})
         return found._filtered(pa.array([key in wanted for key in _keys(found.held)], pa.bool_()))
 
     def with_layout(self, layout: Layout) -> FileIndex:
@@ -253,7 +271,9 @@ class FileIndex:
         forgotten = self.gone if self.stored is None else self.gone.union(gone)
         if not added and not self._held_rows:
             return FileIndex(None, self.layout, self.stored, forgotten)
-        held, typed = self.held, self._typed[0] if self._typed else None
+        held, first = self.held, self._first[:1]
+        if self._typed:
+            first = [self._typed[0].drop(["position"])]
         if gone and held.num_rows:
             maybe = pc.is_in(held["file"], value_set=_texts({file for file, _ in gone}))
             maybe = maybe.combine_chunks()
@@ -262,14 +282,9 @@ class FileIndex:
                 stays = pa.array([key not in lost for key in _keys(held.filter(maybe))], pa.bool_())
                 keep = pc.replace_with_mask(pc.invert(maybe), maybe, stays)
                 held = held.filter(keep)
-                typed = None if typed is None else typed.filter(keep)
-        more = raw_table(added)
-        held = pa.concat_tables([held, more])
-        merged = FileIndex(held, self.layout, self.stored, forgotten)
-        if typed is not None:
-            fresh = derive(more, self.layout, engine)
-            merged._typed.append(_numbered(pa.concat_tables([typed.drop(["position"]), fresh])))
-        return merged
+                first = [typed.filter(keep.slice(0, typed.num_rows)) for typed in first]
+        held = pa.concat_tables([held, raw_table(added)])
+        return FileIndex(held, self.layout, self.stored, forgotten, _first=first)
 
     def _with_bulk(self, bulk: pa.Table) -> FileIndex:
         names = bulk["file"]
@@ -284,9 +299,10 @@ class FileIndex:
         return FileIndex(pa.concat_tables([held, bulk]), self.layout, self.stored, gone)
 
     def _filtered(self, wanted: Any) -> FileIndex:
-        part = FileIndex(self.held.filter(wanted), self.layout)
-        part._typed.extend(typed.filter(wanted) for typed in self._typed)
-        return part
+        typed = [typed.filter(wanted) for typed in self._typed]
+        known = self._actions or ()
+        actions = [tuple(itertools.compress(adds, wanted.to_pylist())) for adds in known]
+        return FileIndex(self.held.filter(wanted), self.layout, _typed=typed, _actions=actions)
 
 
 def _numbered(typed: pa.Table) -> pa.Table:
