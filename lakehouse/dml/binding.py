@@ -16,6 +16,7 @@ from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.clauses import Clause, Merge, Verb
 from lakehouse.dml.joining import Join, Scope, join_of, scope_of
+from lakehouse.dml.marking import may_mark
 from lakehouse.dml.parts import Opened
 from lakehouse.dml.repeated import repeated_rows
 from lakehouse.dml.values import Values
@@ -32,10 +33,17 @@ from lakehouse.write.gate import gate
 from lakehouse.write.query import Query, check_rules
 from lakehouse.write.rules import NO_RULES, rules_of
 
-NUMBER = "getvariable('lakehouse_numbers')[(local + 1)::BIGINT]"  # of an open file, in hits
+
+def _number(local: str) -> str:
+    """Return SQL of an open file's number in hits."""
+    return f"getvariable('lakehouse_numbers')[({local} + 1)::BIGINT]"
+
+
+NUMBER = _number("local")
 FILES = "temp.main.lakehouse_files"  # (local, file): the open files' numbers in hits
 BITS = "temp.main.lakehouse_bits"  # (local, bits): a bit a row of the open files
 _FILE, _AT = identifier("lakehouse file"), identifier("lakehouse row")
+KEPT_FILE, KEPT_ROW = _FILE, _AT  # in `Keeping.place`, the file's number in hits
 # What stands beside both in a scope has names that no column is likely to have.
 _HITS, _LOCAL, _PLACE, _MET = (
     identifier(f"lakehouse {name}") for name in ("hits", "hit file", "hit row", "hit source")
@@ -58,6 +66,21 @@ class Making:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Keeping:
+    """Hold how rows are found and kept whole: SQL of a condition over ``rows``, and of these rows.
+
+    ``place`` is the table that they are kept in: by the number of their file, and theirs in it.
+    ``making`` makes what they become of it.
+    """
+
+    place: str
+    rows: str
+    condition: str
+    sql: str
+    making: Making
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Bound:
     """Hold a merge that fits a schema.
 
@@ -66,7 +89,8 @@ class Bound:
     other rows, told by the bits of `Hits.mask`, and ``joined`` the same without bits; ``together``
     is ``kept`` with the updated rows in one pass, where that can be. ``inserting`` is SQL of the
     source rows that are inserted, ``changes`` of the open files' rows as they were and as they
-    are, and of new ones, with ``_change_type``.
+    are, and of new ones, with ``_change_type``. ``keeping`` is there where a single clause updates
+    rows by what they are, and may mark them.
     """
 
     join: Join | None
@@ -79,6 +103,7 @@ class Bound:
     together: str | None
     inserting: str | None
     changes: str
+    keeping: Keeping | None = None
 
 
 def bind(merge: Merge, given: Given | None, hits: str, there: Opened, space: Workspace) -> Bound:
@@ -164,6 +189,7 @@ class _Binding:
             together=self._together(updates),
             inserting=inserting,
             changes=changes,
+            keeping=self._keeping(updates),
         )
 
     def _match(self, join: Join | None) -> str:
@@ -206,8 +232,8 @@ class _Binding:
             raise no_predicate(text, str(relation.types[0]))
         return found.sql
 
-    def _making(self, number: int, clause: Clause) -> Making:
-        """Return how the rows of a clause are made and checked."""
+    def _making(self, number: int, clause: Clause, *, kept: str | None = None) -> Making:
+        """Return how the rows of a clause are made and checked, of rows that are ``kept`` if so."""
         values, target = self._values.of(clause), identifier(self._merge.target)
         where, masked = "", False
         reads = clause.verb == "update" and self._values.needs_target(clause)
@@ -221,7 +247,13 @@ class _Binding:
                 f"(SELECT {', '.join(_HIT)} FROM {self._hits} AS h JOIN {FILES} AS m "
                 f"ON m.file = h.file WHERE h.clause = {number}) AS {_HITS}"
             )
-            if reads and self._alone is not None:
+            if kept is not None:
+                reads = False
+                rows = (
+                    f"(SELECT k.* FROM {kept} AS k JOIN {FILES} AS m ON m.file = k.{_FILE}) "
+                    f"AS {target}"
+                )
+            elif reads and self._alone is not None:
                 rows = f"(SELECT * FROM {self._target} WHERE ({self._alone}\n)) AS {target}"
             elif reads:
                 masked = True
@@ -278,6 +310,21 @@ class _Binding:
         query = dataclasses.replace(making.query, source=f"({sql})").among(flag, kept, same=same)
         self._try(query, "update rows")
         return query
+
+    def _keeping(self, updates: tuple[Making, ...]) -> Keeping | None:
+        """Return how to find and keep the rows at once that a single clause updates alone."""
+        reads = any(making.reads for making in updates)
+        if self._alone is None or not reads or not may_mark(self._snapshot):
+            return None
+        file, row = self._at
+        place = self._space.new_place("kept")
+        sql = (
+            f"SELECT {_number(file)} AS {_FILE}, {row} AS {_AT}, {self._columns} "
+            f"FROM {self._target} WHERE ({self._alone}\n)"
+        )
+        self._cursor.execute(f"CREATE TABLE {place} AS {sql} LIMIT 0")
+        making = self._making(1, self._merge.clauses[0], kept=place)
+        return Keeping(place, self._target, self._alone, sql, making)
 
     def _made(self, name: str, sql: str) -> str:
         """Return SQL of a column that is not given; a default is the same in all that is written."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from lakehouse.delta.actions import FileKey
 from lakehouse.delta.bitmap import Bitmap
 from lakehouse.delta.files.adds import records
-from lakehouse.dml.binding import BITS, FILES
+from lakehouse.dml.binding import BITS, FILES, KEPT_FILE, KEPT_ROW, Keeping
 from lakehouse.dml.marking import rows_by_file
 from lakehouse.dml.parts import Opened
 from lakehouse.dml.workspace import Workspace
@@ -16,6 +16,10 @@ from lakehouse.duck.engine import VERSION, Connection
 
 _MOST_BITS = 1 << 30  # a place among bits is an INTEGER
 _LARGE = 500_000
+# Rows are kept that are at most so many, one of so many, and as large as so many bytes of Parquet:
+# more would be copied, or fill the disk. So many rows tell beforehand whether it may be.
+MOST_KEPT = 1_000_000
+_FEW, _KEPT_BYTES, _SAMPLE = 16, 128 << 20, 20_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Hits:
         self._numbers: dict[FileKey, int] = {}
         self._keys: list[FileKey] = []
         self._seen: set[FileKey] = set()
+        self._kept: str | None = None  # where all rows stand that were hit
         with space.engine.work("begin the work") as cursor:
             cursor.execute(
                 f"CREATE TABLE {self.place} (file INTEGER, row BIGINT, source BIGINT, clause INTEGER)"
@@ -52,15 +57,27 @@ class Hits:
             numbers = ", ".join(str(self._numbers[key]) for key in gone)
             with self._space.engine.work("forget hits") as cursor:
                 cursor.execute(f"DELETE FROM {self.place} WHERE file IN ({numbers})")
+                if self._kept is not None:
+                    cursor.execute(f"DELETE FROM {self._kept} WHERE {KEPT_FILE} IN ({numbers})")
             self._seen -= gone
 
     def unseen(self, keys: Iterable[FileKey]) -> list[FileKey]:
         """Return the files that were not looked into."""
         return [key for key in keys if key not in self._seen]
 
-    def add(self, there: Opened, match: str, *, source_rows: int) -> None:
-        """Look into all files that are open, for a source of so many rows."""
+    def add(
+        self, there: Opened, match: str, *, source_rows: int, keeping: Keeping | None = None
+    ) -> None:
+        """Look into all files that are open, for a source of so many rows.
+
+        Where rows are few they are kept by the same pass, if there is a ``keeping``.
+        """
         self.number(there)
+        if keeping is not None and self._keep(there, keeping):
+            self._kept = keeping.place
+            self._seen.update(add.key for add in there.adds)
+            return
+        self._kept = None
         rows = there.snapshot.files.rows(self._space.engine)
         as_written = VERSION >= (2, 0) and (rows is None or rows >= max(_LARGE, source_rows))
         # DuckDB 2 takes the files for one row, and would hold them in memory rather than the source.
@@ -69,6 +86,37 @@ class Hits:
         with self._space.engine.planning(off=off):
             there.cursor.execute(f"INSERT INTO {self.place} {match}")
         self._seen.update(add.key for add in there.adds)
+
+    def holds(self, keeping: Keeping | None) -> bool:
+        """Tell whether all rows of all files that were looked into are kept."""
+        return keeping is not None and self._kept == keeping.place
+
+    def _keep(self, there: Opened, keeping: Keeping) -> bool:
+        """Find the rows of the open files and keep them, if all that are kept stay few."""
+        files, cursor = there.snapshot.files, there.cursor
+        rows = files.rows(self._space.engine)
+        if rows is None or (self._seen and not self.holds(keeping)):
+            return False
+        in_bytes = rows * _KEPT_BYTES // max(1, files.bytes)
+        most = min(MOST_KEPT, max(_SAMPLE, rows // _FEW), in_bytes)
+        ((sampled,),) = cursor.execute(
+            f"SELECT count(*) FROM (SELECT ({keeping.condition}\n) AS x FROM {keeping.rows} "
+            f"LIMIT {_SAMPLE}) WHERE x"
+        ).fetchall()
+        if sampled * rows > most * _SAMPLE:
+            return False
+        if not self.holds(keeping):
+            cursor.execute(f"DELETE FROM {keeping.place}")
+        cursor.execute(f"INSERT INTO {keeping.place} {keeping.sql} LIMIT {most + 1}")
+        ((kept,),) = cursor.execute(f"SELECT count(*) FROM {keeping.place}").fetchall()
+        if kept > most:
+            cursor.execute(f"DELETE FROM {keeping.place}")
+            return False
+        cursor.execute(
+            f"INSERT INTO {self.place} SELECT k.{KEPT_FILE}, k.{KEPT_ROW}, NULL, 1 "
+            f"FROM {keeping.place} AS k JOIN {FILES} AS m ON m.file = k.{KEPT_FILE}"
+        )
+        return True
 
     def number(self, there: Opened) -> None:
         """Say, on a connection, which numbers the open files have in the table of hits."""

@@ -139,7 +139,7 @@ class Merging:
     def foresee(self, snapshot: Snapshot) -> Merged:
         """Say what `plan` would do, and write nothing: no file is known that would come."""
         bound, asked = self._bind(snapshot)
-        found = self._find(snapshot, bound, asked)
+        found = self._find(snapshot, bound, asked, keep=False)
         there = found.there
         inserted, copied = 0, 0
         if bound.inserting is not None:
@@ -184,8 +184,13 @@ class Merging:
             self._known, self._table = (bound, asked), snapshot.metadata
         return self._known
 
-    def _find(self, snapshot: Snapshot, bound: Bound, asked: Question) -> _Found:
-        """Look into the files that may match and were not looked into, and count."""
+    def _find(
+        self, snapshot: Snapshot, bound: Bound, asked: Question, *, keep: bool = True
+    ) -> _Found:
+        """Look into the files that may match and were not looked into, and count.
+
+        ``keep`` rows for what is made of them, where they are few.
+        """
         found = {a.key: a for a in answers(snapshot.files, asked, self._engine) if a.rows != 0}
         self._hits.keep_only(found)
         unseen = self._hits.unseen(found)
@@ -197,7 +202,8 @@ class Merging:
         if unseen:
             given = 0 if self._given is None else self._given.rows
             with opened(near, self._scanner, "find the rows that match") as there:
-                self._hits.add(there, bound.match, source_rows=given)
+                keeping = bound.keeping if keep else None
+                self._hits.add(there, bound.match, source_rows=given, keeping=keeping)
         updates = [i for i, c in enumerate(self._merge.clauses, 1) if c.verb == "update"]
         with self._engine.work("count the rows that change") as cursor:
             check_duplicates(cursor, self._hits.place, self._merge, bound.join, self._given)

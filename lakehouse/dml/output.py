@@ -130,7 +130,10 @@ class Output:
         self._delete(self._new[1])
         self._new = (None, _NO_FILES)
         updated = any(count.updated for count in marked.values())
-        makings = [*(bound.updates if updated else ()), *bound.inserts]
+        updates = bound.updates
+        if bound.keeping is not None and self._hits.holds(bound.keeping):
+            updates = (bound.keeping.making,)
+        makings = [*(updates if updated else ()), *bound.inserts]
         files = _NO_FILES
         if makings:
             needed = marked if any(making.reads for making in makings) else ()

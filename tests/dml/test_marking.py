@@ -18,7 +18,7 @@ from lakehouse.delta.actions import AddFile, DeletionVector
 from lakehouse.delta.bitmap import bitmap, row_numbers
 from lakehouse.delta.deletion_vector import Vectors, relative_path
 from lakehouse.delta.vector_files import write_vectors
-from lakehouse.dml import marking
+from lakehouse.dml import marking, merging, output, parts
 from lakehouse.dml.marking import is_cheaper
 from lakehouse.testing import predicates, rows
 from tests.dml.test_delete import ROWS, SCHEMA, left, three_files
@@ -71,6 +71,39 @@ def test_other_readers_see_what_is_left(lake, partition_by):
     expected = comparable(pa.Table.from_pylist(rest))
     for read in (ours, *PEERS.values()):
         assert comparable(read(table).select(list(SCHEMA))) == expected
+
+
+def test_an_update_reads_the_rows_that_it_marks_once(lake, monkeypatch):
+    """They are kept where they were found, whatever their columns are called."""
+    names = ("local", "file", "row", "k", "t", "lakehouse")
+    table = new_table(lake, dict.fromkeys(names, "INTEGER"), properties=VECTORS)
+    for start in (0, 100, 200):
+        rest = ", ".join(f"i * {factor} AS {name}" for factor, name in enumerate(names[1:], 2))
+        table.append(
+            lake.sql(f"SELECT i AS local, {rest} FROM range({start}, {start + 100}) AS t(i)")
+        )
+    opened: list[tuple[str, int]] = []
+    open_ = parts.opened
+
+    def noted(snapshot, scanner, doing):
+        opened.append((doing, len(snapshot.files.adds())))
+        return open_(snapshot, scanner, doing)
+
+    for module in (merging, output):
+        monkeypatch.setattr(module, "opened", noted)
+    expected: dict[int, list[int | None]] = {
+        i: [i * factor for factor in range(1, 7)] for i in range(300)
+    }
+    for digit in (3, 4):  # the second finds vectors, and a file more
+        report = table.update({"file": "local + row", "t": "NULL"}, where=f"local % 10 = {digit}")
+        assert (report.rows_updated, report.files_marked > 0) == (30, True)
+        for i, row in expected.items():
+            if i % 10 == digit:
+                row[1], row[4] = i + i * 3, None
+        found = {row[0]: list(row) for row in table.read(columns=list(names)).fetchall()}
+        assert found == expected
+    assert [files for doing, files in opened if doing == "find the rows that match"] == [3, 4]
+    assert [files for doing, files in opened if doing == "write rows"] == [0, 0]
 
 
 @given(
