@@ -18,6 +18,7 @@ from lakehouse.duck.sql import identifier
 from lakehouse.scan import from_log, plain, quick, top
 from lakehouse.scan.aliases import is_plain, resolved
 from lakehouse.scan.choice import Choice
+from lakehouse.scan.crumbs import KEEP_FOOTERS, keeps_footers
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.forms import Forms
 from lakehouse.scan.kept import bind
@@ -174,6 +175,8 @@ class Scanner:
                 figures = self._bind_all(
                     cursor, refs, views, choices, joined=joined, lasting=not at_once
                 )
+            if keeps_footers(refs, figures):
+                cursor.execute(KEEP_FOOTERS)
             look = self.forms.look(
                 cursor,
                 refs,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError, Interruption
+from lakehouse.scan.crumbs import KEEP_FOOTERS, keeps_footers
 from lakehouse.scan.forms import Forms
 from lakehouse.scan.inline import inlined
 from lakehouse.scan.kept import files_of
@@ -59,6 +60,8 @@ class Repeats:
         is_local = all(ref.snapshot.storage.is_local for ref, *_ in prepared.choices)
         if 0 < len(before) == len(reads) and is_local:
             refs = [ref for ref, *_ in prepared.choices]
+            if keeps_footers(refs, (kept for *_, kept in reads)):
+                before = (KEEP_FOOTERS, *before)
             before = (*before, self._engine.search(f"scan{generation}"))
             self._remembered.keep(key, refs, Settled(prepared.sql, before, reads, prepared.off))
 
@@ -122,4 +125,7 @@ class Repeats:
                 raise
             except DuckError:
                 return plain  # a name in it was none, or is not found in this form
-        return dataclasses.replace(plain, sql=text, before=()) if same else plain
+        if not same:
+            return plain
+        before = tuple(statement for statement in plain.before if statement == KEEP_FOOTERS)
+        return dataclasses.replace(plain, sql=text, before=before)
