@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.sql import identifier
+from lakehouse.scan.asked import Params
 from lakehouse.scan.crumbs import need_no_threads
 from lakehouse.scan.forms import Look
 from lakehouse.scan.inline import constants
@@ -17,8 +18,6 @@ from lakehouse.scan.plan import Reach
 from lakehouse.scan.reasons import not_pruned
 from lakehouse.scan.report import Kept, TableRef, TableScan, report
 from lakehouse.scan.tally import Tally
-
-Params = Sequence[Any] | Mapping[str, Any] | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -22,12 +22,11 @@ from lakehouse.lake.untrusted.children import Children
 from lakehouse.lake.untrusted.job import Job, Place
 from lakehouse.lake.untrusted.limits import Limits
 from lakehouse.lake.untrusted.run import Bound, Guarded, Run
+from lakehouse.scan.asked import CLOCK, Params
 from lakehouse.scan.choice import Choice
 from lakehouse.scan.kept import bind, held
 from lakehouse.scan.may import EVERY, May
 from lakehouse.scan.plan import Reach
-from lakehouse.scan.plans import CLOCK
-from lakehouse.scan.prepared import Params
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.scan.views import TableView, is_wary
