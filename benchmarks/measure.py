@@ -37,24 +37,41 @@ class Cost:
 
 
 def compare(
-    name: str, contestants: Mapping[str, Callable[[], object]], *, rounds: int, warm: int = 0
+    name: str,
+    contestants: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    warm: int = 0,
+    turn: float = 0.0,
 ) -> Figure:
-    """Run each contestant ``rounds`` times in turns, after ``warm`` rounds that do not count."""
-    seconds = turns(contestants, rounds=rounds, warm=warm)
+    """Time contestants in ``rounds`` of turns, after ``warm`` rounds that do not count; see `turns`."""
+    seconds = turns(contestants, rounds=rounds, warm=warm, turn=turn)
     return Figure(name, {name_: statistics.median(times) for name_, times in seconds.items()})
 
 
 def turns(
-    contestants: Mapping[str, Callable[[], object]], *, rounds: int, warm: int = 0
+    contestants: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    warm: int = 0,
+    turn: float = 0.0,
 ) -> dict[str, list[float]]:
-    """Return the seconds of each contestant's rounds, run in turns."""
+    """Return the seconds of each contestant's calls, made in turns.
+
+    A turn is one call, or as many as it takes to fill ``turn`` seconds: what takes milliseconds
+    would else be timed with the processor's caches full of what another contestant left there.
+    """
     seconds: dict[str, list[float]] = {contestant: [] for contestant in contestants}
-    for turn in range(warm + rounds):
+    for number in range(warm + rounds):
         for contestant, run in contestants.items():
-            started = time.perf_counter()
-            run()
-            if turn >= warm:
-                seconds[contestant].append(time.perf_counter() - started)
+            took = 0.0
+            while took == 0.0 or took < turn:
+                started = time.perf_counter()
+                run()
+                last = time.perf_counter() - started
+                took += last
+                if number >= warm:
+                    seconds[contestant].append(last)
     return seconds
 
 

@@ -8,6 +8,8 @@ keep what they opened. DuckDB's delta extension takes part where its wheel is in
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
 import json
 import shutil
 import subprocess
@@ -31,6 +33,7 @@ ROWS = 250  # in each file
 LOG = "_delta_log"
 SCHEMA = {"id": "BIGINT", "ts": "TIMESTAMP", "shop": "INTEGER", "value": "DOUBLE"}
 FILES_A_SHOP = 10
+_TURN = 0.05  # seconds in which a query is asked again and again
 
 Contestants = Mapping[str, Callable[[], object]]
 
@@ -92,6 +95,9 @@ def small_files(lake: lakehouse.Lake, options: argparse.Namespace) -> Iterator[F
                 frame = pl.scan_delta(table.uri)
                 frozen = {"ours": _ours(view, ours), "frozen Polars": _polars({"t": frame}, query)}
                 yield agreed(f"{name}, in a snapshot", frozen, rounds)
+        yield agreed(
+            "rows by ids not asked for before", _fresh(lake, places, middle), options.rounds
+        )
         row = queries["a row by its id"]
         needed = row.format(t=f"'{table.uri}/part-{options.query_files // 2:06d}.parquet'")
         connection = duckdb.connect()
@@ -102,6 +108,18 @@ def small_files(lake: lakehouse.Lake, options: argparse.Namespace) -> Iterator[F
         figure = agreed("what planning adds to a row by its id", told, options.rounds * 10)
         whole, reading = figure.medians.values()
         yield Figure(figure.name, figure.medians, (f"{(whole - reading) * 1000:.1f} ms",))
+
+
+def _fresh(lake: lakehouse.Lake, places: Mapping[str, str], first: int) -> Contestants:
+    """Return contestants each call of which asks for another id, from ``first`` on."""
+    query = "SELECT count(*), sum(value) FROM {t} WHERE id = "
+
+    def asking(ask: Callable[[str], object]) -> Callable[[], object]:
+        ids = itertools.count(first)
+        return lambda: ask(f"{query}{next(ids)}")
+
+    ours = asking(lambda text: _ours(lake, text.format(t="bronze.t"))())
+    return {"ours": ours, **{who: asking(ask) for who, ask in _askers(places).items()}}
 
 
 def aggregates(lake: lakehouse.Lake, options: argparse.Namespace) -> Iterator[Figure]:
@@ -148,13 +166,18 @@ def agreed(name: str, contestants: Contestants, rounds: int) -> Figure:
     """Compare contestants whose results are the same."""
     found = {who: _rounded(ask()) for who, ask in contestants.items()}
     assert len({repr(rows) for rows in found.values()}) == 1, (name, found)
-    return compare(name, contestants, rounds=rounds, warm=1)
+    return compare(name, contestants, rounds=rounds, warm=1, turn=_TURN)
 
 
 def peers(places: Mapping[str, str], query: str) -> dict[str, Callable[[], object]]:
-    """Return the peers that open tables afresh: delta-rs, Polars, DuckDB's delta extension."""
+    """Return the peers that open tables afresh, asking one query."""
+    return {who: functools.partial(ask, query) for who, ask in _askers(places).items()}
 
-    def delta_rs() -> object:
+
+def _askers(places: Mapping[str, str]) -> dict[str, Callable[[str], object]]:
+    """Return what asks delta-rs, Polars, and DuckDB's delta extension, each opening tables afresh."""
+
+    def delta_rs(query: str) -> object:
         builder = deltalake.QueryBuilder()
         for name, uri in places.items():
             builder = builder.register(name, deltalake.DeltaTable(uri))
@@ -163,17 +186,19 @@ def peers(places: Mapping[str, str], query: str) -> dict[str, Callable[[], objec
             tuple(row.values()) for row in pa.table(builder.execute(text).read_all()).to_pylist()
         ]
 
-    def polars() -> object:
+    def polars(query: str) -> object:
         return _polars({name: pl.scan_delta(uri) for name, uri in places.items()}, query)()
 
-    found: dict[str, Callable[[], object]] = {"delta-rs": delta_rs, "Polars": polars}
+    found: dict[str, Callable[[str], object]] = {"delta-rs": delta_rs, "Polars": polars}
     path = extension("delta")
     if path is not None:
         connection = duckdb.connect(config={"allow_unsigned_extensions": True})
         connection.execute("SET enable_progress_bar = false")
         connection.execute(f"LOAD '{path}'")
         scans = {name: f"delta_scan('{uri}')" for name, uri in places.items()}
-        found["DuckDB's delta extension"] = lambda: connection.sql(query.format(**scans)).fetchall()
+        found["DuckDB's delta extension"] = lambda query: connection.sql(
+            query.format(**scans)
+        ).fetchall()
     return found
 
 

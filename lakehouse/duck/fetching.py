@@ -1,4 +1,4 @@
-"""Let an instance's working threads read local files themselves, for a while.
+"""Let an instance's working threads read local files themselves, for a while or until told.
 
 DuckDB 2 hands what it reads to threads of their own, which hides the waiting of a disk. For files
 of a few kilobytes each, handing over takes longer than reading.
@@ -27,21 +27,30 @@ class Fetching:
         self._applies = has and _NAME not in config
         self._lock = threading.RLock()  # a signal's handler may interrupt whoever holds it
         self._count = 0
+        self._preferred = False
+        self._is_inline = False
+
+    def prefer(self, *, inline: bool) -> None:
+        """Read without these threads, or with them, also when nobody asks: until the next word."""
+        with self._lock:
+            self._preferred = inline
+            self._settle()
 
     @contextlib.contextmanager
     def inline(self) -> Iterator[None]:
         """Read without these threads meanwhile; all of the instance's queries do."""
-        if not self._applies:
-            yield
-            return
         with self._lock:
-            if self._count == 0:
-                self._run(f"SET GLOBAL {_NAME} = 0")
             self._count += 1
+            self._settle()
         try:
             yield
         finally:
             with self._lock:
                 self._count -= 1
-                if self._count == 0:
-                    self._run(f"RESET GLOBAL {_NAME}")
+                self._settle()
+
+    def _settle(self) -> None:
+        wanted = self._applies and (self._preferred or self._count > 0)
+        if wanted != self._is_inline:
+            self._run(f"SET GLOBAL {_NAME} = 0" if wanted else f"RESET GLOBAL {_NAME}")
+            self._is_inline = wanted

@@ -22,7 +22,7 @@ from lakehouse.lake.queries import Queries
 from lakehouse.lake.statements.first import is_statement
 from lakehouse.lake.tables import DropReport, TableInfo, Tables
 from lakehouse.lake.untrusted.limits import Limits
-from lakehouse.scan.prepared import Params
+from lakehouse.scan.asked import Params
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.tally import Reads, merged
 from lakehouse.table.background import Background

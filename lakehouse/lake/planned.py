@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from lakehouse.duck.engine import Engine, Relation
+from lakehouse.scan.asked import Params
 from lakehouse.scan.may import May
 from lakehouse.scan.plan import Reach
-from lakehouse.scan.prepared import Params
 from lakehouse.scan.report import Kept, QueryRef, TableRef, TableScan
 
 

@@ -23,8 +23,9 @@ from lakehouse.duck.sql import identifier
 from lakehouse.lake.pins import Pins
 from lakehouse.lake.planned import Door, Planned
 from lakehouse.lake.system import SCHEMA, SYSTEM, SystemRelations
+from lakehouse.scan.asked import Params
 from lakehouse.scan.names import At, Reference, Resolve, references
-from lakehouse.scan.prepared import Params, Prepared
+from lakehouse.scan.prepared import Prepared
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.table.handle import Table

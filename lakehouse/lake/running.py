@@ -27,7 +27,7 @@ from lakehouse.lake.statements.parse import parse
 from lakehouse.lake.tables import Created, Tables
 from lakehouse.lake.temporary import Temporary
 from lakehouse.lake.views import Views
-from lakehouse.scan.prepared import Params
+from lakehouse.scan.asked import Params
 
 pa: Any = lazy.module("pyarrow")
 

@@ -10,7 +10,7 @@ from lakehouse.duck.engine import Relation
 from lakehouse.lake import explain as explaining
 from lakehouse.lake.pins import Pins
 from lakehouse.lake.queries import Queries
-from lakehouse.scan.prepared import Params
+from lakehouse.scan.asked import Params
 from lakehouse.table.pinned import PinnedTable
 
 

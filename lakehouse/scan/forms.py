@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lakehouse.duck.engine import Connection, Engine
+from lakehouse.scan.asked import Asked
 from lakehouse.scan.footers import Footers
-from lakehouse.scan.report import Kept, QueryRef, TableRef
+from lakehouse.scan.report import Kept, TableRef
 from lakehouse.scan.variants import Variant, Variants
 from lakehouse.scan.views import TableView
 
@@ -25,22 +26,15 @@ class Forms:
         """Tell whether a table, bound on ``cursor``, had better be read as its files are."""
         return all(self._footers.plain(cursor, [ref], [view], [kept], joined=True))
 
-    def known(
-        self,
-        refs: Sequence[TableRef],
-        views: Sequence[TableView],
-        kept: Sequence[Kept],
-        queries: Sequence[QueryRef],
-        others: Sequence[str],
-    ) -> str | None:
+    def known(self, asked: Asked, views: Sequence[TableView], kept: Sequence[Kept]) -> str | None:
         """Return SQL that lets tables, of which few files are kept, be read as their files are.
 
         None where not all of them can be.
         """
         if not all(self._footers.fit(view, one) for view, one in zip(views, kept, strict=True)):
             return None
-        plain = [self._plain(ref, view) for ref, view in zip(refs, views, strict=True)]
-        return self._engine.search(self._variants.database(plain, queries, others)[0])
+        plain = [self._plain(ref, view) for ref, view in zip(asked.refs, views, strict=True)]
+        return self._engine.search(self._variants.database(plain, asked.queries, asked.others)[0])
 
     def _plain(self, ref: TableRef, view: TableView) -> Variant:
         return Variant(ref, view, view.plain, self._engine.no_rows(view.stored))
@@ -48,11 +42,9 @@ class Forms:
     def look(
         self,
         cursor: Connection,
-        refs: Sequence[TableRef],
+        asked: Asked,
         views: Sequence[TableView],
         kept: Sequence[Kept],
-        queries: Sequence[QueryRef],
-        others: Sequence[str],
         *,
         joined: bool,
         at_once: bool,
@@ -60,21 +52,20 @@ class Forms:
         """Return a function that looks at the files of a query's tables, all bound on ``cursor``.
 
         It returns SQL that lets tables be read as their files are, or None where none can be.
-        ``queries`` are users' views in it, ``others`` are names that must not be found.
         ``at_once`` says that a transaction has begun, in which no new database is seen.
         """
 
         def look() -> str | None:
-            plain = self._footers.plain(cursor, refs, views, kept, joined=joined)
+            plain = self._footers.plain(cursor, asked.refs, views, kept, joined=joined)
             if not any(plain):
                 return None
             variants = [
                 self._plain(ref, view)
                 if is_plain
                 else Variant(ref, view, view.view, self._engine.empty_parquet)
-                for ref, view, is_plain in zip(refs, views, plain, strict=True)
+                for ref, view, is_plain in zip(asked.refs, views, plain, strict=True)
             ]
-            database, is_new = self._variants.database(variants, queries, others)
+            database, is_new = self._variants.database(variants, asked.queries, asked.others)
             return None if is_new and at_once else self._engine.search(database)
 
         return look

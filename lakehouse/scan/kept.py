@@ -21,6 +21,7 @@ from lakehouse.duck.engine import VERSION, Connection, Engine
 from lakehouse.duck.sql import escaped, literal, literals
 from lakehouse.scan import quick
 from lakehouse.scan.choice import Choice
+from lakehouse.scan.crumbs import are_crumbs, sampled
 from lakehouse.scan.footers import MOST_FILES
 from lakehouse.scan.may import KEEP
 from lakehouse.scan.report import Kept, TableRef, join_keys
@@ -113,6 +114,7 @@ def bind(
         ahead,
         join_keys=join_keys(choice.keys, ref),
         order=choice.order,
+        sample=_sample(cursor, snapshot, view, row[0], row[1]),
     )
 
 
@@ -168,7 +170,9 @@ def _bind_few(
     patterns = [escaped(url) for url in urls]
     rows = None if None in counts else sum(counts)
     ahead = () if snapshot.storage.is_local else tuple(zip(urls, sizes, strict=True))
-    kept = Kept(len(files), sum(sizes), rows, ahead, patterns=tuple(patterns))
+    is_sampled = snapshot.storage.is_local and are_crumbs(len(files), sum(sizes))
+    sample = tuple(patterns[number] for number in sampled(len(files))) if is_sampled else ()
+    kept = Kept(len(files), sum(sizes), rows, ahead, patterns=tuple(patterns), sample=sample)
     cursor.execute(files_of(view.key, kept, engine))
     return kept
 
@@ -239,6 +243,17 @@ def _ahead(cursor: Connection, snapshot: Snapshot, chosen: str) -> tuple[tuple[s
         f"SELECT file, size FROM {chosen} ORDER BY position LIMIT {_AHEAD}"
     ).fetchall()
     return tuple((snapshot.storage.url(file), size) for file, size in found)
+
+
+def _sample(
+    cursor: Connection, snapshot: Snapshot, view: TableView, files: int, size: int
+) -> tuple[str, ...]:
+    """Return a few of the files that were bound, if they are many and small."""
+    if not snapshot.storage.is_local or not are_crumbs(files, size):
+        return ()
+    numbers = [number + 1 for number in sampled(files)]
+    row = cursor.execute(f"SELECT list_select(getvariable('files_{view.key}'), {numbers})")
+    return tuple(row.fetchall()[0][0])
 
 
 def _choose(cursor: Connection, snapshot: Snapshot, source: str) -> str:

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
 
 from catalog.errors import InputError
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.errors import ParserError
+from lakehouse.scan.asked import CLOCK, LONG, Asked
 from lakehouse.scan.plan import only_reads
-from lakehouse.scan.prepared import Params
 from lakehouse.scan.probe import PLAIN_PLANS
-from lakehouse.scan.report import QueryRef
 from lakehouse.scan.tokens import tokens
 from lakehouse.scan.volatile import AnyVolatile
 
-CLOCK = re.compile(
-    r"\b(now|today|current_\w+|local\w+|get_current_\w+|transaction_timestamp)\b", re.IGNORECASE
-)
 _REMEMBERED = 256
-_LONG = 50_000  # a text that is not remembered
 _KEYWORD = re.compile(r"and|from|in|not|on|or|select|where", re.IGNORECASE)  # none is a function
 _PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
 _VERBS = (
@@ -48,15 +42,9 @@ class Plans:
         """Tell whether nothing but the tables decides a query's plan, which is known."""
         return (generation, sql) in self._plans
 
-    def of_query(
-        self,
-        cursor: Connection,
-        sql: str,
-        params: Params,
-        generation: int,
-        queries: Sequence[QueryRef] = (),
-    ) -> str:
+    def of_query(self, cursor: Connection, asked: Asked, generation: int) -> str:
         """Return the plan of a query as JSON: an empty list where DuckDB shows none."""
+        sql, params = asked.sql, asked.params
         known = self._plans.get((generation, sql))
         if known is not None and params is None:
             return known
@@ -76,23 +64,17 @@ class Plans:
                 next_step=_NOT_QUERIES[kind],
             )
         try:
-            return self.plan(cursor, sql, params, generation, queries)
+            return self.plan(cursor, asked, generation)
         except ParserError:
             # Not a query, such as EXPLAIN itself: DuckDB runs it as it stands, unpruned.
             return "[]"
 
-    def plan(
-        self,
-        cursor: Connection,
-        sql: str,
-        params: Params,
-        generation: int,
-        queries: Sequence[QueryRef] = (),
-    ) -> str:
+    def plan(self, cursor: Connection, asked: Asked, generation: int) -> str:
         """Return the plan of a query over the stand-ins of a generation, in which each name is one.
 
         It is remembered where nothing else decides it.
         """
+        sql, params = asked.sql, asked.params
         known = self._plans.get((generation, sql)) if params is None else None
         if known is not None:
             return known
@@ -100,12 +82,11 @@ class Plans:
         with self._engine.planning(off=PLAIN_PLANS):
             rows = cursor.execute(f"EXPLAIN (FORMAT json) {sql}", params).fetchall()
         plan = str(rows[0][1])
-        texts = (sql, *(query.sql for query in queries))
         if (
             params is None
-            and len(sql) + len(plan) <= _LONG
+            and len(sql) + len(plan) <= LONG
             and not self._engine.has_temporary  # a temporary view may be another one tomorrow
-            and all(map(self._is_lasting, texts))
+            and all(map(self._is_lasting, asked.texts))
             and only_reads(plan, "stand_in")
         ):
             if len(self._plans) >= _REMEMBERED:
@@ -115,9 +96,10 @@ class Plans:
         return plan
 
     def names(
-        self, cursor: Connection, sql: str, params: Params, generation: int, *, planned: str
+        self, cursor: Connection, asked: Asked, generation: int, *, planned: str
     ) -> tuple[str, ...]:
         """Return the names of a query's columns, remembered where the plan of ``planned`` is."""
+        sql, params = asked.sql, asked.params
         known = self._columns.get((generation, sql)) if params is None else None
         if known is not None:
             return known

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.duck.sql import identifier
+from lakehouse.scan.asked import Params
+from lakehouse.scan.crumbs import need_no_threads
 from lakehouse.scan.forms import Look
 from lakehouse.scan.inline import constants
 from lakehouse.scan.may import May
@@ -16,8 +18,6 @@ from lakehouse.scan.plan import Reach
 from lakehouse.scan.reasons import not_pruned
 from lakehouse.scan.report import Kept, TableRef, TableScan, report
 from lakehouse.scan.tally import Tally
-
-Params = Sequence[Any] | Mapping[str, Any] | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ class Prepared:
         if self.tally is not None:
             for ref, _, scans, kept in self.choices:
                 self.tally.add(ref, scans, kept)
+        if (inline := need_no_threads(kept for *_, kept in self.choices)) is not None:
+            self.engine.prefer_reading(inline=inline)
         self.engine.read_ahead(file for *_, kept in self.choices for file in kept.ahead)
         try:
             if self.look is not None and (found := self.look()) is not None:

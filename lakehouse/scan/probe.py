@@ -16,11 +16,12 @@ from catalog import lazy
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.errors import DuckError, Interruption
 from lakehouse.scan import quick
+from lakehouse.scan.asked import Asked
 from lakehouse.scan.choice import Choice, joined
 from lakehouse.scan.expression import is_fixed, unfixed
 from lakehouse.scan.join_keys import Profile, profiled
 from lakehouse.scan.kept import bind
-from lakehouse.scan.report import QueryRef, TableRef
+from lakehouse.scan.report import TableRef
 from lakehouse.scan.variants import Variant, Variants
 from lakehouse.scan.views import TableView
 
@@ -50,22 +51,6 @@ class Size:
     def weight(self) -> int:
         """Return what reading takes, in bytes."""
         return self.bytes + self.files * _A_FILE
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Query:
-    """Hold a query, its tables and views, and whether it runs in a transaction from its plan on.
-
-    ``others`` are names in it that are no table now.
-    """
-
-    sql: str
-    params: object
-    refs: tuple[TableRef, ...]
-    views: tuple[TableView, ...]
-    queries: tuple[QueryRef, ...]
-    others: tuple[str, ...]
-    at_once: bool
 
 
 def may_join(plan: str, refs: Sequence[TableRef]) -> bool:
@@ -134,31 +119,32 @@ class Probe:
     def narrow(
         self,
         cursor: Connection,
-        query: Query,
+        asked: Asked,
+        views: Sequence[TableView],
         choices: Sequence[Choice],
         scans: Sequence[int],
         *,
         wide: bool,
+        at_once: bool,
     ) -> list[Choice] | Literal["again", "lost"]:
         """Return the choices with what joins say of them.
 
-        ``scans`` counts the scans of each table in the plan. ``wide`` is that of `stand_in`. The
-        answer may be to plan "again" on another connection, or that nothing can be said and the
+        ``scans`` counts the scans of each table in the plan. ``wide`` is that of `stand_in`, and
+        ``at_once`` says that a transaction has begun. The answer may be to plan "again" on another connection, or that nothing can be said and the
         connection's transaction is "lost".
         """
-        refs, views = query.refs, query.views
+        refs = asked.refs
         sizes = [
             _size(cursor, ref, choice, self._engine)
             for ref, choice in zip(refs, choices, strict=True)
         ]
         big = large(sizes)
-        texts = (query.sql, *(view.sql for view in query.queries))
-        if not big or not is_fixed(cursor, texts, self._unfixed(cursor)):
+        if not big or not is_fixed(cursor, asked.texts, self._unfixed(cursor)):
             return list(choices)
-        database, is_new = self._database(query, big, wide=wide)
-        if is_new and query.at_once:
+        database, is_new = self._database(asked, views, big, wide=wide)
+        if is_new and at_once:
             return "again"  # what came after a transaction began is not seen in it
-        if not query.at_once:
+        if not at_once:
             # What tables of DuckDB's own hold must be the same when the query runs.
             cursor.execute("BEGIN")
         for number, (ref, view) in enumerate(zip(refs, views, strict=True)):
@@ -167,11 +153,11 @@ class Probe:
         cursor.execute(self._engine.search(database))
         names = {number: stand_in(views[number], wide=wide) for number in big}
         found = self._ask(
-            cursor, query, frozenset(names.values()), _patience(sizes[number] for number in big)
+            cursor, asked, frozenset(names.values()), _patience(sizes[number] for number in big)
         )
         if found is None:
             return "lost"
-        if not query.at_once and not found.tables:
+        if not at_once and not found.tables:
             cursor.execute("COMMIT")
         small = sum(count for number, count in enumerate(scans) if number not in big)
         counts = {number: len(found.scans.get(name, ())) for number, name in names.items()}
@@ -186,7 +172,8 @@ class Probe:
 
     def _database(
         self,
-        query: Query,
+        asked: Asked,
+        views: Sequence[TableView],
         big: frozenset[int],
         *,
         wide: bool,
@@ -196,10 +183,9 @@ class Probe:
         ``wide`` makes their whole numbers HUGEINT: DuckDB 2 keeps dense keys of up to 64 bits in a
         form that it does not show. Values compare the same; some functions do not take them.
         """
-        refs, views = query.refs, query.views
         names = [stand_in(view, wide=wide) if n in big else "" for n, view in enumerate(views)]
         variants = []
-        for ref, view, name in zip(refs, views, names, strict=True):
+        for ref, view, name in zip(asked.refs, views, names, strict=True):
             if name:
                 with self._lock:
                     self._stand_in(name, view, wide=wide)
@@ -207,10 +193,10 @@ class Probe:
                 variants.append(Variant(ref, view, body, None))
             else:
                 variants.append(Variant(ref, view, view.view, self._engine.empty_parquet))
-        return self._variants.database(variants, query.queries, query.others)
+        return self._variants.database(variants, asked.queries, asked.others)
 
     def _ask(
-        self, cursor: Connection, query: Query, names: frozenset[str], seconds: float
+        self, cursor: Connection, asked: Asked, names: frozenset[str], seconds: float
     ) -> Profile | None:
         """Return what the joins of a query say about its stand-ins ``names``; None if they fail.
 
@@ -228,7 +214,7 @@ class Probe:
         try:
             with self._engine.planning(off=PLAIN_PLANS, most=_MOST_VALUES):
                 rows = cursor.execute(
-                    f"EXPLAIN (ANALYZE, FORMAT json) {query.sql}", query.params
+                    f"EXPLAIN (ANALYZE, FORMAT json) {asked.sql}", asked.params
                 ).fetchall()
         except Interruption:
             if not timed_out.is_set():

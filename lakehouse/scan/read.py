@@ -17,16 +17,18 @@ from lakehouse.duck.errors import DuckError, NameErrors, ParserError
 from lakehouse.duck.sql import identifier
 from lakehouse.scan import from_log, plain, quick, top
 from lakehouse.scan.aliases import is_plain, resolved
+from lakehouse.scan.asked import LONG, Asked, Params
 from lakehouse.scan.choice import Choice
+from lakehouse.scan.crumbs import KEEP_FOOTERS, keeps_footers
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.forms import Forms
 from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, KEEP, May, any_of
 from lakehouse.scan.plan import Reach, columns_in, limits_below_join, reaches
-from lakehouse.scan.plans import CLOCK, Plans
+from lakehouse.scan.plans import Plans
 from lakehouse.scan.predicate import no_predicate
-from lakehouse.scan.prepared import Params, Prepared
-from lakehouse.scan.probe import Probe, Query, may_join
+from lakehouse.scan.prepared import Prepared
+from lakehouse.scan.probe import Probe, may_join
 from lakehouse.scan.repeats import Repeats
 from lakehouse.scan.report import Kept, QueryRef, TableRef
 from lakehouse.scan.settled import Key, Settled
@@ -35,7 +37,6 @@ from lakehouse.scan.views import TableView, is_wary, table_view
 from lakehouse.scan.volatile import Volatile
 
 _REMEMBERED = 256  # views and predicates, each
-_LONG = 50_000  # a text that is not remembered
 
 
 class Scanner:
@@ -74,59 +75,48 @@ class Scanner:
         ``refs`` are their tables too. ``given`` are rows (Arrow) that the query reads by their
         names in ``temp.main``. Raises InputError for SQL that DuckDB refuses.
         """
-        key = None
-        if params is None and not given:
-            key = self._repeats.key(sql, refs, queries, others)
+        asked = Asked(sql, params, tuple(refs), tuple(queries), tuple(others), given)
+        key = self._repeats.key(asked)
         if key is not None:
-            again = self._repeats.again(key, refs, queries, others)
+            again = self._repeats.again(key, asked)
             if again is not None:
                 return again
         if len(refs) == 1 and not queries and not given:
-            answered = self._from_log(sql, refs[0], params, others, key)
+            answered = self._from_log(asked, key)
             if answered is not None:
                 return answered
-        wary = is_wary((sql, *(query.sql for query in queries)))
+        wary = is_wary(asked.texts)
         views = [self.view(ref, wary=wary) for ref in refs]
         for wide in (True, False) if VERSION >= (2, 0) else (False,):
-            prepared = self._planned(sql, refs, views, params, others, queries, given, wide=wide)
+            prepared = self._planned(asked, views, wide=wide)
             if prepared is not None:
                 break
         else:
-            prepared = self._planned(sql, refs, views, params, others, queries, given, wide=None)
+            prepared = self._planned(asked, views, wide=None)
         assert prepared is not None
         if key is not None:
             generation = self._definitions.generation(refs, views, others, queries)
             if self._plans.lasts(generation, sql):
-                self._repeats.remember(key, prepared, views, generation)
+                self._repeats.remember(key, asked, prepared, views, generation)
         return prepared
 
     def _planned(
-        self,
-        sql: str,
-        refs: Sequence[TableRef],
-        views: Sequence[TableView],
-        params: Params,
-        others: Sequence[str],
-        queries: Sequence[QueryRef],
-        given: Mapping[str, Any],
-        *,
-        wide: bool | None,
+        self, asked: Asked, views: Sequence[TableView], *, wide: bool | None
     ) -> Prepared | None:
         """Plan a query, asking for join keys as ``wide`` says, or not; None where that fails."""
+        refs, at_once = asked.refs, asked.reads_clock
         with self._engine.preparing("plan the query") as cursor:
-            for name, rows in given.items():
+            for name, rows in asked.given.items():
                 cursor.register(name, rows)
-            generation = self._definitions.generation(refs, views, others, queries)
-            # Plan and run in one transaction, so that now() is the same in both.
-            at_once = any(CLOCK.search(text) for text in (sql, *(query.sql for query in queries)))
-            if at_once:
+            generation = self._definitions.generation(refs, views, asked.others, asked.queries)
+            if at_once:  # so that now() is the same in both
                 cursor.execute("BEGIN")
-            plan = self._plans.of_query(cursor, sql, params, generation, queries)
+            plan = self._plans.of_query(cursor, asked, generation)
             joined = "_JOIN" in plan
             reached = reaches(plan)
             scans = [reached.get(f"t{view.key}", []) for view in views]
             if len(refs) == 1:
-                scans = [_resolved(sql, refs[0], views[0], scans[0])]
+                scans = [_resolved(asked.sql, refs[0], views[0], scans[0])]
             wheres = [self.where(ref, scan) for ref, scan in zip(refs, scans, strict=True)]
             choices = [
                 Choice(where, tests=_tests(ref, scan, where))
@@ -134,28 +124,17 @@ class Scanner:
             ]
             try:
                 choices = [
-                    self._ordered(cursor, sql, ref, scan, choice)
+                    self._ordered(cursor, asked.sql, ref, scan, choice)
                     for ref, scan, choice in zip(refs, scans, choices, strict=True)
                 ]
                 if wide is not None and may_join(plan, refs):
-                    query = Query(
-                        sql,
-                        params,
-                        tuple(refs),
-                        tuple(views),
-                        tuple(queries),
-                        tuple(others),
-                        at_once,
-                    )
                     counts = [len(scan) for scan in scans]
-                    outcome = self._probe.narrow(cursor, query, choices, counts, wide=wide)
+                    outcome = self._probe.narrow(
+                        cursor, asked, views, choices, counts, wide=wide, at_once=at_once
+                    )
                     if isinstance(outcome, str):
                         cursor.close()
-                        if outcome == "lost":
-                            return None
-                        return self._planned(
-                            sql, refs, views, params, others, queries, given, wide=wide
-                        )
+                        return None if outcome == "lost" else self._planned(asked, views, wide=wide)
                     choices = outcome
                 figures = self._bind_all(
                     cursor, refs, views, choices, joined=joined, lasting=not at_once
@@ -164,9 +143,7 @@ class Scanner:
                 # DuckDB shows some expressions in a form that it does not read.
                 if wide is not None and may_join(plan, refs):
                     cursor.close()
-                    return self._planned(
-                        sql, refs, views, params, others, queries, given, wide=None
-                    )
+                    return self._planned(asked, views, wide=None)
                 if at_once:
                     cursor.execute("ROLLBACK")
                     cursor.execute("BEGIN")
@@ -174,29 +151,29 @@ class Scanner:
                 figures = self._bind_all(
                     cursor, refs, views, choices, joined=joined, lasting=not at_once
                 )
-            look = self.forms.look(
-                cursor,
-                refs,
-                views,
-                figures,
-                queries,
-                others,
-                joined=joined,
-                at_once=at_once,
-            )
+            if keeps_footers(asked, figures):
+                cursor.execute(KEEP_FOOTERS)
+            look = self.forms.look(cursor, asked, views, figures, joined=joined, at_once=at_once)
             # In object storage, to look at files takes time, and those that are read are fetched
             # ahead: it waits until the query runs.
-            is_local = all(ref.snapshot.storage.is_local for ref in refs)
-            found = look() if is_local else None
+            found = look() if asked.is_local else None
             cursor.execute(found or self._engine.search(f"scan{generation}"))
         mays = [choice.may for choice in choices]
         reads = tuple(zip(refs, mays, scans, figures, strict=True))
         # DuckDB 1.5 lets keys of joins choose among the rows that a LIMIT is to choose from
         # (duckdb#22924).
         wrong = VERSION < (2, 0) and limits_below_join(plan)
-        off = ("join_filter_pushdown",) if wrong else ()
-        waiting = None if is_local else look
-        return Prepared(self._engine, cursor, sql, params, reads, at_once, self.tally, off, waiting)
+        return Prepared(
+            self._engine,
+            cursor,
+            asked.sql,
+            asked.params,
+            reads,
+            at_once,
+            self.tally,
+            ("join_filter_pushdown",) if wrong else (),
+            None if asked.is_local else look,
+        )
 
     def require_trust(self, argument: str) -> None:
         """Raise InputError where SQL in an argument cannot be trusted."""
@@ -233,19 +210,13 @@ class Scanner:
             (type_,) = cursor.sql(f"SELECT ({predicate}\n) FROM {place}").types
             if str(type_) != "BOOLEAN":
                 raise no_predicate(predicate, str(type_))
-            reached = reaches(self._plans.of_query(cursor, sql, None, generation))
+            reached = reaches(self._plans.of_query(cursor, Asked(sql, None, (ref,)), generation))
         scans = reached.get(f"t{view.key}", [])
         return self.where(ref, _resolved(sql, ref, view, scans))
 
-    def _from_log(
-        self,
-        sql: str,
-        ref: TableRef,
-        params: Params,
-        others: Sequence[str],
-        key: Key | None,
-    ) -> Prepared | None:
+    def _from_log(self, asked: Asked, key: Key | None) -> Prepared | None:
         """Plan a query that statistics answer; None where they do not, or DuckDB refuses it."""
+        sql, params, (ref,) = asked.sql, asked.params, asked.refs
         if from_log.ASKED.search(sql) is None:
             return None
         layout = ref.snapshot.files.layout
@@ -255,16 +226,15 @@ class Scanner:
             return None
         cursor = self._engine.cursor()
         try:
-            generation = self._definitions.generation([ref], [view], others)
-            # Plan and run in one transaction, so that now() is the same in both.
-            at_once = CLOCK.search(sql) is not None
+            generation = self._definitions.generation([ref], [view], asked.others)
+            at_once = asked.reads_clock
             if at_once:
                 cursor.execute("BEGIN")
-            plan = self._plans.plan(cursor, query.sql, params, generation)
+            plan = self._plans.plan(cursor, dataclasses.replace(asked, sql=query.sql), generation)
             if from_log.is_same(plan, query, layout):
                 text = query.sql
                 if query.renames:
-                    names = self._plans.names(cursor, sql, params, generation, planned=query.sql)
+                    names = self._plans.names(cursor, asked, generation, planned=query.sql)
                     text = from_log.renamed(text, names)
                 scans = reaches(plan).get(f"t{view.key}", [])
                 # Answers are remembered, so that they must not depend on the time.
@@ -311,7 +281,7 @@ class Scanner:
             may = on_demand.Pruner(layout, self._any_volatile).may_match(filters)
         if len(self._mays) >= _REMEMBERED:
             self._mays.clear()
-        if sum(map(len, filters)) <= _LONG:
+        if sum(map(len, filters)) <= LONG:
             self._mays[key] = layout, may
         return may
 

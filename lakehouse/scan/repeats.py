@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError, Interruption
+from lakehouse.scan.asked import Asked
+from lakehouse.scan.crumbs import KEEP_FOOTERS, keeps_footers
 from lakehouse.scan.forms import Forms
 from lakehouse.scan.inline import inlined
 from lakehouse.scan.kept import files_of
 from lakehouse.scan.prepared import Prepared
-from lakehouse.scan.report import QueryRef, TableRef
+from lakehouse.scan.report import TableRef
 from lakehouse.scan.settled import Key, Remembered, Settled
 from lakehouse.scan.tally import Tally
 from lakehouse.scan.views import TableView, is_wary, told_view
@@ -34,20 +36,23 @@ class Repeats:
         self._view = view
         self._remembered = Remembered()
 
-    def key(
-        self, sql: str, refs: Sequence[TableRef], queries: Sequence[QueryRef], others: Sequence[str]
-    ) -> Key | None:
+    def key(self, asked: Asked) -> Key | None:
         """Return what tells a query from others; None where something else may decide it."""
-        if self._engine.has_temporary:
+        if asked.params is not None or asked.given or self._engine.has_temporary:
             return None
-        return self._remembered.key(sql, refs, queries, others)
+        return self._remembered.key(asked)
 
     def keep(self, key: Key, refs: Sequence[TableRef], settled: Settled) -> None:
         """Remember a query that can be run as it stands."""
         self._remembered.keep(key, refs, settled)
 
     def remember(
-        self, key: Key, prepared: Prepared, views: Sequence[TableView], generation: int
+        self,
+        key: Key,
+        asked: Asked,
+        prepared: Prepared,
+        views: Sequence[TableView],
+        generation: int,
     ) -> None:
         """Remember a query that was planned, if all that it needs stands in text."""
         reads = tuple((may, tuple(scans), kept) for _, may, scans, kept in prepared.choices)
@@ -56,58 +61,49 @@ class Repeats:
             for view, (*_, kept) in zip(views, reads, strict=True)
             if kept.patterns is not None
         )
-        is_local = all(ref.snapshot.storage.is_local for ref, *_ in prepared.choices)
-        if 0 < len(before) == len(reads) and is_local:
-            refs = [ref for ref, *_ in prepared.choices]
+        if 0 < len(before) == len(reads) and asked.is_local:
+            if keeps_footers(asked, (kept for *_, kept in reads)):
+                before = (KEEP_FOOTERS, *before)
             before = (*before, self._engine.search(f"scan{generation}"))
-            self._remembered.keep(key, refs, Settled(prepared.sql, before, reads, prepared.off))
+            self._remembered.keep(
+                key, asked.refs, Settled(prepared.sql, before, reads, prepared.off)
+            )
 
-    def again(
-        self,
-        key: Key,
-        refs: Sequence[TableRef],
-        queries: Sequence[QueryRef],
-        others: Sequence[str],
-    ) -> Prepared | None:
+    def again(self, key: Key, asked: Asked) -> Prepared | None:
         """Prepare a query that was planned before; the second time, look for a faster form."""
-        settled = self._remembered.find(key, refs)
+        settled = self._remembered.find(key, asked.refs)
         if settled is None:
             return None
         if not settled.tried:
-            settled = self._faster(settled, refs, queries, others)
-            self._remembered.keep(key, refs, settled)
+            settled = self._faster(settled, asked)
+            self._remembered.keep(key, asked.refs, settled)
         with self._engine.preparing("plan the query") as cursor:
             for statement in settled.before:
                 cursor.execute(statement)
-        reads = tuple((ref, *read) for ref, read in zip(refs, settled.reads, strict=True))
+        reads = tuple((ref, *read) for ref, read in zip(asked.refs, settled.reads, strict=True))
         return Prepared(
             self._engine, cursor, settled.sql, None, reads, tally=self._tally, off=settled.off
         )
 
-    def _faster(
-        self,
-        settled: Settled,
-        refs: Sequence[TableRef],
-        queries: Sequence[QueryRef],
-        others: Sequence[str],
-    ) -> Settled:
+    def _faster(self, settled: Settled, asked: Asked) -> Settled:
         """Return a query that reads its files as they are, if all have their table's columns."""
         settled = dataclasses.replace(settled, tried=True)
-        wary = is_wary((settled.sql, *(query.sql for query in queries)))
-        views = [self._view(ref, wary=wary) for ref in refs]
+        wary = is_wary(asked.texts)
+        views = [self._view(ref, wary=wary) for ref in asked.refs]
         kept = [kept for *_, kept in settled.reads]
-        search = self._forms.known(refs, views, kept, queries, others)
+        search = self._forms.known(asked, views, kept)
         if search is None:
             return settled
         plain = dataclasses.replace(settled, before=(*settled.before[:-1], search))
-        if queries or sum(len(one.patterns or ()) for one in kept) > _FEW:
+        if asked.queries or sum(len(one.patterns or ()) for one in kept) > _FEW:
             return plain  # DuckDB reads a long text slower than a variable
         bodies = {
             ref.place: told_view(ref.snapshot.files.layout, one.patterns or (), one.rows)
-            for ref, one in zip(refs, kept, strict=True)
+            for ref, one in zip(asked.refs, kept, strict=True)
         }
         scans = {
-            ref.place: len(scans) for ref, (_, scans, _) in zip(refs, settled.reads, strict=True)
+            ref.place: len(scans)
+            for ref, (_, scans, _) in zip(asked.refs, settled.reads, strict=True)
         }
         text = inlined(settled.sql, bodies, scans)
         if text is None:
@@ -122,4 +118,7 @@ class Repeats:
                 raise
             except DuckError:
                 return plain  # a name in it was none, or is not found in this form
-        return dataclasses.replace(plain, sql=text, before=()) if same else plain
+        if not same:
+            return plain
+        before = tuple(statement for statement in plain.before if statement == KEEP_FOOTERS)
+        return dataclasses.replace(plain, sql=text, before=before)

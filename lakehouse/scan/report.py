@@ -112,7 +112,8 @@ class Kept:
 
     ``ahead`` are the first files and their sizes, where fetching them early saves time. ``from_log``
     says that the log answers the query. ``join_keys`` and ``order`` are those of `TableScan`.
-    ``patterns`` are the files, as a reader takes them, where it is known without asking.
+    ``patterns`` are the files, as a reader takes them, where it is known without asking. ``sample``
+    are some of them, where they are many, small, and on local disk.
     """
 
     files: int
@@ -123,6 +124,7 @@ class Kept:
     join_keys: tuple[JoinKeys, ...] = ()
     order: str | None = None
     patterns: tuple[str, ...] | None = None
+    sample: tuple[str, ...] = ()
 
 
 def report(

@@ -7,12 +7,12 @@ import weakref
 from collections.abc import Sequence
 
 from lakehouse.delta.snapshot import Snapshot
+from lakehouse.scan.asked import LONG, Asked
 from lakehouse.scan.may import May
 from lakehouse.scan.plan import Reach
-from lakehouse.scan.report import Kept, QueryRef, TableRef
+from lakehouse.scan.report import Kept, TableRef
 
 _REMEMBERED = 256
-_LONG = 50_000  # a text that is not remembered
 
 Key = tuple[object, ...]
 
@@ -42,12 +42,10 @@ class Remembered:
     def __init__(self) -> None:
         self._known: dict[Key, tuple[tuple[weakref.ref[Snapshot], ...], Settled]] = {}
 
-    def key(
-        self, sql: str, refs: Sequence[TableRef], queries: Sequence[QueryRef], others: Sequence[str]
-    ) -> Key:
+    def key(self, asked: Asked) -> Key:
         """Return what tells a query from others, as long as its snapshots live."""
-        tables = tuple((ref.place, ref.shown, ref.numbered, id(ref.snapshot)) for ref in refs)
-        return sql, tables, tuple(queries), tuple(others)
+        tables = tuple((ref.place, ref.shown, ref.numbered, id(ref.snapshot)) for ref in asked.refs)
+        return asked.sql, tables, asked.queries, asked.others
 
     def find(self, key: Key, refs: Sequence[TableRef]) -> Settled | None:
         """Return what is known of a query."""
@@ -58,7 +56,7 @@ class Remembered:
 
     def keep(self, key: Key, refs: Sequence[TableRef], settled: Settled) -> None:
         """Remember a query."""
-        if len(settled.sql) + sum(map(len, settled.before)) > _LONG:
+        if len(settled.sql) + sum(map(len, settled.before)) > LONG:
             return
         if len(self._known) >= _REMEMBERED:
             self._known.clear()

@@ -10,7 +10,7 @@ from typing import Any
 
 from catalog.errors import InputError
 from lakehouse.duck.sql import literal
-from lakehouse.scan.prepared import Params
+from lakehouse.scan.asked import Params
 from lakehouse.scan.tokens import Token, tokens
 
 _LARGEST = 2**127 - 1  # beyond it, DuckDB reads a number as floating point

@@ -22,12 +22,11 @@ from lakehouse.lake.untrusted.children import Children
 from lakehouse.lake.untrusted.job import Job, Place
 from lakehouse.lake.untrusted.limits import Limits
 from lakehouse.lake.untrusted.run import Bound, Guarded, Run
+from lakehouse.scan.asked import Asked, Params
 from lakehouse.scan.choice import Choice
 from lakehouse.scan.kept import bind, held
 from lakehouse.scan.may import EVERY, May
 from lakehouse.scan.plan import Reach
-from lakehouse.scan.plans import CLOCK
-from lakehouse.scan.prepared import Params
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.report import QueryRef, TableRef
 from lakehouse.scan.views import TableView, is_wary
@@ -68,12 +67,13 @@ class Door:
                 f"the query has {len(sql):,} characters",
                 next_step=f"At most {_LONGEST:,} are taken of untrusted SQL",
             )
-        wary = is_wary((sql, *(query.sql for query in queries)))
+        asked = Asked(sql, params, tuple(refs), tuple(queries))
+        wary = is_wary(asked.texts)
         views = tuple(self._scanner.view(ref, wary=wary) for ref in refs)
         places = tuple(
             Place(ref.schema, ref.name, view) for ref, view in zip(refs, views, strict=True)
         )
-        job = Job(sql, params, places, tuple(queries), self._limits, self._engine.meaning)
+        job = Job(sql, params, places, asked.queries, self._limits, self._engine.meaning)
         try:
             message = pickle.dumps(job)
         except (pickle.PicklingError, TypeError, AttributeError) as error:
@@ -87,10 +87,9 @@ class Door:
             run.send(wire.JOB, message)
             reached = run.reached({view.key for view in views})
             scans = [reached[view.key] for view in views]
-            at_once = any(CLOCK.search(text) for text in (sql, *(query.sql for query in queries)))
             cheap = [_cheap(scan) for scan in scans]
             wheres = [
-                EVERY if at_once else self._scanner.where(ref, scan)
+                EVERY if asked.reads_clock else self._scanner.where(ref, scan)
                 for ref, scan in zip(refs, cheap, strict=True)
             ]
             bound = [self._bound(*each) for each in zip(refs, views, wheres, strict=True)]
@@ -98,7 +97,7 @@ class Door:
                 self._engine,
                 run,
                 stack.pop_all(),
-                tuple(refs),
+                asked.refs,
                 views,
                 tuple(bound),
                 tuple(scans),
