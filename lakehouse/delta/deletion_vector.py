@@ -107,15 +107,15 @@ def z85_encode(data: bytes) -> str:
     '^-aqEH.-t@S}K{vb[*k^'
     """
     padded = data + bytes(-len(data) % 4)
-    return base64.b85encode(padded).decode().translate(str.maketrans(_B85, _Z85))
+    return base64.b85encode(padded).decode().translate(_TO_Z85)
 
 
 def z85_decode(text: str) -> bytes:
     """Return the bytes of a text of `z85_encode`; ValueError for any other."""
-    # Base 85 as in RFC 1924 has the same digits in another order.
-    table = str.maketrans(_Z85, _B85)
-    return base64.b85decode(text.translate(table))
+    return base64.b85decode(text.translate(_FROM_Z85))
 
 
 _Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 _B85 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
+# Base 85 as in RFC 1924 has the same digits in another order.
+_TO_Z85, _FROM_Z85 = str.maketrans(_B85, _Z85), str.maketrans(_Z85, _B85)

@@ -311,6 +311,15 @@ class _Binding:
         self._try(query, "update rows")
         return query
 
+    def _made(self, name: str, sql: str) -> str:
+        """Return SQL of a column that is not given; a default is the same in all that is written."""
+        field = self._schema.field(name)
+        if field is None or GENERATED in field.metadata:
+            return sql
+        place = self._space.new_place("default")
+        self._cursor.execute(f"CREATE TABLE {place} AS SELECT {sql} AS v")
+        return f"(SELECT v FROM {place})"
+
     def _keeping(self, updates: tuple[Making, ...]) -> Keeping | None:
         """Return how to find and keep the rows at once that a single clause updates alone."""
         reads = any(making.reads for making in updates)
@@ -325,15 +334,6 @@ class _Binding:
         self._cursor.execute(f"CREATE TABLE {place} AS {sql} LIMIT 0")
         making = self._making(1, self._merge.clauses[0], kept=place)
         return Keeping(place, self._target, self._alone, sql, making)
-
-    def _made(self, name: str, sql: str) -> str:
-        """Return SQL of a column that is not given; a default is the same in all that is written."""
-        field = self._schema.field(name)
-        if field is None or GENERATED in field.metadata:
-            return sql
-        place = self._space.new_place("default")
-        self._cursor.execute(f"CREATE TABLE {place} AS SELECT {sql} AS v")
-        return f"(SELECT v FROM {place})"
 
     def _unmatched(self) -> str:
         return (
