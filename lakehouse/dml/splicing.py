@@ -151,8 +151,8 @@ class _Splicing:
             before = _footer(file)
             known = [field.physical_name for field in self._layout.schema]
             by_id = mode_of(self._snapshot.properties) == "id"
-            kept = footer.check_columns(before, self._columns, known, by_id=by_id)
-            if kept < max(LEAST, add.size // 2) or sum(before.groups) != records(add):
+            replaced, kept = footer.check_columns(before, self._columns, known, by_id=by_id)
+            if kept < max(LEAST, replaced) or sum(before.groups) != records(add):
                 raise ValueError("not worth it, or with another number of rows")
             parts = self._made(add, old, before.groups, work)
             for part in parts:

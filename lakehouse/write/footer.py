@@ -110,10 +110,10 @@ def footer_of(data: bytes, size: int) -> Footer:
 
 def check_columns(
     footer: Footer, columns: Mapping[str, int | None], known: Sequence[str], *, by_id: bool
-) -> int:
-    """Return how many bytes are those of other columns; ValueError where they cannot be kept.
+) -> tuple[int, int]:
+    """Return the bytes of columns that are replaced, and of the others, which are kept.
 
-    ``columns`` are those that are replaced: physical names and, where they have one, field ids,
+    ValueError where that cannot be. ``columns`` are those that are replaced: physical names and, where they have one, field ids,
     which find them where ``by_id`` says so. ``known`` are the physical names of all that the table
     has: what a file holds beyond is not carried on.
     """
@@ -123,7 +123,7 @@ def check_columns(
         raise ValueError("two columns have one name")
     if not {column.name.decode() for column in found} <= set(known):
         raise ValueError("the file has columns that the table has not")
-    replaced = set()
+    leaves = set()
     for name, number in columns.items():
         column = next((c for c in found if c.name == name.encode()), None)
         if column is None:
@@ -132,13 +132,16 @@ def check_columns(
             raise ValueError(f"{name} is nested")
         if by_id and number != _optional(column.node, 9, I32):
             raise ValueError(f"{name} has another id")
-        replaced.add(column.leaf)
-    return sum(
-        _int(_meta(chunk), 7)
-        for group in _groups(footer.meta)
-        for leaf, chunk in enumerate(_chunks(group))
-        if leaf not in replaced
-    )
+        leaves.add(column.leaf)
+    replaced = kept = 0
+    for group in _groups(footer.meta):
+        for leaf, chunk in enumerate(_chunks(group)):
+            size = _int(_meta(chunk), 7)
+            if leaf in leaves:
+                replaced += size
+            else:
+                kept += size
+    return replaced, kept
 
 
 def spliced(old: Footer, new: Sequence[Footer]) -> Spliced:
@@ -152,7 +155,7 @@ def spliced(old: Footer, new: Sequence[Footer]) -> Spliced:
     if old.groups != tuple(_int(group, 3) for _, group in made):
         raise ValueError("other row groups")
     columns = {column.name: column for column in _columns(new[0].meta)}
-    nodes = list(_value(old.meta, 2, LIST)[1])
+    nodes = list(_structs(old.meta, 2))
     replaced: dict[int, int] = {}
     for column in _columns(old.meta):
         if (other := columns.pop(column.name, None)) is not None:
@@ -191,8 +194,8 @@ class _Out:
         start, length = _range(meta)
         moved = self._add(file, start, length) - start
         for number in (9, 10, 11):  # data, index and dictionary pages
-            if meta.get(number, (I64, 0))[1] > 0:
-                meta[number] = (I64, meta[number][1] + moved)
+            if (at := _optional(meta, number, I64) or 0) > 0:
+                meta[number] = (I64, at + moved)
         if 14 in meta and 15 in meta:
             self._filters.append((file, meta))
         else:
@@ -233,7 +236,7 @@ def _group(
     made[2] = (I64, _int(group, 2) + grown)
     if 4 in made:
         # Rows are still in the order of what stands before a column that changed.
-        sorting = list(_value(group, 4, LIST)[1])
+        sorting = _structs(group, 4)
         changed = [_value(by, 1, I32) in replaced for by in sorting]
         kept = sorting[: changed.index(True)] if True in changed else sorting
         made[4] = (LIST, (STRUCT, kept))
@@ -288,7 +291,7 @@ def _check(footer: Footer) -> None:
 
 def _columns(meta: Struct) -> Iterator[_Column]:
     """Yield the top-level columns of a schema, whose nodes stand in depth-first order."""
-    nodes = _value(meta, 2, LIST)[1]
+    nodes = _structs(meta, 2)
     if not nodes:
         raise ValueError("no schema")
     at, leaf = 1, 0
