@@ -40,9 +40,9 @@ from lakehouse.write.statistics import check_finite
 # What takes over less is copied by its values: many small files become a few.
 LEAST = 1 << 20
 _MOST_THREADS = 8
-_BLOCK, _RANGE = 1 << 20, 32 << 20
+_BLOCK, _RANGE = 256 << 10, 32 << 20
 # What a plan may consist of, for rows to stay in their order.
-_ORDERED = frozenset(("EMPTY_RESULT", "FILTER", "PARQUET_SCAN", "PROJECTION", "READ_PARQUET"))
+_ORDERED = frozenset(("FILTER", "PARQUET_SCAN", "PROJECTION", "READ_PARQUET"))
 
 
 def splice(
