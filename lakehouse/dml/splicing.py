@@ -39,7 +39,7 @@ from lakehouse.write.statistics import check_finite
 
 # What takes over less is copied by its values: many small files become a few.
 LEAST = 1 << 20
-_MOST_THREADS = 8
+_MOST = 8  # at once
 _BLOCK, _RANGE = 256 << 10, 32 << 20
 # What a plan may consist of, for rows to stay in their order.
 _ORDERED = frozenset(("FILTER", "PARQUET_SCAN", "PROJECTION", "READ_PARQUET"))
@@ -102,9 +102,11 @@ class _Splicing:
             if not self._keeps_order(cursor, adds[0]):
                 return []
             (found,) = cursor.execute("SELECT current_setting('threads')").fetchall()
-        threads = min(_MOST_THREADS, int(found[0]))
-        # One pool does the work of the files that another has open: few files have many groups.
-        with ThreadPoolExecutor(threads) as self._groups, ThreadPoolExecutor(threads) as pool:
+        threads = min(_MOST, int(found[0]))
+        # Files of object storage are mostly waited for.
+        files = threads if self._storage.is_local else _MOST
+        # One pool works on row groups of the files that another has open: these may be few.
+        with ThreadPoolExecutor(threads) as self._groups, ThreadPoolExecutor(files) as pool:
             try:
                 tried = list(pool.map(self._tried, adds))
             except BaseException:
@@ -184,19 +186,21 @@ class _Splicing:
         self, add: AddFile, file: Path, groups: Sequence[int], work: Path
     ) -> list[WrittenFile]:
         """Write the columns that are set, in the row groups of their file."""
-        # At once that costs less; whether it has come out as foreseen is seen by the result.
-        size = footer.size_of_groups(groups, VECTOR)
-        if size is not None:
-            whole = self._part(add, file, (0, sum(groups)), size, work / "whole.parquet")
-            with Path(whole.name).open("rb") as written:
-                if _footer(written).groups == tuple(groups):
-                    return [whole]
 
-        def one(number: int) -> WrittenFile:
-            rows = sum(groups[:number]), groups[number]
-            return self._part(add, file, rows, groups[number], work / f"{number}.parquet")
+        def one(run: range) -> list[WrittenFile]:
+            rows = sum(groups[: run.start]), sum(groups[run.start : run.stop])
+            full = min(groups[run.start : max(run.stop - 1, run.start + 1)])
+            part = self._part(add, file, rows, full, work / f"{run.start}-{run.stop}.parquet")
+            # Whether it has come out as foreseen is seen by the result.
+            with Path(part.name).open("rb") as written:
+                same = _footer(written).groups == tuple(groups[run.start : run.stop])
+            return [part] if same or len(run) == 1 else []
 
-        return list(self._groups.map(one, range(len(groups))))
+        spans = footer.runs(groups, VECTOR)
+        found = []
+        for run, parts in zip(spans, self._groups.map(one, spans), strict=True):
+            found += parts or [part for i in run for part in one(range(i, i + 1))]
+        return found
 
     def _part(
         self, add: AddFile, file: Path, rows: tuple[int, int], size: int, path: Path

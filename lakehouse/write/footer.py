@@ -76,18 +76,25 @@ class _Column:
         return bytes(_value(self.node, 4, BINARY))
 
 
-def size_of_groups(groups: Sequence[int], vector: int) -> int | None:
-    """Return how many rows make a row group full where a file has these; None where none does.
+def runs(groups: Sequence[int], vector: int) -> list[range]:
+    """Return the row groups of a file, by their rows, in runs that a writer gives again at once.
 
-    They are cut after whole vectors: those of a writer, and those that its rows came in.
+    A row group is full when it has a number of rows or more after a whole vector, a writer's or
+    one of what it reads. So all of a run end in the same vector, but for a last one that has less.
 
-    >>> size_of_groups([122_880, 122_880, 500], 2048), size_of_groups([123_679, 123_678], 2048)
-    (122880, 123679)
-    >>> size_of_groups([5000, 9000, 5000], 2048)
+    >>> runs([122_880, 122_880, 500], 2048), runs([123_679, 123_678], 2048)
+    ([range(0, 3)], [range(0, 2)])
+    >>> runs([5000, 9000, 9000, 2048], 2048)
+    [range(0, 1), range(1, 4)]
     """
-    full = groups[:-1] or groups
-    vectors = {-(-count // vector) for count in full}
-    return min(full) if len(vectors) == 1 and groups[-1] <= max(vectors) * vector else None
+    found, start = [], 0
+    vectors = [-(-count // vector) for count in groups]
+    for i in range(1, len(groups) + 1):
+        ends = i == len(groups) or vectors[i] > vectors[start] or vectors[i - 1] < vectors[start]
+        if ends:
+            found.append(range(start, i))
+            start = i
+    return found
 
 
 def length_of(end: bytes) -> int:

@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 
 import lakehouse
 from lakehouse import lit
+from lakehouse.delta.actions import AddFile
 from lakehouse.delta.commit import Change, commit
 from lakehouse.delta.features import GENERATED
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.dml import output, splicing
 from lakehouse.testing.judges import verdicts
+from lakehouse.write import footer
 from tests.dml.test_merge_races import BASE, Pair
 from tests.types.engines import comparable
 from tests.write.test_rules import alter
@@ -111,6 +113,30 @@ def test_all_but_the_columns_that_are_set_is_taken_over_byte_for_byte(make, spli
     assert table.read().aggregate("sum(n), count(x), sum(id)").fetchall() == [
         (130_000 * 9 // 2 + 4_333_400, 86_666, 130_000 * 129_999 // 2)
     ]
+
+
+@pytest.mark.parametrize("foreseen", [True, False])
+def test_row_groups_of_any_size(lake, make, spliced, monkeypatch, foreseen):
+    """They are made in runs, and one by one where DuckDB cuts a run otherwise than foreseen."""
+    groups = [2500, 2600, 700, 5000, 2048, 2048, 3, 1]
+    table = make()
+    rows = pa.Table.from_pylist([row(i) for i in range(sum(groups))], table.schema)
+    path = Path(table.uri, "odd.parquet")
+    with pq.ParquetWriter(path, table.schema) as writer:
+        for number, count in enumerate(groups):
+            writer.write_table(rows.slice(sum(groups[:number]), count))
+    stats = json.dumps({"numRecords": rows.num_rows})
+    add = AddFile(path.name, {}, path.stat().st_size, 1, stats=stats)
+    commit(table.snapshot(), lambda _: Change("WRITE", (add,)), engine=lake._engine)
+    if not foreseen:
+        monkeypatch.setattr(footer, "runs", lambda groups, _: [range(len(groups))])
+    table.update({"n": "n + 100"}, where="id % 3 = 0")
+    ((_, new),) = spliced
+    meta = pq.read_metadata(Path(table.uri, new.key[0]))
+    assert [meta.row_group(i).num_rows for i in range(meta.num_row_groups)] == groups
+    wrong = "n <> id % 10 + if(id % 3 = 0, 100, 0) OR l.a <> id"
+    assert table.read(where=wrong).fetchall() == []
+    assert table.read().aggregate("count(DISTINCT id)").fetchall() == [(sum(groups),)]
 
 
 VALUES: dict[str, list[Any]] = {

@@ -283,6 +283,23 @@ def test_other_row_groups_and_columns_are_refused(plain, tmp_path):
             footer.spliced(before, new)
 
 
+@given(groups=st.lists(st.integers(1, 20), min_size=1, max_size=12))
+def test_runs_are_what_a_writer_makes_again(groups):
+    found = footer.runs(groups, 4)
+    assert [i for run in found for i in run] == list(range(len(groups)))
+    for run in found:
+        rows = groups[run.start : run.stop]
+        full = min(rows[:-1] or rows)
+        made, count = [], 0
+        for group in rows:  # it comes vector by vector
+            for vector in [4] * (group // 4) + [group % 4] * (group % 4 > 0):
+                count += vector
+                if count >= full:
+                    made.append(count)
+                    count = 0
+        assert made + [count] * (count > 0) == rows
+
+
 @given(flips=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=4))
 def test_damaged_footers_are_refused_or_read(plain, flips):
     length = footer.length_of(plain[0][-footer.END :])
