@@ -51,8 +51,11 @@ class Lone:
 
     def rows(self, source: str, *, only: Collection[str] | None = None) -> str:
         """Return SQL of all rows of a source under the target's alias; ``only``: these columns."""
-        flag = identifier("lakehouse is changed")
-        kept = [identifier(f"lakehouse kept {i}") for i in range(len(self.stored.columns))]
+        ours = "lakehouse"
+        while any(field.name.lower().startswith(ours) for field in self.schema):
+            ours += "_"
+        flag = identifier(f"{ours} is changed")
+        kept = [identifier(f"{ours} kept {i}") for i in range(len(self.stored.columns))]
         stays = ", ".join(f"{c.sql} AS {k}" for c, k in zip(self.stored.columns, kept, strict=True))
         changed = f"coalesce(({self.condition}\n), false) AS {flag}"
         rows = f"(SELECT *, {stays}, {changed} FROM {source}) AS {self.target}"

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lakehouse
+from catalog.storage import local
 from lakehouse import lit
 from lakehouse.delta.actions import AddFile
 from lakehouse.delta.commit import Change, commit
@@ -377,6 +378,36 @@ def test_wider_types(make, spliced):
     assert rows_of(table, ["id", "n"]) == sorted(
         [(i, i % 10 + 3_000_000_000 * (i % 2 == 0)) for i in range(200)], key=repr
     )
+
+
+def test_odd_names_and_durable_files(tmp_path, spliced, monkeypatch):
+    """Of columns, of partitions' folders; and what is written is on disk before a commit names it."""
+    synced = []
+
+    def noted(path):
+        synced.append(path)
+        return sync(path)
+
+    sync = local._sync
+    monkeypatch.setattr(local, "_sync", noted)
+    names = ["a.b", 'say "é"', "file_row_number", "t", "Lakehouse is changed", "p"]
+    with lakehouse.connect(tmp_path / "l[a]*ke") as lake:
+        table = lake.create_table(
+            "silver.t", dict.fromkeys(names, "BIGINT") | {"p": "VARCHAR"}, partition_by="p"
+        )
+        rows = [dict.fromkeys(names[:5], i) | {"p": "c d/[é]*"} for i in range(3000)]
+        table.append(rows)
+        for name in names[:5]:
+            spliced.clear()
+            column = '"' + name.replace('"', '""') + '"'
+            table.update({name: f"{column} + 1"}, where=f"{column} % 2 = 0")
+            ((_, new),) = spliced
+            assert str(Path(table.uri, new.key[0])) in synced
+        assert rows_of(table) == sorted(
+            [(*[i + (i % 2 == 0)] * 5, "c d/[é]*") for i in range(3000)], key=repr
+        )
+        for _, seen in verdicts(table.uri):
+            assert comparable(seen) == comparable(table.read().to_arrow_table())
 
 
 @pytest.mark.parametrize("where", ["memory", "minio"])
