@@ -27,6 +27,12 @@ KEYS = 0.00475  # a share of the rows: 95 k of 20 M
 NEW = 0.05  # the share of the keys that the table does not have
 COLUMNS = {"id": "BIGINT", "n": "INTEGER", "amount": "DOUBLE", "name": "VARCHAR"}
 VALUES = "id, (id % 1000)::INTEGER AS n, id * 0.5 AS amount, 'name-' || (id % 5000) AS name"
+# A wide table, of 50 columns and a tenth of the rows.
+WIDE_FILES, WIDE = 10, {f"c{i}": f"(id * {7919 + 2 * i} % 1000003)::INTEGER" for i in range(47)}
+WIDE_COLUMNS = {"id": "BIGINT", "n": "INTEGER", "amount": "DOUBLE"} | dict.fromkeys(WIDE, "INTEGER")
+WIDE_VALUES = "id, (id % 1000)::INTEGER AS n, id * 0.5 AS amount, " + ", ".join(
+    f"{sql} AS {name}" for name, sql in WIDE.items()
+)
 TIMED = "import time; started = time.perf_counter(); {verb}; print(time.perf_counter() - started)"
 # Ours imports a verb's modules when it is first called, delta-rs's all at once.
 OURS = (
@@ -78,6 +84,10 @@ def run(folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
     yield _compare(f"merge {keys} keys, a narrow range", lake, narrow, merges, rounds)
     updates = _sides(OUR_UPDATE, THEIR_UPDATE)
     yield _compare("update 1 %, scattered", lake, narrow, updates, rounds)
+    wide = _lake(folder / "wide", rows // 10, WIDE_COLUMNS, WIDE_VALUES, WIDE_FILES)
+    name = f"update 1 % of {rows // 10} rows, one of {len(WIDE_COLUMNS)} columns"
+    yield _compare(name, wide, narrow, updates, rounds)
+    shutil.rmtree(wide)
     deletes = {**_sides(OUR_DELETE, THEIR_DELETE), "DuckDB's copy": Side(DUCKDB, BARE_COPY)}
     yield _compare("delete 1 %, scattered", lake, narrow, deletes, rounds)
     files = min(MANY_FILES, max(200, rows // 1000))
@@ -155,14 +165,20 @@ def _linked(source: str, target: str) -> str:
     return target
 
 
-def _lake(folder: Path, rows: int) -> Path:
+def _lake(
+    folder: Path,
+    rows: int,
+    columns: Mapping[str, str] = COLUMNS,
+    values: str = VALUES,
+    files: int = FILES,
+) -> Path:
     """Write a lake with a table of so many rows in files that follow each other."""
     with lakehouse.connect(folder, durable=False) as lake, duckdb.connect() as source:
-        table = lake.create_table("silver.t", COLUMNS)
-        for file in range(FILES):
-            first, last = rows * file // FILES, rows * (file + 1) // FILES
+        table = lake.create_table("silver.t", columns)
+        for file in range(files):
+            first, last = rows * file // files, rows * (file + 1) // files
             table.append(
-                source.sql(f"SELECT {VALUES} FROM (SELECT range AS id FROM range({first}, {last}))")
+                source.sql(f"SELECT {values} FROM (SELECT range AS id FROM range({first}, {last}))")
             )
     return folder
 

@@ -16,6 +16,7 @@ from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.clauses import Clause, Merge, Verb
 from lakehouse.dml.joining import Join, Scope, join_of, scope_of
+from lakehouse.dml.lone import Lone, Setting
 from lakehouse.dml.marking import may_mark
 from lakehouse.dml.parts import Opened
 from lakehouse.dml.repeated import repeated_rows
@@ -87,10 +88,10 @@ class Bound:
     ``match`` is SQL of hits: file, row, source row (NULL: none) and the clause (0: none).
     ``updates`` and ``inserts`` are the clauses that make rows. ``kept`` is SQL of the open files'
     other rows, told by the bits of `Hits.mask`, and ``joined`` the same without bits; ``together``
-    is ``kept`` with the updated rows in one pass, where that can be. ``inserting`` is SQL of the
-    source rows that are inserted, ``changes`` of the open files' rows as they were and as they
-    are, and of new ones, with ``_change_type``. ``keeping`` is there where a single clause updates
-    rows by what they are, and may mark them.
+    is ``kept`` with the updated rows in one pass, where that can be, and ``setting`` that of the
+    columns that are set. ``inserting`` is SQL of the source rows that are inserted, ``changes`` of
+    the open files' rows as they were and as they are, and of new ones, with ``_change_type``.
+    ``keeping`` is there where a single clause updates rows by what they are, and may mark them.
     """
 
     join: Join | None
@@ -101,6 +102,7 @@ class Bound:
     kept: str
     joined: str
     together: str | None
+    setting: Setting | None
     inserting: str | None
     changes: str
     keeping: Keeping | None = None
@@ -178,6 +180,10 @@ class _Binding:
         updates = tuple(self._making(i, c) for i, c in every if c.verb == "update")
         made = tuple(self._making(i, c) for i, c in every if c.verb == "insert")
         changes = self._changes(updates, made)
+        lone = self._lone_update(updates)
+        together = None if lone is None else lone.rows(self._target)
+        if together is not None:
+            self._try(together, "update rows")
         return Bound(
             join=join,
             scope=self._scope,
@@ -186,7 +192,8 @@ class _Binding:
             inserts=made,
             kept=self._as_stored(f"{self._numbered} WHERE NOT ({self._is_changed})"),
             joined=self._stored(self._target, "ANTI", "h.clause <> 0"),
-            together=self._together(updates),
+            together=together,
+            setting=None if lone is None else lone.setting(),
             inserting=inserting,
             changes=changes,
             keeping=self._keeping(updates),
@@ -284,32 +291,19 @@ class _Binding:
         check_rules(self._cursor, query)
         return Making(source, query, reads, masked)
 
-    def _together(self, updates: tuple[Making, ...]) -> str | None:
-        """Return SQL of the open files' rows, those updated that a single clause updates alone."""
+    def _lone_update(self, updates: tuple[Making, ...]) -> Lone | None:
+        """Return the only clause where it is an update that asks for no source."""
         if self._alone is None or not updates:
             return None
-        (clause,), (making,) = self._merge.clauses, updates
-        target, flag = identifier(self._merge.target), identifier("lakehouse is changed")
-        stored = gate(
-            columns_of(self._try(f"SELECT {self._columns} FROM {self._target}", "copy rows")),
-            self._schema,
+        stored = columns_of(self._try(f"SELECT {self._columns} FROM {self._target}", "copy rows"))
+        return Lone(
+            schema=self._schema,
+            target=identifier(self._merge.target),
+            condition=self._alone,
+            values=tuple(self._values.of(self._merge.clauses[0])),
+            stored=gate(stored, self._schema),
+            query=updates[0].query,
         )
-        kept = [identifier(f"lakehouse kept {i}") for i in range(len(stored.columns))]
-        stays = ", ".join(f"{c.sql} AS {k}" for c, k in zip(stored.columns, kept, strict=True))
-        changed = f"coalesce(({self._alone}\n), false) AS {flag}"
-        rows = f"(SELECT *, {stays}, {changed} FROM {self._target}) AS {target}"
-        values = self._values.of(clause)
-        # What is not to be changed must not be computed either: it might fail.
-        new = [
-            f"CASE WHEN {target}.{flag} THEN {sql} END AS c{i}" for i, (_, sql) in enumerate(values)
-        ]
-        inner = ", ".join([*new, *(f"{target}.{name}" for name in (*kept, flag))])
-        outer = [f"c{i} AS {identifier(name)}" for i, (name, _) in enumerate(values)]
-        sql = f"SELECT {', '.join([*outer, *kept, flag])} FROM (SELECT {inner} FROM {rows})"
-        same = {name for name, sql in values if sql == f"{target}.{identifier(name)}"}
-        query = dataclasses.replace(making.query, source=f"({sql})").among(flag, kept, same=same)
-        self._try(query, "update rows")
-        return query
 
     def _made(self, name: str, sql: str) -> str:
         """Return SQL of a column that is not given; a default is the same in all that is written."""

@@ -7,17 +7,20 @@ the same files are there; the rest is deleted from the storage.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from catalog.errors import LakehouseError
 from catalog.storage import Storage
 from lakehouse.delta.actions import AddFile, FileKey
+from lakehouse.delta.files.adds import records
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.binding import Bound, Making
 from lakehouse.dml.copies import groups
 from lakehouse.dml.hits import Count, Hits
+from lakehouse.dml.lone import Setting
 from lakehouse.dml.marking import NOTHING, Marked, discard_marks, is_cheaper, mark, may_mark
 from lakehouse.dml.parts import Opened, count_rows, opened, part
+from lakehouse.dml.splicing import splice
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.scan.read import Scanner
@@ -96,6 +99,8 @@ class Output:
             self._copies.remove(copy)
             self._delete(copy.files)
         rest = counts.keys() - {key for copy in self._copies for key in copy.keys}
+        if rest and bound.setting is not None:
+            rest -= self._splice(snapshot, bound.setting, counts, rest)
         todo = groups(part(snapshot, rest).files.adds() if rest else ())
         for group in todo:
             with opened(part(snapshot, group), self._scanner, "copy rows") as there:
@@ -166,6 +171,21 @@ class Output:
                 self._hits.mask(there)
                 self._changes = (known, write_stored_changes(there.cursor, bound.changes, snapshot))
         return self._changes[1]
+
+    def _splice(
+        self,
+        snapshot: Snapshot,
+        setting: Setting,
+        counts: Mapping[FileKey, Count],
+        keys: Collection[FileKey],
+    ) -> set[FileKey]:
+        """Write some files with new columns beside their old ones, and return which."""
+        spliced = splice(snapshot, part(snapshot, keys).files.adds(), setting, self._engine)
+        for old, new in spliced:
+            rows = records(old) or 0
+            files = NewFiles((new,), rows, new.size)
+            self._copies.append(Copied(frozenset({old.key}), files, rows - counts[old.key].changed))
+        return {old.key for old, _ in spliced}
 
     def _copy(
         self,

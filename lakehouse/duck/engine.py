@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import tempfile
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -217,6 +219,12 @@ class Engine:
         copy = f"COPY (SELECT {selected} WHERE false) TO {literal(path)} (FORMAT parquet)"
         self.once(path, copy)
         return path
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give a folder on local disk for files of a piece of work, and delete it after."""
+        with tempfile.TemporaryDirectory(dir=self._folder, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
 
     def planning(
         self, *, off: tuple[str, ...], most: int | None = None

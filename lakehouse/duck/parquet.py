@@ -14,6 +14,7 @@ from lakehouse.duck.sql import identifier, literal
 # Values a dictionary may hold. DuckDB's own limit, a fifth of a row group, costs a sixth of the
 # time on columns that have no use for one; files come out as large.
 _DICTIONARY = 10_000
+VECTOR = 2048  # rows that DuckDB works on at once, and writes at least
 _PART = re.compile(r'"((?:[^"]|"")*)"(?:\.|$)')
 
 
@@ -78,9 +79,15 @@ def write_file(
     path: str,
     *,
     field_ids: Mapping[str, Any] = MappingProxyType({}),
+    group_rows: int | None = None,
 ) -> list[WrittenFile]:
-    """Write a query's rows, in their order, as one file; as `write_parquet`."""
+    """Write a query's rows, in their order, as one file; as `write_parquet`.
+
+    Row groups have about ``group_rows``, and all rows stand in one where there are no more.
+    """
     options = ["FORMAT parquet", "RETURN_STATS", f"DICTIONARY_SIZE_LIMIT {_DICTIONARY}"]
+    if group_rows is not None:
+        options.append(f"ROW_GROUP_SIZE {max(group_rows, VECTOR)}")
     if field_ids:
         options.append(f"FIELD_IDS {_ids_sql(field_ids)}")
     copy = f"COPY ({query}) TO {literal(path)} ({', '.join(options)})"

@@ -149,6 +149,16 @@ def frozen_view(
     )
 
 
+def rows_of(
+    layout: Layout, properties: Mapping[str, str], source: Source, *, first: int, count: int
+) -> str:
+    """Return a query of some rows of a single file, by their places in it, in their order."""
+    by_id = mode_of(properties) == "id"
+    view = _view(layout, source, by_id=by_id, numbered=True, wary=True)
+    row = identifier(row_column(layout.schema))
+    return f"SELECT * FROM ({view}) WHERE {row} BETWEEN {first} AND {first + count - 1}"
+
+
 def told_view(layout: Layout, patterns: Sequence[str], rows: int | None) -> str:
     """Return a query of files that all have exactly the table's columns, as short as can be.
 

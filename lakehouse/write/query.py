@@ -59,18 +59,34 @@ class Query:
             return self.converted()
         return f"SELECT {', '.join(self._ruled())} FROM ({self.converted()})"
 
-    def among(self, flag: str, kept: Sequence[str], *, same: Collection[str] = ()) -> str:
+    def among(
+        self,
+        flag: str,
+        kept: Sequence[str],
+        *,
+        same: Collection[str] = (),
+        only: Collection[str] | None = None,
+    ) -> str:
         """Return SQL of the rows where a column says so, checked; the others stay as they are.
 
         ``flag`` names that column of the source, ``kept`` are SQL, over the source, of the columns
-        of the others as data files hold them; the columns ``same`` are alike in all rows.
+        of the others as data files hold them; the columns ``same`` are alike in all rows. ``only``
+        are the columns to give: the others are checked all the same.
         """
         made, given = self.rules.made, []
+        # What is checked of columns that are not given is checked with the first that is.
+        others: list[str] = []
+        if only is not None:
+            for number, column in enumerate(self.plan.columns):
+                others += _cases(number, column) if column.field.name in same else ()
         for number, (column, stays) in enumerate(zip(self.plan.columns, kept, strict=True)):
-            if column.field.name in same and not column.checks:
+            name = column.field.name
+            if name in same and (only is not None or not column.checks):
                 given.append(f"{stays} AS {_name(column)}")
                 continue
-            new = "NULL" if column.field.name in made else _checked(number, column)
+            new = "NULL"
+            if name not in made:
+                new, others = _checked(number, column, others), []
             given.append(f"CASE WHEN {flag} THEN {new} ELSE {stays} END AS {_name(column)}")
         sql = f"SELECT {', '.join(given)}, {flag} FROM {self.source}"
         every = [
@@ -81,11 +97,15 @@ class Query:
             for column in self.plan.columns
         ]
         sql = f"SELECT {', '.join(every)}, {flag} FROM ({sql})"
-        return f"SELECT {', '.join(self._ruled(f'{flag} AND '))} FROM ({sql})"
+        return f"SELECT {', '.join(self._ruled(f'{flag} AND ', only))} FROM ({sql})"
 
-    def _ruled(self, where: str = "") -> list[str]:
+    def _ruled(self, where: str = "", only: Collection[str] | None = None) -> list[str]:
         """Return the columns, the first of which fails where a row breaks a rule."""
-        first, *others = (_name(column) for column in self.plan.columns)
+        first, *others = (
+            _name(column)
+            for column in self.plan.columns
+            if only is None or column.field.name in only
+        )
         if not self.rules.rules:
             return [first, *others]
         cases = " ".join(
@@ -201,14 +221,16 @@ def _diagnose(
     return int(row[0]), list(row[1] or ())
 
 
-def _checked(number: int, column: ColumnPlan) -> str:
-    if not column.checks:
-        return column.sql
-    cases = " ".join(
+def _checked(number: int, column: ColumnPlan, others: Sequence[str] = ()) -> str:
+    cases = [*others, *_cases(number, column)]
+    return f"CASE {' '.join(cases)} ELSE {column.sql} END" if cases else column.sql
+
+
+def _cases(number: int, column: ColumnPlan) -> list[str]:
+    return [
         f"WHEN {check.sql} THEN error({_message(number, index, column)})"
         for index, check in enumerate(column.checks)
-    )
-    return f"CASE {cases} ELSE {column.sql} END"
+    ]
 
 
 def _message(number: int, index: int, column: ColumnPlan) -> str:

@@ -60,7 +60,7 @@ def statistics(file: WrittenFile, layout: Layout, properties: Mapping[str, str])
         "nullCount": nulls,
         **({"nanCount": nans} if nans else {}),
     }
-    return _dumps(value)
+    return dumped(value)
 
 
 def check_finite(file: WrittenFile, layout: Layout) -> None:
@@ -148,17 +148,29 @@ def _timestamp(text: str, *, zone: str) -> str | None:
     return f"{day}T{time}.{(fraction or ''):0<3}{zone}"
 
 
+def moment(text: str) -> tuple[str, ...] | None:
+    """Return what orders DuckDB's texts of dates and times; None for one that is no bound.
+
+    >>> moment("2024-01-01 00:00:00.5") > moment("2024-01-01 00:00:00.25")
+    True
+    """
+    if _DATE.fullmatch(text):
+        return (text,)
+    match = _TIME.fullmatch(text)
+    return None if match is None else (match[1], match[2], f"{match[3] or '':0<6}")
+
+
 def _nest(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     for name in path[:-1]:
         tree = tree.setdefault(name, {})
     tree[path[-1]] = value
 
 
-def _dumps(value: Any) -> str:
-    """Return JSON with decimals as exact numbers, which the json module cannot write."""
+def dumped(value: Any) -> str:
+    """Return statistics as JSON, with decimals as exact numbers, which the json module cannot write."""
     if isinstance(value, Mapping):
         inner = ",".join(
-            f"{json.dumps(k, ensure_ascii=False)}:{_dumps(v)}" for k, v in value.items()
+            f"{json.dumps(k, ensure_ascii=False)}:{dumped(v)}" for k, v in value.items()
         )
         return f"{{{inner}}}"
     if isinstance(value, Number):

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 import lakehouse
-from tests.spark.judge import agree, named
+from lakehouse.dml import splicing
+from tests.spark.judge import agree, count, named
 from tests.types.engines import new_table
 
 COLUMNS = {"k": "BIGINT", "v": "VARCHAR"}
@@ -76,3 +77,24 @@ def test_we_read_the_feed_that_spark_writes(spark, lake, tmp_path):
     table.delete("k = 5")
     table.update({"k": "-1"}, where="k = 7")
     assert sum(same_feed(spark, table, 0).values()) > 200
+
+
+def test_spark_reads_files_of_which_columns_were_taken_over(spark, lake, tmp_path, monkeypatch):
+    """Those that it wrote itself, with page indexes, and ours, of several row groups."""
+    monkeypatch.setattr(splicing, "LEAST", 1)
+    uri = str(tmp_path / "spark-made")
+    spark.sql(
+        f"CREATE TABLE delta.`{uri}` (k BIGINT, n INT, s STRING, l ARRAY<STRUCT<a: INT>>, t TIMESTAMP) "
+        "USING delta"
+    )
+    table = lake.register_table("bronze.made", uri)
+    spark.sql(
+        f"INSERT INTO {named(table)} SELECT id, id % 10, concat('s', id), array(named_struct('a', id)), "
+        "timestamp'2024-01-01' FROM range(0, 5000, 1, 1)"
+    )
+    table.append([{"k": k, "n": k, "s": f"s{k}", "l": [], "t": None} for k in range(5000, 135_000)])
+    table.update({"n": "n + 1", "t": "t + INTERVAL 1 DAY"}, where="k % 3 = 0")
+    assert len(table.files()) == 2  # the copy of both would be one
+    agree(spark, table)
+    for where in ("k = 4999", "s = 's77'", "n > 134000", "t > '2024-01-01'"):
+        assert count(spark, table, where) == len(table.read(where=where).fetchall())
