@@ -49,6 +49,8 @@ FAMILIES = (
     (st.sampled_from(("true", "false")), ("BOOLEAN",), ("BOOLEAN",)),
 )
 
+_FLOATING = {"FLOAT", "DOUBLE"}  # decimals are not looked up beside these
+
 
 @st.composite
 def tables(draw):
@@ -114,7 +116,9 @@ def test_files_with_a_row_that_a_key_equals_are_asked_for(
             for (number,) in there.cursor.execute(sql.format(there.place)).fetchall():
                 met.add(there.adds[number].key)
         assert met <= found
-        if not source and column != "BOOLEAN":
+        kinds = {column.partition("(")[0], key.partition("(")[0]}
+        is_searched = column != "BOOLEAN" and not ("DECIMAL" in kinds and kinds & _FLOATING)
+        if not source and is_searched:
             assert found == set()
 
 
