@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -30,7 +31,7 @@ from tests.types.engines import comparable
 from tests.write.test_rules import alter
 
 _numbers = iter(range(1_000_000))
-few = settings(max_examples=settings().max_examples // 10, report_multiple_bugs=False)
+few = settings(max_examples=settings().max_examples // 12, report_multiple_bugs=False)
 COLUMNS = {
     "id": "BIGINT", "n": "INTEGER", "p": "VARCHAR", "s": "VARCHAR", "x": "DOUBLE",
     "l": "STRUCT(a INTEGER, b VARCHAR[])",
@@ -70,6 +71,7 @@ def row(i, **values):
     } | values  # fmt: skip
 
 
+MANY = "id, (id % 10)::INTEGER AS n, id / 3 AS x, {'a': id::INTEGER, 'b': ['x', NULL]} AS l"
 ROWS = [row(i) for i in range(200)]
 
 
@@ -99,7 +101,9 @@ def strays(table):
 
 
 def test_all_but_the_columns_that_are_set_is_taken_over_byte_for_byte(make, spliced):
-    table = make([row(i) for i in range(130_000)])
+    table = make()
+    with duckdb.connect() as source:
+        table.append(source.sql(f"SELECT {MANY} FROM (SELECT range AS id FROM range(130_000))"))
     report = table.update({"n": "n + 100", "x": "NULL"}, where="id % 3 = 0")
     ((old, new),) = spliced
     before, after = chunks(table, old), chunks(table, new)
@@ -188,8 +192,9 @@ def test_an_update_is_the_same_by_a_copy(tmp_path_factory, data):
                 feed = Counter(map(repr, told.fetchall()))
             found.append((repr(rows_of(table)), report.rows_updated, report.rows_copied, feed))
             check_statistics(table)
-            for _, seen in verdicts(table.uri):
-                assert comparable(seen) == comparable(table.read().to_arrow_table())
+            if least == 1:
+                for _, seen in verdicts(table.uri):
+                    assert comparable(seen) == comparable(table.read().to_arrow_table())
     assert found[0] == found[1]
 
 

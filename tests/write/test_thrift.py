@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lakehouse.write import thrift
@@ -64,6 +64,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(_structs(VALUES))
 def test_what_is_written_is_read(value):
     data = thrift.write(value)
