@@ -1,7 +1,8 @@
-"""Let an instance's working threads read local files themselves, for a while.
+"""Let an instance's working threads read local files themselves, and plainly, for a while.
 
-DuckDB 2 hands what it reads to threads of their own, which hides the waiting of a disk. For files
-of a few kilobytes each, handing over takes longer than reading.
+DuckDB 2 hands what it reads to threads of their own, which hides the waiting of a disk, and through
+its cache of files in storage, which holds no local ones. For files of a few kilobytes each, both
+take longer than reading.
 """
 
 from __future__ import annotations
@@ -10,33 +11,31 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
-_NAME = "async_threads"
+_MEANWHILE = {"async_threads": "0", "enable_external_file_cache": "false"}
 
 
 class Fetching:
-    """Do without threads for reading as long as somebody asks for that; safe between threads.
+    """Do without all that as long as somebody asks for it; safe between threads.
 
-    ``run`` runs a statement in the instance, ``config`` is what it was opened with: a number that
-    was chosen there stays. Only DuckDB 2 ``has`` these threads.
+    ``run`` runs a statement in the instance, ``config`` is what it was opened with: what was chosen
+    there stays. Only DuckDB 2 ``has`` it.
     """
 
     def __init__(
         self, run: Callable[[str], object], config: Mapping[str, object], *, has: bool
     ) -> None:
         self._run = run
-        self._applies = has and _NAME not in config
+        self._settings = {k: v for k, v in _MEANWHILE.items() if has and k not in config}
         self._lock = threading.RLock()  # a signal's handler may interrupt whoever holds it
         self._count = 0
 
     @contextlib.contextmanager
     def inline(self) -> Iterator[None]:
-        """Read without these threads meanwhile; all of the instance's queries do."""
-        if not self._applies:
-            yield
-            return
+        """Read by the working threads meanwhile; all of the instance's queries do."""
         with self._lock:
             if self._count == 0:
-                self._run(f"SET GLOBAL {_NAME} = 0")
+                for name, value in self._settings.items():
+                    self._run(f"SET GLOBAL {name} = {value}")
             self._count += 1
         try:
             yield
@@ -44,4 +43,5 @@ class Fetching:
             with self._lock:
                 self._count -= 1
                 if self._count == 0:
-                    self._run(f"RESET GLOBAL {_NAME}")
+                    for name in self._settings:
+                        self._run(f"RESET GLOBAL {name}")

@@ -28,7 +28,9 @@ def test_threads_rest_exactly_while_somebody_asks(steps):
         elif inside:
             inside.pop(0).close()
         assert (bool(ran) and ran[-1].startswith("SET")) == bool(inside)
-    assert all(one != other for one, other in itertools.pairwise(ran))
+    words = [word for word, _ in itertools.groupby(statement.split()[0] for statement in ran)]
+    assert all(one != other for one, other in itertools.pairwise(words))
+    assert len(ran) == 2 * len(words)
     for stack in inside:
         stack.close()
 
@@ -37,31 +39,38 @@ def test_an_error_ends_it():
     ran: list[str] = []
     with pytest.raises(ZeroDivisionError), Fetching(ran.append, {}, has=True).inline():
         raise ZeroDivisionError
-    assert ran == ["SET GLOBAL async_threads = 0", "RESET GLOBAL async_threads"]
+    assert ran == [
+        "SET GLOBAL async_threads = 0",
+        "SET GLOBAL enable_external_file_cache = false",
+        "RESET GLOBAL async_threads",
+        "RESET GLOBAL enable_external_file_cache",
+    ]
 
 
-@pytest.mark.parametrize(("config", "has"), [({"async_threads": 3}, True), ({}, False)])
-def test_a_chosen_number_stays_and_old_versions_have_none(config, has):
+def test_what_was_chosen_stays_and_old_versions_have_none_of_it():
     ran: list[str] = []
-    with Fetching(ran.append, config, has=has).inline():
+    with Fetching(ran.append, {"async_threads": 3}, has=True).inline():
+        assert ran == ["SET GLOBAL enable_external_file_cache = false"]
+    ran.clear()
+    with Fetching(ran.append, {}, has=False).inline():
         assert ran == []
 
 
 def test_an_engine_reads_local_files_itself_and_as_before_afterwards(tmp_path):
     with Engine() as engine:
-        usual = _threads(engine)
+        usual = _settings(engine)
         with engine.reading_tiny_files(open_storage(tmp_path)):
-            assert _threads(engine) == (["0"] if VERSION >= (2, 0) else [])
-        assert _threads(engine) == usual
+            assert _settings(engine) == (["0", "false"] if VERSION >= (2, 0) else ["true"])
+        assert _settings(engine) == usual
 
 
 def test_threads_go_on_where_some_storage_is_remote(tmp_path):
     with Engine() as engine:
-        usual, remote = _threads(engine), open_storage("memory://tiny")
+        usual, remote = _settings(engine), open_storage("memory://tiny")
         engine.mount(remote)
         for storage in (remote, open_storage(tmp_path)):
             with engine.reading_tiny_files(storage):
-                assert _threads(engine) == usual
+                assert _settings(engine) == usual
 
 
 def test_a_list_of_all_files_is_what_the_index_says(tmp_path):
@@ -91,9 +100,10 @@ def test_no_list_where_files_have_more_than_names(tmp_path):
         assert named.snapshot().files.listed() is None
 
 
-def _threads(engine: Engine) -> list[str]:
+def _settings(engine: Engine) -> list[str]:
     with engine.work("look") as cursor:
         found = cursor.execute(
-            "SELECT value FROM duckdb_settings() WHERE name = 'async_threads'"
+            "SELECT value FROM duckdb_settings() "
+            "WHERE name IN ('async_threads', 'enable_external_file_cache') ORDER BY name"
         ).fetchall()
     return [value for (value,) in found]
