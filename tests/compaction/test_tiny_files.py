@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 
+import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ import lakehouse
 from catalog.storage import open_storage
 from lakehouse.duck.engine import VERSION, Engine
 from lakehouse.duck.fetching import Fetching
+from lakehouse.table.written import cut
 
 
 @given(st.lists(st.booleans(), max_size=20))
@@ -88,6 +90,41 @@ def test_a_list_of_all_files_is_what_the_index_says(tmp_path):
         assert before == [(n, n + 1) for n in range(5)]
         after = lake.sql("SELECT n, count(*) FROM silver.t GROUP BY n ORDER BY n").fetchall()
         assert after == before
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 12))
+def test_a_cut_takes_each_file_once_and_in_order(lengths, pieces):
+    counts = [(3 * n, rows) for n, rows in enumerate(lengths)]
+    found = cut(counts, pieces)
+    assert 1 <= len(found) <= pieces
+    of_each = [[n for n, _ in counts if first <= n <= last] for first, last in found]
+    assert [n for piece in of_each for n in piece] == [n for n, _ in counts]
+    assert all(of_each)
+    longest = max(lengths)
+    for piece in of_each:
+        assert sum(dict(counts)[n] for n in piece) < sum(lengths) / pieces + longest
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_rows_stay_in_their_files_order_whichever_thread_read_them(tmp_path, pieces):
+    with lakehouse.connect(tmp_path, durable=False, duckdb_config={"threads": 4}) as lake:
+        table = lake.create_table("silver.t", {"n": "BIGINT", "text": "VARCHAR"})
+        rows = "SELECT range AS n, 'row ' || range AS text FROM range({}, {})"
+        for n in range(120):
+            table.append(lake.sql(rows.format(n * 1000, (n + 1) * 1000)))
+        size = table.detail().bytes
+        table.rewrite(table.files()["path"].to_pylist(), file_bytes=size // pieces)
+        written = sorted(table.files().to_pylist(), key=lambda file: file["min.n"])
+        assert len(written) == pieces
+        with duckdb.connect() as connection:
+            found = [
+                n
+                for file in written
+                for (n,) in connection.execute(
+                    "SELECT n FROM read_parquet(?)", [f"{table.uri}/{file['path']}"]
+                ).fetchall()
+            ]
+        assert found == list(range(120_000))
 
 
 def test_no_list_where_files_have_more_than_names(tmp_path):
