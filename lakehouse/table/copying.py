@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from catalog import lazy
 from catalog.errors import InputError
 from catalog.names import near_misses
 from catalog.storage import Storage
@@ -26,6 +27,9 @@ from lakehouse.table.clustering import Clustering
 from lakehouse.write.data_files import NewFiles, discard_files
 from lakehouse.write.gate import HIVE_NULL
 
+pa: Any = lazy.module("pyarrow")
+
+_CRUMB, _MOST_CRUMBS = 1 << 20, 256 << 20
 CLUSTER_ID, CLUSTER_KEY = "lakehouse.clusterId", "lakehouse.clusteredBy"
 
 
@@ -65,6 +69,23 @@ class Copy:
         )
 
     @property
+    def has_crumbs(self) -> bool:
+        """Tell whether files are so small that to open them takes longer than to keep the rows."""
+        files = self.snapshot.files
+        return files.bytes <= _MOST_CRUMBS and files.bytes < _CRUMB * len(files)
+
+    def joins(self, other: Copy) -> bool:
+        """Tell whether rows of another copy can be written along, each as a file of its own."""
+        return (
+            self.has_crumbs
+            and other.has_crumbs
+            and self.clustering is None is other.clustering
+            and self.file_bytes is None is other.file_bytes
+            and (self.version, self.values, self.folder, self.tags)
+            == (other.version, other.values, other.folder, other.tags)
+        )
+
+    @property
     def keys(self) -> frozenset[FileKey]:
         """Return what identifies the files that are written anew."""
         return frozenset(self.snapshot.files.keys())
@@ -100,6 +121,16 @@ class Copied:
     def discard(self, storage: Storage) -> None:
         """Delete the files, as far as storage lets us."""
         discard_files(storage, NewFiles(self.adds, self.rows, self.bytes))
+
+
+def joined(copies: Sequence[Copy]) -> Copy:
+    """Return a copy that writes what several do that join, as about so many files."""
+    size = sum(copy.snapshot.files.bytes for copy in copies)
+    return dataclasses.replace(
+        copies[0],
+        files=pa.concat_tables([copy.files for copy in copies]),
+        file_bytes=-(-size // len(copies)) or None,
+    )
 
 
 def copies_of(

@@ -11,7 +11,7 @@ from catalog.errors import LakehouseError
 from lakehouse.delta.files.adds import raw_table
 from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.schema.fields import FLOATS, Field, Primitive, Struct
-from lakehouse.delta.snapshot import Snapshot, layout_of
+from lakehouse.delta.snapshot import layout_of
 from lakehouse.dml.parts import Opened, opened
 from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Connection, Engine
@@ -24,7 +24,6 @@ from lakehouse.write.data_files import NewFiles, write_part
 from lakehouse.write.gate import gate
 
 _SAMPLED = 20_000
-_CRUMB, _MOST_CRUMBS = 1 << 20, 256 << 20
 _LONG = (Primitive("string"), Primitive("binary"))
 # To keep the order of rows from many files costs DuckDB as much again as to read them; rows that
 # have met an aggregate's, here a single one, have none. Those of crumbs are put in their files' order
@@ -42,7 +41,7 @@ def write_copy(copy: Copy, *, engine: Engine, scanner: Scanner) -> Copied:
     engine.mount(copy.storage)
     with opened(snapshot, scanner, "copy rows") as there:
         number = None
-        if _are_crumbs(snapshot):
+        if copy.has_crumbs:
             number = identifier(file_column(snapshot.schema))
             with engine.reading_tiny_files(copy.storage):
                 there = _held(there, "all_rows", more=f", {number}::UINTEGER AS {number}")
@@ -63,12 +62,6 @@ def write_copy(copy: Copy, *, engine: Engine, scanner: Scanner) -> Copied:
         done.discard(copy.storage)
         raise
     return dataclasses.replace(done, seconds=time.perf_counter() - started)
-
-
-def _are_crumbs(snapshot: Snapshot) -> bool:
-    """Tell whether files are so small that to open them again takes longer than to keep the rows."""
-    total = snapshot.files.bytes
-    return total <= _MOST_CRUMBS and total < _CRUMB * len(snapshot.files)
 
 
 def _held(there: Opened, name: str, *, order: str | None = None, more: str = "") -> Opened:
