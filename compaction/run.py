@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from compaction.advice import weights
 from compaction.executors import Executor, Threads
-from compaction.joining import neighbours
+from compaction.joining import together
 from compaction.plan import REWRITES, Plan, Step, plan_table, worth
 from compaction.policy import Policy
 from compaction.survey import Surveyed, survey, tables_of
@@ -199,8 +199,8 @@ class _Run:
     def _rewrite(self, surveyed: Surveyed, steps: Sequence[Step], *, join: bool) -> set[str]:
         """Do the steps that rewrite files; return the files that writers have changed meanwhile.
 
-        Neighbours of tiny files are written together where they ``join``, for once: a writer who
-        changes a file of one is in the way of all of them.
+        Bins of tiny files are written together where they ``join``, for once: a writer who changes
+        a file of one is in the way of all of them.
         """
         snapshot, lost = surveyed.snapshot, set[str]()
         todo = [step for step in steps if step.kind in REWRITES]
@@ -211,8 +211,7 @@ class _Run:
 
         def copies() -> Iterator[Copy]:
             each = ((step, copy) for step in todo for copy in _copies(step, surveyed))
-            together = neighbours(each) if join else (((step,), copy) for step, copy in each)
-            for steps, copy in together:
+            for steps, copy in together(each) if join else (((s,), copy) for s, copy in each):
                 if self._halted:
                     return
                 begun.append((steps, copy))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -38,8 +38,9 @@ class Copy:
     """Say which files of one partition to write anew, and how.
 
     ``files`` are rows of RAW (`lakehouse.delta.files.adds`). Rows are sorted by ``clustering``,
-    where there is one. Files are cut at about ``file_bytes``; None makes one. ``tags`` are those of
-    the new files.
+    where there is one. Files are cut at about ``file_bytes``; None makes one, or as many as there
+    are ``bins``: of how many files, in their order, each takes the rows. ``tags`` are those of the
+    new files.
     """
 
     storage: Storage = dataclasses.field(repr=False)
@@ -51,6 +52,7 @@ class Copy:
     folder: str
     clustering: Clustering | None = None
     file_bytes: int | None = None
+    bins: tuple[int, ...] = ()
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -74,16 +76,12 @@ class Copy:
         files = self.snapshot.files
         return files.bytes <= _MOST_CRUMBS and files.bytes < _CRUMB * len(files)
 
-    def joins(self, other: Copy) -> bool:
-        """Tell whether rows of another copy can be written along, each as a file of its own."""
-        return (
-            self.has_crumbs
-            and other.has_crumbs
-            and self.clustering is None is other.clustering
-            and self.file_bytes is None is other.file_bytes
-            and (self.version, self.values, self.folder, self.tags)
-            == (other.version, other.values, other.folder, other.tags)
-        )
+    @property
+    def common(self) -> Hashable:
+        """Return what is the same for copies that can be written together; None: it cannot."""
+        if self.clustering is not None or self.file_bytes is not None or not self.has_crumbs:
+            return None
+        return self.version, self.folder, *self.values.items(), *self.tags.items()
 
     @property
     def keys(self) -> frozenset[FileKey]:
@@ -124,12 +122,11 @@ class Copied:
 
 
 def joined(copies: Sequence[Copy]) -> Copy:
-    """Return a copy that writes what several do that join, as about so many files."""
-    size = sum(copy.snapshot.files.bytes for copy in copies)
+    """Return a copy that writes what several do that have all in common, a file for each."""
     return dataclasses.replace(
         copies[0],
         files=pa.concat_tables([copy.files for copy in copies]),
-        file_bytes=-(-size // len(copies)) or None,
+        bins=tuple(copy.files.num_rows for copy in copies),
     )
 
 

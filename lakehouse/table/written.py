@@ -144,8 +144,10 @@ def _write(copy: Copy, there: Opened, rows: int, number: str | None) -> NewFiles
         there = _held(there, "sorted_rows", order=_order(copy.clustering, layout.schema))
         pieces = _slices(rows, count)
     elif number is not None:
-        counted = f"SELECT {number}, count(*) FROM {there.place} GROUP BY ALL ORDER BY ALL"
-        ranges = cut(there.cursor.execute(counted).fetchall(), count)
+        ranges = _ranges(copy.bins)
+        if not ranges:
+            counted = f"SELECT {number}, count(*) FROM {there.place} GROUP BY ALL ORDER BY ALL"
+            ranges = cut(there.cursor.execute(counted).fetchall(), count)
         pieces = [
             f"WHERE {number} BETWEEN {first} AND {last} ORDER BY {number}" for first, last in ranges
         ]
@@ -177,6 +179,17 @@ def _slices(rows: int, count: int) -> list[str]:
     cuts = [rows * n // count for n in range(count + 1)]
     return [
         f"WHERE rowid BETWEEN {first} AND {last - 1}" for first, last in itertools.pairwise(cuts)
+    ]
+
+
+def _ranges(bins: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return the first and the last number of each bin's files.
+
+    >>> _ranges((2, 1))
+    [(0, 1), (2, 2)]
+    """
+    return [
+        (end - count, end - 1) for end, count in zip(itertools.accumulate(bins), bins, strict=True)
     ]
 
 
