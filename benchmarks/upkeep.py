@@ -87,10 +87,10 @@ def larger_than_memory(place: Path, options: argparse.Namespace) -> Figure:
         while table.detail().bytes < options.gigabytes * 1e9:
             table.append(_wide_part(table.version, 500_000))
         size, rows = table.detail().bytes, table.detail().rows
-        before = _asked(lake, "kind = 500", 0)[1]
+        before = _asked(lake, "kind = 500", 1)[1]
     cost = alone(functools.partial(_cluster_within, memory=options.memory), place)
     with lakehouse.connect(place, durable=False) as lake:
-        after, found = _asked(lake, "kind = 500", 0)[1], lake.table("bronze.t").detail()
+        after, found = _asked(lake, "kind = 500", 1)[1], lake.table("bronze.t").detail()
         assert (found.rows, found.files > 0) == (rows, True)
     remarks = (
         f"{size / 1e9:.1f} GB, memory_limit={options.memory}: "
