@@ -55,9 +55,41 @@ def run(folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
 def small_files(lake: lakehouse.Lake, options: argparse.Namespace) -> Iterator[Figure]:
     """Compare queries of a table of many small files."""
     table = lake.table("bronze.t")
-    middle = options.query_files // 2 * ROWS
-    hour, day, shop = "2024-07-01 05:00:00", "2024-07-01", options.query_files // FILES_A_SHOP // 2
-    queries = {
+    queries = questions(options.query_files)
+    places = {"t": table.uri, "s": lake.table("bronze.shops").uri}
+    with lake.snapshot() as view:
+        for name, query in queries.items():
+            ours = query.format(t="bronze.t", s="bronze.shops")
+            rounds = min(options.rounds, 3) if "all rows" in name else options.rounds
+            figure = agreed(name, {"ours": _ours(lake, ours), **peers(places, query)}, rounds)
+            kept = {t.name: t for t in lake.explain(ours).tables}["bronze.t"]
+            remark = f"{kept.files_kept} of {kept.files_total} files read by ours"
+            yield Figure(figure.name, figure.medians, (remark,))
+            if name in ("an hour of a timestamp", "a row by its id"):
+                frame = pl.scan_delta(table.uri)
+                frozen = {"ours": _ours(view, ours), "frozen Polars": _polars({"t": frame}, query)}
+                yield agreed(f"{name}, in a snapshot", frozen, rounds)
+        middle = options.query_files // 2 * ROWS
+        yield agreed(
+            "rows by ids not asked for before", _fresh(lake, places, middle), options.rounds
+        )
+        row = queries["a row by its id"]
+        needed = row.format(t=f"'{table.uri}/part-{options.query_files // 2:06d}.parquet'")
+        connection = duckdb.connect()
+        told: Contestants = {
+            "ours": _ours(view, row.format(t="bronze.t")),
+            "raw DuckDB, told the file": lambda: connection.sql(needed).fetchall(),
+        }
+        figure = agreed("what planning adds to a row by its id", told, options.rounds * 10)
+        whole, reading = figure.medians.values()
+        yield Figure(figure.name, figure.medians, (f"{(whole - reading) * 1000:.1f} ms",))
+
+
+def questions(files: int) -> dict[str, str]:
+    """Return what is asked of a table of so many small files, ``{t}``, and of shops, ``{s}``."""
+    middle = files // 2 * ROWS
+    hour, day, shop = "2024-07-01 05:00:00", "2024-07-01", files // FILES_A_SHOP // 2
+    return {
         "an hour of a timestamp": (
             "SELECT count(*), sum(value) FROM {t} WHERE ts >= TIMESTAMP "
             f"'{hour}' AND ts < TIMESTAMP '{hour.replace('05:', '06:')}'"
@@ -82,32 +114,6 @@ def small_files(lake: lakehouse.Lake, options: argparse.Namespace) -> Iterator[F
             "SELECT shop % 10, count(*), sum(value) FROM {t} GROUP BY 1 ORDER BY 1"
         ),
     }
-    places = {"t": table.uri, "s": lake.table("bronze.shops").uri}
-    with lake.snapshot() as view:
-        for name, query in queries.items():
-            ours = query.format(t="bronze.t", s="bronze.shops")
-            rounds = min(options.rounds, 3) if "all rows" in name else options.rounds
-            figure = agreed(name, {"ours": _ours(lake, ours), **peers(places, query)}, rounds)
-            kept = {t.name: t for t in lake.explain(ours).tables}["bronze.t"]
-            remark = f"{kept.files_kept} of {kept.files_total} files read by ours"
-            yield Figure(figure.name, figure.medians, (remark,))
-            if name in ("an hour of a timestamp", "a row by its id"):
-                frame = pl.scan_delta(table.uri)
-                frozen = {"ours": _ours(view, ours), "frozen Polars": _polars({"t": frame}, query)}
-                yield agreed(f"{name}, in a snapshot", frozen, rounds)
-        yield agreed(
-            "rows by ids not asked for before", _fresh(lake, places, middle), options.rounds
-        )
-        row = queries["a row by its id"]
-        needed = row.format(t=f"'{table.uri}/part-{options.query_files // 2:06d}.parquet'")
-        connection = duckdb.connect()
-        told: Contestants = {
-            "ours": _ours(view, row.format(t="bronze.t")),
-            "raw DuckDB, told the file": lambda: connection.sql(needed).fetchall(),
-        }
-        figure = agreed("what planning adds to a row by its id", told, options.rounds * 10)
-        whole, reading = figure.medians.values()
-        yield Figure(figure.name, figure.medians, (f"{(whole - reading) * 1000:.1f} ms",))
 
 
 def _fresh(lake: lakehouse.Lake, places: Mapping[str, str], first: int) -> Contestants:

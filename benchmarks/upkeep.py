@@ -1,5 +1,7 @@
 """Upkeep against delta-rs: small files merged, rows z-ordered, what queries gain, what 1 % costs.
 
+What the queries of `benchmarks.queries` gain is measured on that benchmark's table of small files.
+
 Each run is a process of its own on a copy of its own, so that its CPU time and its peak memory are
 its own. ``--files`` are the small files (at most 20,000), ``--rows`` those that are z-ordered.
 ``--gigabytes`` are those of a table that is clustered within ``--memory``, by us alone.
@@ -23,6 +25,7 @@ import pyarrow.parquet as pq
 
 import compaction
 import lakehouse
+from benchmarks import queries
 from benchmarks.append import rows as sensor_rows
 from benchmarks.measure import Cost, Figure, alone
 from compaction import Policy
@@ -43,16 +46,38 @@ def run(folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
     count = min(options.files, 20_000)
     small = folder / "small"
     many_files(small, count, rows_a_file=1000)
-    yield _compared(
-        f"{count:,} small files", small, {"ours": _merge, "delta-rs": _merge_delta_rs}, options
-    )
+    target = _target(small)
+    merging = {
+        "ours": functools.partial(_merge, target=target),
+        "delta-rs": functools.partial(_merge_delta_rs, target=target),
+    }
+    yield _compared(f"{count:,} small files", small, merging, options)
     large = folder / "large"
     unordered(large, options.rows)
     contestants = {"ours": _cluster, "delta-rs": _cluster_delta_rs}
     yield _compared(f"z-order of {options.rows:,} rows", large, contestants, options)
     yield from _effect(large, options)
+    yield from small_files_queried(folder / "queried", options)
     if options.gigabytes:
         yield larger_than_memory(folder / "larger", options)
+
+
+def small_files_queried(place: Path, options: argparse.Namespace) -> Iterator[Figure]:
+    """Yield what queries of many small files gain by upkeep with the policy that tables have."""
+    with lakehouse.connect(queries.built(place, options.query_files), durable=False) as lake:
+        asked = {
+            name: text.format(t="bronze.t", s="bronze.shops")
+            for name, text in queries.questions(options.query_files).items()
+        }
+        before = {name: _timed(lake, text, options.rounds) for name, text in asked.items()}
+        (report,) = compaction.run(lake, tables=["bronze.t"])
+        after = {name: _timed(lake, text, options.rounds) for name, text in asked.items()}
+    for name in asked:
+        yield Figure(
+            f"{name}, {report.files_before:,} files made {report.files_after}",
+            {"after": after[name][0], "before": before[name][0]},
+            (f"files read: {before[name][1]:,} before, {after[name][1]} after",),
+        )
 
 
 def larger_than_memory(place: Path, options: argparse.Namespace) -> Figure:
@@ -62,10 +87,10 @@ def larger_than_memory(place: Path, options: argparse.Namespace) -> Figure:
         while table.detail().bytes < options.gigabytes * 1e9:
             table.append(_wide_part(table.version, 500_000))
         size, rows = table.detail().bytes, table.detail().rows
-        before = _asked(lake, "kind = 500", 0)[1]
+        before = _asked(lake, "kind = 500", 1)[1]
     cost = alone(functools.partial(_cluster_within, memory=options.memory), place)
     with lakehouse.connect(place, durable=False) as lake:
-        after, found = _asked(lake, "kind = 500", 0)[1], lake.table("bronze.t").detail()
+        after, found = _asked(lake, "kind = 500", 1)[1], lake.table("bronze.t").detail()
         assert (found.rows, found.files > 0) == (rows, True)
     remarks = (
         f"{size / 1e9:.1f} GB, memory_limit={options.memory}: "
@@ -153,13 +178,13 @@ def _opened(place: Path) -> lakehouse.Lake:
     return lake
 
 
-def _merge(place: Path) -> None:
+def _merge(place: Path, *, target: int) -> None:
     with _opened(place) as lake:
-        compaction.run(lake, policy=Policy(target_bytes=_target(place)))
+        compaction.run(lake, policy=Policy(target_bytes=target))
 
 
-def _merge_delta_rs(place: Path) -> None:
-    deltalake.DeltaTable(place).optimize.compact(target_size=_target(place))
+def _merge_delta_rs(place: Path, *, target: int) -> None:
+    deltalake.DeltaTable(place).optimize.compact(target_size=target)
 
 
 def _cluster(place: Path) -> None:
@@ -207,11 +232,15 @@ def _effect(place: Path, options: argparse.Namespace) -> Iterator[Figure]:
 
 
 def _asked(lake: lakehouse.Lake, where: str, rounds: int) -> tuple[float, int]:
-    query = f"SELECT count(*), sum(value) FROM bronze.t WHERE {where}"
+    return _timed(lake, f"SELECT count(*), sum(value) FROM bronze.t WHERE {where}", rounds)
+
+
+def _timed(lake: lakehouse.Lake, query: str, rounds: int) -> tuple[float, int]:
+    """Return a query's median time, and how many files of the table it reads."""
     times = []
     for _ in range(rounds + 1):
         started = time.perf_counter()
         lake.sql(query).fetchall()
         times.append(time.perf_counter() - started)
-    (scan,) = lake.explain(query).tables
+    scan = {table.name: table for table in lake.explain(query).tables}["bronze.t"]
     return statistics.median(times[1:]), scan.files_kept

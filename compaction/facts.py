@@ -44,7 +44,7 @@ class FileFacts:
     @property
     def live_bytes(self) -> int:
         """Return about how many bytes the rows take that are not deleted."""
-        return round(self.size * (1 - self.deleted_share))
+        return round(self.size * (1 - self.deleted_share)) if self.deleted else self.size
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from compaction.advice import weights
 from compaction.executors import Executor, Threads
+from compaction.joining import together
 from compaction.plan import REWRITES, Plan, Step, plan_table, worth
 from compaction.policy import Policy
 from compaction.survey import Surveyed, survey, tables_of
@@ -155,14 +156,14 @@ class _Run:
         """Do all steps, and report."""
         started = time.perf_counter()
         surveyed, steps, redone = self._first, made.steps, 0
-        lost = self._rewrite(surveyed, steps)
+        lost = self._rewrite(surveyed, steps, join=True)
         for _ in range(REDOS):
             if not lost or self._halted:
                 break
             surveyed = survey(self._table, policy=self._policy, only=frozenset(lost))
             steps = plan_table(surveyed.facts, surveyed.policy).steps
             redone += sum(step.kind in REWRITES for step in steps)
-            lost = self._rewrite(surveyed, steps)
+            lost = self._rewrite(surveyed, steps, join=False)
         kinds = {step.kind for step in made.steps}
         checkpoints = int("checkpoint" in kinds and self._tried(self._table.checkpoint) is not None)
         expired = self._tried(self._table.expire_log) if "expire_log" in kinds else None
@@ -195,37 +196,41 @@ class _Run:
     def _halted(self) -> bool:
         return bool(self._problems) or self._stop()
 
-    def _rewrite(self, surveyed: Surveyed, steps: Sequence[Step]) -> set[str]:
-        """Do the steps that rewrite files; return the files that writers have changed meanwhile."""
+    def _rewrite(self, surveyed: Surveyed, steps: Sequence[Step], *, join: bool) -> set[str]:
+        """Do the steps that rewrite files; return the files that writers have changed meanwhile.
+
+        Bins of tiny files are written together where they ``join``, for once: a writer who changes
+        a file of one is in the way of all of them.
+        """
         snapshot, lost = surveyed.snapshot, set[str]()
         todo = [step for step in steps if step.kind in REWRITES]
         if not todo:
             return lost
         check_writable(snapshot.protocol, snapshot.properties, snapshot.schema)
-        begun: list[tuple[Step, Copy]] = []
+        begun: list[tuple[tuple[Step, ...], Copy]] = []
 
         def copies() -> Iterator[Copy]:
-            for step in todo:
+            each = ((step, copy) for step in todo for copy in _copies(step, surveyed))
+            for steps, copy in together(each) if join else (((s,), copy) for s, copy in each):
                 if self._halted:
                     return
-                for copy in _copies(step, surveyed):
-                    begun.append((step, copy))
-                    yield copy
+                begun.append((steps, copy))
+                yield copy
 
-        ready: list[tuple[Step, Copy, Copied]] = []
+        ready: list[tuple[tuple[Step, ...], Copy, Copied]] = []
         for number, outcome in self._executor.run(copies(), self._rewriter.write):
-            step, copy = begun[number]
+            done, copy = begun[number]
             if isinstance(outcome, LakehouseError):
                 lost |= self._commit(ready)
                 self._problems.append(str(outcome))
                 continue
-            ready.append((step, copy, outcome))
+            ready.append((done, copy, outcome))
             size = sum(copied.bytes for _, _, copied in ready)
             if size >= _SMALL or time.monotonic() - self._committed >= MOMENT:
                 lost |= self._commit(ready)
         return lost | self._commit(ready)
 
-    def _commit(self, ready: list[tuple[Step, Copy, Copied]]) -> set[str]:
+    def _commit(self, ready: list[tuple[tuple[Step, ...], Copy, Copied]]) -> set[str]:
         """Commit what is ready; return the files that writers have changed meanwhile."""
         if not ready:
             return set()
@@ -235,7 +240,7 @@ class _Run:
             for _, copy, copied in given:
                 copied.discard(copy.storage)
             return set()
-        kinds = ", ".join(sorted({step.kind for step, _, _ in given}))
+        kinds = ", ".join(sorted({step.kind for steps, _, _ in given for step in steps}))
         done = self._tried(
             lambda: self._rewriter.commit(
                 [copy for _, copy, _ in given],
@@ -247,11 +252,17 @@ class _Run:
         self._committed = time.monotonic()
         if done is None:
             return set()
-        self._bins += len(given) - len(done.left)
         if done.report.files_removed:
             self._done.append(done.report)
         late = {id(copy) for copy in done.left}
-        return {path for step, copy, _ in given if id(copy) in late for path in step.files}
+        self._bins += sum(len(steps) for steps, copy, _ in given if id(copy) not in late)
+        return {
+            path
+            for steps, copy, _ in given
+            if id(copy) in late
+            for step in steps
+            for path in step.files
+        }
 
     def _swept(self, unneeded: Sweep) -> VacuumReport:
         """Delete what nothing needs, under the lease still."""

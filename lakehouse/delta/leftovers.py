@@ -104,7 +104,8 @@ def fold(path: str) -> str:
     >>> fold("Day=1//a.parquet")
     'day=1/a.parquet'
     """
-    return unicodedata.normalize("NFC", posixpath.normpath(path)).casefold()
+    plain = posixpath.normpath(path)
+    return (plain if plain.isascii() else unicodedata.normalize("NFC", plain)).casefold()
 
 
 def _both(path: str) -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""Let an instance's working threads read local files themselves, for a while or until told.
+"""Let an instance's working threads read local files themselves, and plainly, where that is less.
 
-DuckDB 2 hands what it reads to threads of their own, which hides the waiting of a disk. For files
-of a few kilobytes each, handing over takes longer than reading.
+DuckDB 2 hands what it reads to threads of their own, which hides the waiting of a disk, and through
+its cache of files in storage, which holds no local ones. For files of a few kilobytes each, both
+take longer than reading.
 """
 
 from __future__ import annotations
@@ -10,35 +11,35 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
-_NAME = "async_threads"
+_MEANWHILE = {"async_threads": "0", "enable_external_file_cache": "false"}
 
 
 class Fetching:
-    """Do without threads for reading as long as somebody asks for that; safe between threads.
+    """Do without all that as long as somebody asks for it; safe between threads.
 
-    ``run`` runs a statement in the instance, ``config`` is what it was opened with: a number that
-    was chosen there stays. Only DuckDB 2 ``has`` these threads.
+    ``run`` runs a statement in the instance, ``config`` is what it was opened with: what was chosen
+    there stays. Only DuckDB 2 ``has`` it.
     """
 
     def __init__(
         self, run: Callable[[str], object], config: Mapping[str, object], *, has: bool
     ) -> None:
         self._run = run
-        self._applies = has and _NAME not in config
+        self._settings = {k: v for k, v in _MEANWHILE.items() if has and k not in config}
         self._lock = threading.RLock()  # a signal's handler may interrupt whoever holds it
         self._count = 0
         self._preferred = False
         self._is_inline = False
 
     def prefer(self, *, inline: bool) -> None:
-        """Read without these threads, or with them, also when nobody asks: until the next word."""
+        """Read by the working threads, or not, also when nobody asks: until the next word."""
         with self._lock:
             self._preferred = inline
             self._settle()
 
     @contextlib.contextmanager
     def inline(self) -> Iterator[None]:
-        """Read without these threads meanwhile; all of the instance's queries do."""
+        """Read by the working threads meanwhile; all of the instance's queries do."""
         with self._lock:
             self._count += 1
             self._settle()
@@ -50,7 +51,8 @@ class Fetching:
                 self._settle()
 
     def _settle(self) -> None:
-        wanted = self._applies and (self._preferred or self._count > 0)
+        wanted = self._preferred or self._count > 0
         if wanted != self._is_inline:
-            self._run(f"SET GLOBAL {_NAME} = 0" if wanted else f"RESET GLOBAL {_NAME}")
+            for name, value in self._settings.items():
+                self._run(f"SET GLOBAL {name} = {value}" if wanted else f"RESET GLOBAL {name}")
             self._is_inline = wanted

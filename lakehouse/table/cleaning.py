@@ -96,8 +96,10 @@ def _in_checkpoint(storage: Storage, checkpoint: Checkpoint, engine: Engine) -> 
 
 def names_in(files: pa.Table) -> Iterator[str]:
     """Yield the paths of files in rows of RAW, and of their vectors, as `leftovers` compares them."""
-    for column in ("path", "file"):
-        yield from (fold(path) for path in files[column].to_pylist())
+    for path, file in zip(files["path"].to_pylist(), files["file"].to_pylist(), strict=True):
+        yield fold(path)
+        if file != path:
+            yield fold(file)
     for row in files["deletion_vector"].drop_null().to_pylist():
         vector = vector_from_row(row)
         if vector is not None:

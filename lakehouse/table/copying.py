@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from catalog import lazy
 from catalog.errors import InputError
 from catalog.names import near_misses
 from catalog.storage import Storage
@@ -26,6 +27,9 @@ from lakehouse.table.clustering import Clustering
 from lakehouse.write.data_files import NewFiles, discard_files
 from lakehouse.write.gate import HIVE_NULL
 
+pa: Any = lazy.module("pyarrow")
+
+_CRUMB, _MOST_CRUMBS = 1 << 20, 256 << 20
 CLUSTER_ID, CLUSTER_KEY = "lakehouse.clusterId", "lakehouse.clusteredBy"
 
 
@@ -34,8 +38,9 @@ class Copy:
     """Say which files of one partition to write anew, and how.
 
     ``files`` are rows of RAW (`lakehouse.delta.files.adds`). Rows are sorted by ``clustering``,
-    where there is one. Files are cut at about ``file_bytes``; None makes one. ``tags`` are those of
-    the new files.
+    where there is one. Files are cut at about ``file_bytes``; None makes one, or as many as there
+    are ``bins``: of how many files, in their order, each takes the rows. ``tags`` are those of the
+    new files.
     """
 
     storage: Storage = dataclasses.field(repr=False)
@@ -47,6 +52,7 @@ class Copy:
     folder: str
     clustering: Clustering | None = None
     file_bytes: int | None = None
+    bins: tuple[int, ...] = ()
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -63,6 +69,19 @@ class Copy:
             domains={},
             checkpoint_version=None,
         )
+
+    @property
+    def has_crumbs(self) -> bool:
+        """Tell whether files are so small that to open them takes longer than to keep the rows."""
+        files = self.snapshot.files
+        return files.bytes <= _MOST_CRUMBS and files.bytes < _CRUMB * len(files)
+
+    @property
+    def common(self) -> Hashable:
+        """Return what is the same for copies that can be written together; None: it cannot."""
+        if self.clustering is not None or self.file_bytes is not None or not self.has_crumbs:
+            return None
+        return self.version, self.folder, *self.values.items(), *self.tags.items()
 
     @property
     def keys(self) -> frozenset[FileKey]:
@@ -100,6 +119,15 @@ class Copied:
     def discard(self, storage: Storage) -> None:
         """Delete the files, as far as storage lets us."""
         discard_files(storage, NewFiles(self.adds, self.rows, self.bytes))
+
+
+def joined(copies: Sequence[Copy]) -> Copy:
+    """Return a copy that writes what several do that have all in common, a file for each."""
+    return dataclasses.replace(
+        copies[0],
+        files=pa.concat_tables([copy.files for copy in copies]),
+        bins=tuple(copy.files.num_rows for copy in copies),
+    )
 
 
 def copies_of(

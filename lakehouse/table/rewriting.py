@@ -71,7 +71,7 @@ class Rewriter:
 
         def plan(current: Snapshot) -> Change | None:
             fitting[:] = [(copy, copied) for copy, copied in pairs if copy.fits(current)]
-            return _change(current, *zip(*fitting, strict=True)) if fitting else None
+            return _change(*zip(*fitting, strict=True)) if fitting else None
 
         with otherwise(lambda: _discard(pairs)):
             done = commit(
@@ -125,7 +125,7 @@ def rewrite(
             for copy in _copies(current, paths, clustering, file_bytes):
                 copied = write_copy(copy, engine=engine, scanner=scanner)
                 written.append((copy, copied))
-        return _change(current, *zip(*written, strict=True)) if written else None
+        return _change(*zip(*written, strict=True)) if written else None
 
     first = _copies(snapshot, paths, clustering, file_bytes)
     with otherwise(discard):
@@ -145,9 +145,7 @@ def _copies(
     return copies_of(snapshot, paths, clustering=clustering, file_bytes=file_bytes, tags=tags)
 
 
-def _change(current: Snapshot, copies: Sequence[Copy], written: Sequence[Copied]) -> Change | None:
-    if not copies or not all(copy.fits(current) for copy in copies):
-        return None
+def _change(copies: Sequence[Copy], written: Sequence[Copied]) -> Change:
     old = [add for copy in copies for add in copy.old]
     adds = tuple(add for copied in written for add in copied.adds)
     columns = copies[0].clustering.columns if copies[0].clustering is not None else ()

@@ -5,27 +5,29 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
+from collections.abc import Sequence
 
 from catalog.errors import LakehouseError
 from lakehouse.delta.files.adds import raw_table
 from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.schema.fields import FLOATS, Field, Primitive, Struct
-from lakehouse.delta.snapshot import Snapshot, layout_of
+from lakehouse.delta.snapshot import layout_of
 from lakehouse.dml.parts import Opened, opened
 from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.read import Scanner
+from lakehouse.scan.views import file_column
 from lakehouse.table.clustering import Clustering, sort_key
 from lakehouse.table.copying import Copied, Copy
 from lakehouse.write.data_files import NewFiles, write_part
 from lakehouse.write.gate import gate
 
 _SAMPLED = 20_000
-_CRUMB, _MOST_CRUMBS = 1 << 20, 256 << 20
 _LONG = (Primitive("string"), Primitive("binary"))
 # To keep the order of rows from many files costs DuckDB as much again as to read them; rows that
-# have met an aggregate's, here a single one, have none.
+# have met an aggregate's, here a single one, have none. Those of crumbs are put in their files' order
+# again as they are written: each thread has read its files in order, and so that is quick.
 _UNORDERED = "CROSS JOIN (SELECT DISTINCT range AS one FROM range(1)) AS single"
 
 
@@ -38,13 +40,15 @@ def write_copy(copy: Copy, *, engine: Engine, scanner: Scanner) -> Copied:
     snapshot = copy.snapshot
     engine.mount(copy.storage)
     with opened(snapshot, scanner, "copy rows") as there:
-        if _are_crumbs(snapshot):
+        number = None
+        if copy.has_crumbs:
+            number = identifier(file_column(snapshot.schema))
             with engine.reading_tiny_files(copy.storage):
-                there = _held(there, "all_rows")
+                there = _held(there, "all_rows", more=f", {number}::UINTEGER AS {number}")
         about = snapshot.files.rows(engine)
         every = (snapshot.files.bytes // 20 if about is None else about) // _SAMPLED
         rows, checksum = _survey(there, copy.clustering, every=max(1, every))
-        files = _write(copy, there, rows) if rows else NewFiles((), 0, 0)
+        files = _write(copy, there, rows, number) if rows else NewFiles((), 0, 0)
     adds = tuple(
         dataclasses.replace(
             add, data_change=False, extra={"tags": dict(copy.tags)} if copy.tags else {}
@@ -60,15 +64,9 @@ def write_copy(copy: Copy, *, engine: Engine, scanner: Scanner) -> Copied:
     return dataclasses.replace(done, seconds=time.perf_counter() - started)
 
 
-def _are_crumbs(snapshot: Snapshot) -> bool:
-    """Tell whether files are so small that to open them again takes longer than to keep the rows."""
-    total = snapshot.files.bytes
-    return total <= _MOST_CRUMBS and total < _CRUMB * len(snapshot.files)
-
-
-def _held(there: Opened, name: str, *, order: str | None = None) -> Opened:
+def _held(there: Opened, name: str, *, order: str | None = None, more: str = "") -> Opened:
     """Keep all rows in a table, which spills where memory is short; in an order, or in none."""
-    source = f"(SELECT {_names(there.snapshot.schema)} FROM {there.place}) AS it"
+    source = f"(SELECT {_names(there.snapshot.schema)}{more} FROM {there.place}) AS it"
     end = _UNORDERED if order is None else f"ORDER BY {order}"
     there.cursor.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT it.* FROM {source} {end}")
     return dataclasses.replace(there, place=f"temp.main.{name}")
@@ -130,11 +128,12 @@ def _keep_quantiles(cursor: Connection, clustering: Clustering) -> None:
         )
 
 
-def _write(copy: Copy, there: Opened, rows: int) -> NewFiles:
-    """Write the rows as one file, or as some of equal length.
+def _write(copy: Copy, there: Opened, rows: int, number: str | None) -> NewFiles:
+    """Write the rows as one file, or as some of about equal length.
 
     DuckDB could cut files by itself, but mixes the row groups around a cut then, and its version
-    1.5 does not get by with the memory that it has.
+    1.5 does not get by with the memory that it has. ``number`` is the column that tells which file
+    a row is of, where there is one.
     """
     snapshot = there.snapshot
     layout = snapshot.files.layout
@@ -143,8 +142,18 @@ def _write(copy: Copy, there: Opened, rows: int) -> NewFiles:
         count = min(rows, max(1, round(snapshot.files.bytes / copy.file_bytes)))
     if copy.clustering is not None:
         there = _held(there, "sorted_rows", order=_order(copy.clustering, layout.schema))
-    elif count > 1:
-        there = _held(there, "some_rows")
+        pieces = _slices(rows, count)
+    elif number is not None:
+        ranges = _ranges(copy.bins)
+        if not ranges:
+            counted = f"SELECT {number}, count(*) FROM {there.place} GROUP BY ALL ORDER BY ALL"
+            ranges = cut(there.cursor.execute(counted).fetchall(), count)
+        pieces = [
+            f"WHERE {number} BETWEEN {first} AND {last} ORDER BY {number}" for first, last in ranges
+        ]
+    else:
+        there = _held(there, "some_rows") if count > 1 else there
+        pieces = _slices(rows, count)
     partitions = set(layout.partition_columns)
     kept = Struct(tuple(field for field in layout.schema if field.name not in partitions))
     source = f"SELECT {_names(kept)} FROM {there.place}"
@@ -152,20 +161,56 @@ def _write(copy: Copy, there: Opened, rows: int) -> NewFiles:
         f"{column.sql} AS {identifier(column.field.physical_name)}"
         for column in gate(columns_of(there.cursor.sql(f"{source} LIMIT 0")), kept).columns
     )
-    cuts = [rows * n // count for n in range(count + 1)]
-    pieces = (
-        f"{source} WHERE rowid BETWEEN {first} AND {last - 1}"
-        for first, last in itertools.pairwise(cuts)
-    )
     return write_part(
         there.cursor,
-        [f"SELECT {selected} FROM ({piece})" for piece in (pieces if count > 1 else [source])],
+        [f"SELECT {selected} FROM ({source} {piece})" for piece in pieces],
         layout,
         snapshot.storage,
         folder=copy.folder,
         values=copy.values,
         properties=snapshot.properties,
     )
+
+
+def _slices(rows: int, count: int) -> list[str]:
+    """Return conditions on a table's rows that cut it into so many pieces of equal length."""
+    if count == 1:
+        return [""]
+    cuts = [rows * n // count for n in range(count + 1)]
+    return [
+        f"WHERE rowid BETWEEN {first} AND {last - 1}" for first, last in itertools.pairwise(cuts)
+    ]
+
+
+def _ranges(bins: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return the first and the last number of each bin's files.
+
+    >>> _ranges((2, 1))
+    [(0, 1), (2, 2)]
+    """
+    return [
+        (end - count, end - 1) for end, count in zip(itertools.accumulate(bins), bins, strict=True)
+    ]
+
+
+def cut(counts: Sequence[tuple[int, int]], pieces: int) -> list[tuple[int, int]]:
+    """Cut numbered files, of so many rows each, into at most so many pieces of about equal length.
+
+    Return the first and the last number of each piece.
+
+    >>> cut([(0, 10), (1, 10), (4, 30), (5, 10)], 2)
+    [(0, 4), (5, 5)]
+    """
+    total = sum(rows for _, rows in counts)
+    found, taken = list[tuple[int, int]](), 0
+    first = None
+    for number, rows in counts:
+        first = number if first is None else first
+        taken += rows
+        if taken * pieces >= total * (len(found) + 1):
+            found.append((first, number))
+            first = None
+    return found
 
 
 def _has_rowid(schema: Struct) -> bool:
