@@ -13,6 +13,7 @@ from __future__ import annotations
 import calendar
 import dataclasses
 import datetime as dt
+import itertools
 import re
 from zoneinfo import ZoneInfo
 
@@ -68,13 +69,17 @@ class Cron:
         return of_month or of_week if self.either_day else of_month and of_week
 
     def _times(self, day: dt.date, zone: ZoneInfo) -> list[dt.datetime]:
-        folds = (0, 1) if self.each_hour else (0,)
-        return [
-            dt.datetime.combine(day, dt.time(hour, minute, fold=fold), zone).astimezone(dt.UTC)
-            for hour in self.hours
-            for minute in self.minutes
-            for fold in folds
-        ]
+        found = []
+        for hour, minute in itertools.product(self.hours, self.minutes):
+            first, second = (
+                dt.datetime.combine(day, dt.time(hour, minute, fold=fold), zone).astimezone(dt.UTC)
+                for fold in (0, 1)
+            )
+            found.append(first)
+            # Of a time that is missing, the second would be as much earlier.
+            if self.each_hour and second > first:
+                found.append(second)
+        return found
 
 
 def parse_cron(text: str) -> Cron:

@@ -12,6 +12,7 @@ from compaction.executors import Executor, Threads
 from compaction.joining import together
 from compaction.plan import REWRITES, Plan, Step, plan_table, worth
 from compaction.policy import Policy
+from compaction.room import Room
 from compaction.survey import Surveyed, survey, tables_of
 from lakehouse import Lake, LakehouseError, Table, VacuumReport, WriteReport
 from lakehouse.delta.protocol import check_writable
@@ -147,6 +148,7 @@ class _Run:
         self._fence = fence
         self._stop = stop
         self._rewriter = surveyed.table.rewriter()
+        self._room = Room(self._rewriter.engine.spill_room)
         self._done: list[WriteReport] = []
         self._bins = 0
         self._committed = 0.0
@@ -218,7 +220,7 @@ class _Run:
                 yield copy
 
         ready: list[tuple[tuple[Step, ...], Copy, Copied]] = []
-        for number, outcome in self._executor.run(copies(), self._rewriter.write):
+        for number, outcome in self._executor.run(copies(), self._write):
             done, copy = begun[number]
             if isinstance(outcome, LakehouseError):
                 lost |= self._commit(ready)
@@ -229,6 +231,11 @@ class _Run:
             if size >= _SMALL or time.monotonic() - self._committed >= MOMENT:
                 lost |= self._commit(ready)
         return lost | self._commit(ready)
+
+    def _write(self, copy: Copy) -> Copied:
+        size = 0 if copy.clustering is None else copy.snapshot.files.bytes
+        with self._room.taken(size):
+            return self._rewriter.write(copy)
 
     def _commit(self, ready: list[tuple[tuple[Step, ...], Copy, Copied]]) -> set[str]:
         """Commit what is ready; return the files that writers have changed meanwhile."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from compaction.facts import Cluster, FileFacts, Partition, TableFacts
 from compaction.policy import Policy
+from compaction.room import largest
 from lakehouse import Lake, Table, UnsupportedError
 from lakehouse.delta.cadence import lag_of
 from lakehouse.delta.log import list_from, read_hint
@@ -48,6 +49,8 @@ def survey(
         clustering = resolved(clustering, snapshot)
         found = dataclasses.replace(found, cluster_by=clustering.columns)
     engine = table.rewriter().engine
+    most = largest(found.group_bytes, engine.spill_room)
+    found = dataclasses.replace(found, group_bytes=most)
     newest, count, size = _partitions(snapshot, engine)
     files = [*_files(snapshot, found, engine, found.small(size))]
     entries, expired = (0, 0) if only is not None else _expired(table)

@@ -25,6 +25,7 @@ from lakehouse.duck.machine import machine
 from lakehouse.duck.planning import Planning
 from lakehouse.duck.reach import Reach, Way
 from lakehouse.duck.settings import Value, free_bytes, with_defaults
+from lakehouse.duck.sizes import size_of
 from lakehouse.duck.spill import SpillFolder
 from lakehouse.duck.sql import identifier, literal
 
@@ -60,7 +61,8 @@ class Engine:
     ``config`` holds DuckDB settings (``memory_limit``, ``threads``, ``temp_directory`` ...); what
     it leaves out has safe values, and files are spilled below ``spill_folder``. The session's time
     zone is UTC unless ``config`` says otherwise, so that results do not depend on the machine. Work
-    larger than the memory limit spills to ``temp_directory``. ``progress`` has progress counted.
+    larger than the memory limit spills to ``temp_directory``, at most ``spill_room`` bytes.
+    ``progress`` has progress counted.
 
     Use one cursor per thread or piece of work; cursors share the instance's memory limit.
     """
@@ -88,6 +90,7 @@ class Engine:
         }
         # At the start DuckDB takes this one and does not keep to it.
         spill_limit = settings.pop("max_temp_directory_size")
+        self.spill_room = size_of(spill_limit, name="max_temp_directory_size")
         try:
             with translated("open the embedded DuckDB"):
                 self._root = duckdb.connect(":memory:", config=settings)

@@ -95,6 +95,8 @@ def test_when_clocks_change() -> None:
     assert fires("30 2 * * *", autumn, 2) == ["25 02:30+0200", "26 02:30+0100"]
     hourly = fires("0 * * * *", autumn + dt.timedelta(hours=11), 4)
     assert hourly == ["25 02:00+0200", "25 02:00+0100", "25 03:00+0100", "25 04:00+0100"]
+    other = fires("15 */2 * * *", spring + dt.timedelta(hours=10), 4)
+    assert other == ["29 00:15+0100", "29 03:15+0200", "29 04:15+0200", "29 06:15+0200"]
 
 
 @pytest.mark.parametrize(
