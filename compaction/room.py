@@ -7,14 +7,14 @@ import threading
 from collections.abc import Iterator
 
 # What rows take, sorted and unsorted, while they are sorted: so many times their size in Parquet.
-_SPREAD = 5
+_SPREAD = 4
 
 
 def largest(group_bytes: int, room: int) -> int:
     """Return the most bytes of files to be sorted together, where so many may be spilled. Pure.
 
-    >>> largest(16 << 30, 1 << 40) >> 30, largest(16 << 30, 10 << 30) >> 30
-    (16, 2)
+    >>> largest(16 << 30, 1 << 40) >> 30, largest(16 << 30, 12 << 30) >> 30
+    (16, 3)
     """
     return max(1, min(group_bytes, room // _SPREAD))
 
