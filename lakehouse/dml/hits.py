@@ -13,6 +13,7 @@ from lakehouse.dml.marking import rows_by_file
 from lakehouse.dml.parts import Opened
 from lakehouse.dml.workspace import Workspace
 from lakehouse.duck.engine import VERSION, Connection
+from lakehouse.duck.sql import UNORDERED
 
 _MOST_BITS = 1 << 30  # a place among bits is an INTEGER
 _LARGE = 500_000
@@ -107,7 +108,10 @@ class Hits:
             return False
         if not self.holds(keeping):
             cursor.execute(f"DELETE FROM {keeping.place}")
-        cursor.execute(f"INSERT INTO {keeping.place} {keeping.sql} LIMIT {most + 1}")
+        cursor.execute(
+            f"INSERT INTO {keeping.place} SELECT it.* FROM ({keeping.sql}) AS it {UNORDERED} "
+            f"LIMIT {most + 1}"
+        )
         ((kept,),) = cursor.execute(f"SELECT count(*) FROM {keeping.place}").fetchall()
         if kept > most:
             cursor.execute(f"DELETE FROM {keeping.place}")

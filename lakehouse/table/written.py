@@ -15,7 +15,7 @@ from lakehouse.delta.snapshot import layout_of
 from lakehouse.dml.parts import Opened, opened
 from lakehouse.duck.describe import columns_of
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.sql import identifier
+from lakehouse.duck.sql import UNORDERED, identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.views import file_column
 from lakehouse.table.clustering import Clustering, sort_key
@@ -25,10 +25,6 @@ from lakehouse.write.gate import gate
 
 _SAMPLED = 20_000
 _LONG = (Primitive("string"), Primitive("binary"))
-# To keep the order of rows from many files costs DuckDB as much again as to read them; rows that
-# have met an aggregate's, here a single one, have none. Those of crumbs are put in their files' order
-# again as they are written: each thread has read its files in order, and so that is quick.
-_UNORDERED = "CROSS JOIN (SELECT DISTINCT range AS one FROM range(1)) AS single"
 
 
 def write_copy(copy: Copy, *, engine: Engine, scanner: Scanner) -> Copied:
@@ -67,7 +63,9 @@ def write_copy(copy: Copy, *, engine: Engine, scanner: Scanner) -> Copied:
 def _held(there: Opened, name: str, *, order: str | None = None, more: str = "") -> Opened:
     """Keep all rows in a table, which spills where memory is short; in an order, or in none."""
     source = f"(SELECT {_names(there.snapshot.schema)}{more} FROM {there.place}) AS it"
-    end = _UNORDERED if order is None else f"ORDER BY {order}"
+    # Crumbs are put in their files' order again as they are written: each thread has read its files
+    # in order, and so that is quick.
+    end = UNORDERED if order is None else f"ORDER BY {order}"
     there.cursor.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT it.* FROM {source} {end}")
     return dataclasses.replace(there, place=f"temp.main.{name}")
 
