@@ -24,8 +24,7 @@ from lakehouse.duck.fetching import Fetching
 from lakehouse.duck.machine import machine
 from lakehouse.duck.planning import Planning
 from lakehouse.duck.reach import Reach, Way
-from lakehouse.duck.settings import Value, free_bytes, with_defaults
-from lakehouse.duck.sizes import size_of
+from lakehouse.duck.settings import Value, free_bytes, spill_room, with_defaults
 from lakehouse.duck.spill import SpillFolder
 from lakehouse.duck.sql import identifier, literal
 
@@ -81,16 +80,15 @@ class Engine:
         chosen = dict(config or {})
         self._chose_threads = "threads" in chosen
         chosen.setdefault("temp_directory", str(self._folder / "spill"))
-        settings: dict[str, Any] = with_defaults(
-            chosen, self._machine, free=free_bytes(str(self._folder))
-        )
+        free = free_bytes(str(self._folder))
+        settings: dict[str, Any] = with_defaults(chosen, self._machine, free=free)
         time_zone = str(settings.pop("TimeZone", settings.pop("timezone", "UTC")))
         self.meaning = {"timezone": time_zone} | {
             name.lower(): str(value) for name, value in chosen.items() if name.lower() in MEANING
         }
         # At the start DuckDB takes this one and does not keep to it.
         spill_limit = settings.pop("max_temp_directory_size")
-        self.spill_room = size_of(spill_limit, name="max_temp_directory_size")
+        self.spill_room = spill_room(spill_limit, free=free)
         try:
             with translated("open the embedded DuckDB"):
                 self._root = duckdb.connect(":memory:", config=settings)

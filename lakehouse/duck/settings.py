@@ -81,6 +81,18 @@ def with_defaults(chosen: Mapping[str, Value], machine: Machine, *, free: int) -
     return found
 
 
+def spill_room(limit: Value, *, free: int) -> int:
+    """Return how many bytes may be spilled within a limit, and the ``free`` bytes of the disk. Pure.
+
+    >>> spill_room("1GB", free=5_000_000_000), spill_room("none", free=5_000_000_000)
+    (1000000000, 5000000000)
+    """
+    try:
+        return min(size_of(str(limit), name="max_temp_directory_size"), free)
+    except InputError:
+        return free  # DuckDB has words for no limit, and says so itself of what is no size
+
+
 def free_bytes(folder: str) -> int:
     """Return how many bytes of a folder's disk are free for this user."""
     status = os.statvfs(folder)
