@@ -96,7 +96,9 @@ def _constant(type_: str, value: Any) -> str | None:
             return literal(value)
         case dt.date() if value in (dt.date.min, dt.date.max):
             return None  # it may stand for an infinite one
-        case decimal.Decimal() | dt.date():
+        case decimal.Decimal():
+            return literal(f"{value:f}")  # DuckDB does not read all of them with an exponent
+        case dt.date():
             return literal(str(value))
         case _:
             return None

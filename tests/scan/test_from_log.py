@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -221,6 +222,15 @@ def test_constants_are_taken_as_they_are(lake):
         query = f"SELECT count(*) FROM {made.name} WHERE p = '{text.replace(chr(39), chr(39) * 2)}'"
         assert lake.sql(query).fetchall() == [(1,)]
         assert lake.explain(query).tables[0].answered_from_log
+
+
+def test_small_decimals_are_answered_again_and_again(lake):
+    made = new_table(lake, {"d": "DECIMAL(7,7)"})
+    made.append([{"d": Decimal("-1E-7")}])
+    query = f"SELECT min(d) FROM {made.name}"
+    assert lake.explain(query).tables[0].answered_from_log
+    for _ in range(3):
+        assert lake.sql(query).fetchall() == [(Decimal("-1E-7"),)]
 
 
 def test_the_time_of_a_query_is_its_own(lake):

@@ -59,6 +59,8 @@ STOPPED = """if True:
     lake.close()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 """
+# What a shell runs in the background is told to ignore Ctrl-C.
+HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 HANDLERS = """if True:
     import os, signal, sys, threading
     import lakehouse
@@ -109,7 +111,7 @@ HANDLERS = """if True:
 
 def run(code: str, folder: Path, *args: str) -> str:
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(folder / "lake"), *args],
+        [sys.executable, "-c", f"{HEARD}\n{code}", str(folder / "lake"), *args],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
