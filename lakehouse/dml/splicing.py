@@ -156,7 +156,8 @@ class _Splicing:
             replaced, kept = footer.check_columns(before, self._columns, known, by_id=by_id)
             if kept < max(LEAST, replaced) or sum(before.groups) != records(add):
                 raise ValueError("not worth it, or with another number of rows")
-            parts = self._made(add, old, before.groups, work)
+            made = self._made(add, old, before.groups, work)
+            parts = [part for part, _ in made]
             for part in parts:
                 check_finite(part, self._layout)
             stats = restated(
@@ -168,7 +169,7 @@ class _Splicing:
             )
             new = work / "new.parquet" if root is None else root / path
             self._written.append(path)
-            _assemble(new, file, before, [Path(part.name) for part in parts])
+            _assemble(new, file, before, [(Path(part.name), end) for part, end in made])
         self._verify(new, before.groups)
         size = new.stat().st_size
         if root is None:
@@ -184,22 +185,23 @@ class _Splicing:
 
     def _made(
         self, add: AddFile, file: Path, groups: Sequence[int], work: Path
-    ) -> list[WrittenFile]:
-        """Write the columns that are set, in the row groups of their file."""
+    ) -> list[tuple[WrittenFile, footer.Footer]]:
+        """Write the columns that are set, in the row groups of their file; with their footers."""
 
-        def one(run: range) -> list[WrittenFile]:
+        def one(run: range) -> list[tuple[WrittenFile, footer.Footer]]:
             rows = sum(groups[: run.start]), sum(groups[run.start : run.stop])
             full = min(groups[run.start : max(run.stop - 1, run.start + 1)])
             part = self._part(add, file, rows, full, work / f"{run.start}-{run.stop}.parquet")
             # Whether it has come out as foreseen is seen by the result.
             with Path(part.name).open("rb") as written:
-                same = _footer(written).groups == tuple(groups[run.start : run.stop])
-            return [part] if same or len(run) == 1 else []
+                end = _footer(written)
+            same = end.groups == tuple(groups[run.start : run.stop])
+            return [(part, end)] if same or len(run) == 1 else []
 
         spans = footer.runs(groups, VECTOR)
         found = []
         for run, parts in zip(spans, self._groups.map(one, spans), strict=True):
-            found += parts or [part for i in run for part in one(range(i, i + 1))]
+            found += parts or [each for i in run for each in one(range(i, i + 1))]
         return found
 
     def _part(
@@ -259,20 +261,21 @@ class _Splicing:
             yield cursor
 
 
-def _assemble(path: Path, old: BinaryIO, before: footer.Footer, parts: Sequence[Path]) -> None:
-    """Write a new file: columns of the old one, and those of its parts."""
-    found = []
-    for part in parts:
-        with part.open("rb") as file:
-            found.append(_footer(file))
-    made = footer.spliced(before, found)
+def _assemble(
+    path: Path,
+    old: BinaryIO,
+    before: footer.Footer,
+    parts: Sequence[tuple[Path, footer.Footer]],
+) -> None:
+    """Write a new file: columns of the old one, and those of its parts, by their footers."""
+    made = footer.spliced(before, [end for _, end in parts])
     with path.open("xb") as out:
         out.write(footer.MAGIC)
         for piece in made.pieces:
             if piece.file == 0:
                 _copy(old, piece, out)
             else:
-                with parts[piece.file - 1].open("rb") as file:
+                with parts[piece.file - 1][0].open("rb") as file:
                     _copy(file, piece, out)
         out.write(made.end)
 

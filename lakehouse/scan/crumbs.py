@@ -31,7 +31,12 @@ def are_crumbs(files: int, size: int) -> bool:
     >>> are_crumbs(20_000, 1 << 30), are_crumbs(20_000, 1 << 40), are_crumbs(10, 1 << 10)
     (True, False, False)
     """
-    return files >= _MANY and size < files * _SMALL
+    return files >= _MANY and are_small(files, size)
+
+
+def are_small(files: int, size: int) -> bool:
+    """Tell whether it takes longer to open files, of so many bytes together, than to read them."""
+    return size < files * _SMALL
 
 
 def sampled(count: int) -> list[int]:

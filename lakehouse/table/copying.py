@@ -23,13 +23,14 @@ from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.files.layout import Leaf
 from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.delta.snapshot import Snapshot, layout_of
+from lakehouse.scan.crumbs import are_small
 from lakehouse.table.clustering import Clustering
 from lakehouse.write.data_files import NewFiles, discard_files
 from lakehouse.write.gate import HIVE_NULL
 
 pa: Any = lazy.module("pyarrow")
 
-_CRUMB, _MOST_CRUMBS = 1 << 20, 256 << 20
+_MOST_CRUMBS = 256 << 20
 CLUSTER_ID, CLUSTER_KEY = "lakehouse.clusterId", "lakehouse.clusteredBy"
 
 
@@ -74,7 +75,7 @@ class Copy:
     def has_crumbs(self) -> bool:
         """Tell whether files are so small that to open them takes longer than to keep the rows."""
         files = self.snapshot.files
-        return files.bytes <= _MOST_CRUMBS and files.bytes < _CRUMB * len(files)
+        return files.bytes <= _MOST_CRUMBS and are_small(len(files), files.bytes)
 
     @property
     def common(self) -> Hashable:
