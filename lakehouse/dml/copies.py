@@ -8,8 +8,11 @@ from catalog.errors import LakehouseError
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.actions import FileKey
+from lakehouse.delta.bitmap import Bitmap
+from lakehouse.delta.files.adds import records
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.dml.parts import Opened, count_rows, opened, part
+from lakehouse.dml.thinning import thin, thinnable
 from lakehouse.duck.engine import Engine
 from lakehouse.scan.read import Scanner
 from lakehouse.write.data_files import NewFiles, discard_files
@@ -22,11 +25,19 @@ GROUP_BYTES = 256 << 20
 class Copies:
     """Hold what was copied of files that lose some of their rows: files never change.
 
-    ``matches`` says how many rows each file loses; the caller fills it before it asks.
+    ``matches`` says how many rows each file loses, and ``rows`` which, where that is known; the
+    caller fills both before it asks.
     """
 
-    def __init__(self, matches: Mapping[FileKey, int], engine: Engine, scanner: Scanner) -> None:
+    def __init__(
+        self,
+        matches: Mapping[FileKey, int],
+        rows: Mapping[FileKey, Bitmap],
+        engine: Engine,
+        scanner: Scanner,
+    ) -> None:
         self._matches = matches
+        self._rows = rows
         self._engine = engine
         self._scanner = scanner
         self._storage: Storage | None = None
@@ -41,6 +52,7 @@ class Copies:
             self._copies.remove(done)
             discard_files(snapshot.storage, done[1])
         rest = keys.difference(*(copied for copied, _ in self._copies))
+        rest -= self._thin(snapshot, rest)
         for group in groups(part(snapshot, rest).files.adds() if rest else ()):
             with opened(part(snapshot, group), self._scanner, "copy rows") as there:
                 self.add(there, group, lost)
@@ -60,10 +72,22 @@ class Copies:
                 next_step="Report this; nothing was committed",
             )
 
-    @staticmethod
-    def is_one_group(snapshot: Snapshot) -> bool:
+    def is_one_group(self, snapshot: Snapshot) -> bool:
         """Tell whether a snapshot's files are copied together."""
-        return snapshot.files.bytes <= GROUP_BYTES
+        return snapshot.files.bytes <= GROUP_BYTES and not (
+            self._rows and thinnable(snapshot, snapshot.files.adds(), self._matches)
+        )
+
+    def _thin(self, snapshot: Snapshot, keys: frozenset[FileKey]) -> set[FileKey]:
+        """Write some files anew without few of their rows, and return which."""
+        known = keys & self._rows.keys()
+        adds = thinnable(snapshot, part(snapshot, known).files.adds(), self._matches)
+        made = thin(snapshot, adds, self._rows, self._engine)
+        self._storage = snapshot.storage
+        for old, new in made:
+            files = NewFiles((new,), records(new) or 0, new.size)
+            self._copies.append((frozenset({old.key}), files))
+        return {old.key for old, _ in made}
 
     def discard(self) -> None:
         """Delete the files that were written, for none of them is in a commit."""

@@ -118,7 +118,9 @@ class Merging:
         there = found.there
         copies = self._output.copies(there, bound, found.parts.copied)
         marked = self._output.marks(there, found.parts.marked)
-        new = self._output.new_rows(there, bound, found.parts.marked, found.met)
+        thinned = frozenset(key for copy in copies if not copy.is_whole for key in copy.keys)
+        apart = {key: found.parts.copied[key] for key in thinned} | dict(found.parts.marked)
+        new = self._output.new_rows(there, bound, apart, found.met)
         changes = NO_CHANGES
         # Else whole files tell it: what they lose and gain is what changes.
         partly = found.parts.copied or found.parts.marked
@@ -129,7 +131,7 @@ class Merging:
             adds=(*(add for copy in copies for add in copy.files.adds), *new.adds),
             marked=marked.kept,
             rows_updated=sum(count.updated for count in found.touched.values()),
-            rows_inserted=new.rows - sum(c.updated for c in found.parts.marked.values()),
+            rows_inserted=new.rows - sum(c.updated for c in apart.values()),
             rows_deleted=sum(count.deleted for count in found.touched.values()),
             rows_copied=sum(copy.kept for copy in copies),
             reads=self._reads(snapshot, found, asked),

@@ -21,6 +21,7 @@ from lakehouse.dml.lone import Setting
 from lakehouse.dml.marking import NOTHING, Marked, discard_marks, is_cheaper, mark, may_mark
 from lakehouse.dml.parts import Opened, count_rows, opened, part
 from lakehouse.dml.splicing import splice
+from lakehouse.dml.thinning import thin, thinnable
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.errors import DuckError, translate
 from lakehouse.scan.read import Scanner
@@ -39,11 +40,15 @@ _Known = tuple[frozenset[FileKey], frozenset[FileKey]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Copied:
-    """Hold what was written of a group of files: without their rows that go, with what comes."""
+    """Hold what was written of a group of files: without their rows that go, with what comes.
+
+    ``is_whole`` says that what comes is there, and not in files of new rows.
+    """
 
     keys: frozenset[FileKey]
     files: NewFiles
     kept: int
+    is_whole: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,6 +106,8 @@ class Output:
         rest = counts.keys() - {key for copy in self._copies for key in copy.keys}
         if rest and bound.setting is not None:
             rest -= self._splice(snapshot, bound.setting, counts, rest)
+        if rest:
+            rest -= self._thin(snapshot, counts, rest)
         todo = groups(part(snapshot, rest).files.adds() if rest else ())
         for group in todo:
             with opened(part(snapshot, group), self._scanner, "copy rows") as there:
@@ -121,32 +128,32 @@ class Output:
         self,
         snapshot: Snapshot,
         bound: Bound,
-        marked: Mapping[FileKey, Count],
+        touched: Mapping[FileKey, Count],
         met: frozenset[FileKey],
     ) -> NewFiles:
-        """Return files with what comes of ``marked``, and the source's rows that are new.
+        """Return files with what comes of ``touched``, and the source's rows that are new.
 
         ``met`` are the files with hits: which source rows are new follows from these.
         """
         self._storage = snapshot.storage
-        known = (frozenset(marked), met)
+        known = (frozenset(touched), met)
         if self._new[0] == known:
             return self._new[1]
         self._delete(self._new[1])
         self._new = (None, _NO_FILES)
-        updated = any(count.updated for count in marked.values())
+        updated = any(count.updated for count in touched.values())
         updates = bound.updates
         if bound.keeping is not None and self._hits.holds(bound.keeping):
             updates = (bound.keeping.making,)
         makings = [*(updates if updated else ()), *bound.inserts]
         files = _NO_FILES
         if makings:
-            needed = marked if any(making.reads for making in makings) else ()
+            needed = touched if any(making.reads for making in makings) else ()
             with opened(part(snapshot, needed), self._scanner, "write rows") as there:
                 if needed:
                     self._hits.number(there)
                 else:
-                    self._hits.number_files(there.cursor, marked)
+                    self._hits.number_files(there.cursor, touched)
                 if any(making.masked for making in makings):
                     self._hits.mask(there)
                 files = _write(there, [], makings, is_all=True)
@@ -186,6 +193,28 @@ class Output:
             files = NewFiles((new,), rows, new.size)
             self._copies.append(Copied(frozenset({old.key}), files, rows - counts[old.key].changed))
         return {old.key for old, _ in spliced}
+
+    def _thin(
+        self, snapshot: Snapshot, counts: Mapping[FileKey, Count], keys: Collection[FileKey]
+    ) -> set[FileKey]:
+        """Write some files without few of their rows, and return which.
+
+        What comes of these stands in a file of new rows: one a partition, where there are some, is
+        too many.
+        """
+        lost = {key: counts[key].changed for key in keys}
+        if snapshot.partition_columns:
+            lost = {key: number for key, number in lost.items() if not counts[key].updated}
+        adds = thinnable(snapshot, part(snapshot, lost).files.adds(), lost)
+        if not adds:
+            return set()
+        rows = self._hits.rows({add.key for add in adds})
+        thinned = thin(snapshot, adds, rows, self._engine)
+        for old, new in thinned:
+            kept = records(new) or 0
+            files = NewFiles((new,), kept, new.size)
+            self._copies.append(Copied(frozenset({old.key}), files, kept, is_whole=False))
+        return {old.key for old, _ in thinned}
 
     def _copy(
         self,

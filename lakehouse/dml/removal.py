@@ -10,7 +10,7 @@ recorded beside, unless whole files tell it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from catalog.errors import UnsupportedError
 from catalog.storage import Storage
@@ -30,8 +30,11 @@ from lakehouse.dml.marking import (
     may_mark,
     rows_by_file,
 )
-from lakehouse.dml.parts import opened, part, reference
+from lakehouse.dml.parts import Opened, opened, part, reference
+from lakehouse.dml.remaking import worth_it
+from lakehouse.dml.thinning import FEW
 from lakehouse.duck.engine import Engine
+from lakehouse.duck.sql import UNORDERED
 from lakehouse.scan.matching import Answer, Question, answers, may_match, question
 from lakehouse.scan.predicate import Predicate, parse_predicate
 from lakehouse.scan.read import Scanner
@@ -104,7 +107,7 @@ class Removal:
         self._storage: Storage | None = None
         self._matches: dict[FileKey, int] = {}
         self._rows: dict[FileKey, Bitmap] = {}
-        self._copies = Copies(self._matches, engine, scanner)
+        self._copies = Copies(self._matches, self._rows, engine, scanner)
         self._marked: Marked = NOTHING
         self._changes: tuple[frozenset[FileKey], NewChanges] = (frozenset(), NO_CHANGES)
 
@@ -177,20 +180,37 @@ class Removal:
             predicate = self.predicate(snapshot).sql
             with opened(files, self._scanner, "find the rows that match") as there:
                 keys = [add.key for add in there.adds]
-                if may_mark(snapshot):
-                    rows = rows_by_file(there.cursor, there.numbers(predicate), keys)
+                rows = self._numbers(there, predicate, keys)
+                if rows is not None:
                     self._rows |= rows
                     self._matches |= {key: len(rows.get(key, ())) for key in keys}
                 else:
                     counted = there.matches(predicate)
                     self._matches |= {key: counted.get(i, 0) for i, key in enumerate(keys)}
-                    if self._copies.is_one_group(files) and all(
-                        0 < self._matches[key] != found[key].rows for key in keys
-                    ):
-                        # After a lost race it is mostly so: what is open need not be opened again.
-                        self._copies.add(there, frozenset(keys), predicate)
+                if (
+                    not may_mark(snapshot)
+                    and self._copies.is_one_group(files)
+                    and all(0 < self._matches[key] != found[key].rows for key in keys)
+                ):
+                    # After a lost race it is mostly so: what is open need not be opened again.
+                    self._copies.add(there, frozenset(keys), predicate)
         counts = {key: proven.get(key, self._matches.get(key, 0)) for key in found}
         return {key: count for key, count in counts.items() if count}
+
+    def _numbers(
+        self, there: Opened, predicate: str, keys: Sequence[FileKey]
+    ) -> dict[FileKey, Bitmap] | None:
+        """Return which rows of open files match; None where they are only counted: there are many."""
+        selected = there.numbers(predicate)
+        if may_mark(there.snapshot):
+            return rows_by_file(there.cursor, selected, keys)
+        rows = there.snapshot.files.rows(self._engine)
+        if rows is None or not worth_it(there.snapshot, there.adds):
+            return None
+        most = rows // FEW
+        few = f"SELECT it.* FROM ({selected}) AS it {UNORDERED} LIMIT {most + 1}"
+        found = rows_by_file(there.cursor, few, keys)
+        return found if sum(map(len, found.values())) <= most else None
 
     def _mark(self, snapshot: Snapshot, partly: frozenset[FileKey]) -> Marked:
         """Mark the rows of those files in which that is cheaper than to copy the others."""

@@ -8,39 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
-import time
-import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from catalog.errors import StorageError
 from lakehouse.delta.actions import AddFile
-from lakehouse.delta.codec import encode_path
-from lakehouse.delta.features import is_on
 from lakehouse.delta.files.adds import records
-from lakehouse.delta.protocol import writer_features
 from lakehouse.delta.schema.fields import Array, Map, Struct
 from lakehouse.delta.schema.mapping import field_ids, mode_of
 from lakehouse.delta.schema.partition import typed_sql
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.snapshot import Snapshot
+from lakehouse.dml import remaking
 from lakehouse.dml.lone import Setting
+from lakehouse.dml.remaking import Remaking, copy_piece, read_footer, threads_of
 from lakehouse.duck.engine import Connection, Engine
-from lakehouse.duck.errors import DuckError, Interruption, translated
+from lakehouse.duck.errors import translated
 from lakehouse.duck.parquet import VECTOR, WrittenFile, write_file
 from lakehouse.duck.sql import escaped, literal, literals
 from lakehouse.scan.views import Source, rows_of
-from lakehouse.write import footer
+from lakehouse.write.footer import MAGIC, Footer, check_columns
 from lakehouse.write.restated import restated, together
+from lakehouse.write.spliced import runs, spliced
 from lakehouse.write.statistics import check_finite
 
-# What takes over less is copied by its values: many small files become a few.
-LEAST = 1 << 20
-_MOST = 8  # at once
-_BLOCK, _RANGE = 256 << 10, 32 << 20
 # What a plan may consist of, for rows to stay in their order.
 _ORDERED = frozenset(("FILTER", "PARQUET_SCAN", "PROJECTION", "READ_PARQUET"))
 
@@ -52,31 +44,19 @@ def splice(
 
     After any error no file of this call is left behind.
     """
-    chosen = [add for add in adds if add.size >= LEAST and add.deletion_vector is None]
+    chosen = remaking.worth_it(snapshot, adds)
     if not chosen or not _may_splice(snapshot, setting):
         return []
-    snapshot.storage.require_inside(add.key[0] for add in chosen)
     with engine.scratch() as folder:
-        splicing = _Splicing(snapshot, setting, engine, folder)
-        try:
-            with translated("copy rows"):
-                return splicing.files(chosen)
-        except BaseException:
-            splicing.discard()
-            raise
+        return _Splicing(snapshot, setting, engine, folder).files(chosen)
 
 
 def _may_splice(snapshot: Snapshot, setting: Setting) -> bool:
     """Tell whether a table lets the columns that are set be written by themselves."""
     partitions = set(snapshot.partition_columns)
-    return not (
-        any(
-            field.name in partitions or isinstance(field.type, Struct | Array | Map)
-            for field in setting.columns
-        )
-        # Each row would have to bring its number along.
-        or "rowTracking" in writer_features(snapshot.protocol)
-        or is_on(snapshot.properties, "delta.enableRowTracking")
+    return not any(
+        field.name in partitions or isinstance(field.type, Struct | Array | Map)
+        for field in setting.columns
     )
 
 
@@ -87,74 +67,28 @@ class _Splicing:
         self._snapshot = snapshot
         self._setting = setting
         self._engine = engine
-        self._folder = folder
-        self._storage = snapshot.storage
+        self._remaking = Remaking(snapshot.storage, engine, folder, self._spliced)
         self._layout = snapshot.files.layout
         self._columns = {field.physical_name: field.field_id for field in setting.columns}
         ids = field_ids(self._layout.schema)
         self._ids = {name: ids[name] for name in self._columns if name in ids}
-        self._written: list[str] = []
-        self._stopped = False
 
     def files(self, adds: Sequence[AddFile]) -> list[tuple[AddFile, AddFile]]:
         """Return which files were spliced, and to what."""
-        with self._cursor() as cursor:
+        with translated("copy rows"), self._cursor() as cursor:
             if not self._keeps_order(cursor, adds[0]):
                 return []
-            (found,) = cursor.execute("SELECT current_setting('threads')").fetchall()
-        threads = min(_MOST, int(found[0]))
-        # Files of object storage are mostly waited for.
-        files = threads if self._storage.is_local else _MOST
-        # One pool works on row groups of the files that another has open: these may be few.
-        with ThreadPoolExecutor(threads) as self._groups, ThreadPoolExecutor(files) as pool:
-            try:
-                tried = list(pool.map(self._tried, adds))
-            except BaseException:
-                self._stopped = True
-                raise
-        made = [(old, new) for old, new in zip(adds, tried, strict=True) if new is not None]
-        self._storage.sync(new.key[0] for _, new in made)
-        return made
+        # This pool works on row groups of the files that another has open: these may be few.
+        with ThreadPoolExecutor(threads_of(self._engine)) as self._groups:
+            return self._remaking.all(adds)
 
-    def discard(self) -> None:
-        """Delete what was written, as far as storage lets us."""
-        with contextlib.suppress(StorageError):
-            self._storage.delete(self._written)
-
-    def _tried(self, add: AddFile) -> AddFile | None:
-        """Splice a file; None where it is to be copied."""
-        if self._stopped:
-            return None
-        path = f"part-{uuid.uuid4().hex[:16]}-{uuid.uuid4()}.parquet"
-        if "/" in add.key[0]:
-            path = f"{add.key[0].rpartition('/')[0]}/{path}"
-        work = self._folder / uuid.uuid4().hex
-        try:
-            work.mkdir()
-            return self._spliced(add, path, work)
-        except Interruption:
-            raise
-        except (DuckError, OSError, StorageError):
-            # The copy tells what is wrong, and it will be wrong with other files, too.
-            self._stopped = True
-        except ValueError:
-            pass  # the file is not as expected
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        if path in self._written:
-            with contextlib.suppress(StorageError):
-                self._storage.delete([path])
-        return None
-
-    def _spliced(self, add: AddFile, path: str, work: Path) -> AddFile:
-        root = self._storage.local_path
-        old = self._fetched(add, work) if root is None else root / add.key[0]
+    def _spliced(self, add: AddFile, old: Path, new: Path, work: Path) -> str:
         with old.open("rb") as file:
-            before = _footer(file)
+            before = read_footer(file)
             known = [field.physical_name for field in self._layout.schema]
             by_id = mode_of(self._snapshot.properties) == "id"
-            replaced, kept = footer.check_columns(before, self._columns, known, by_id=by_id)
-            if kept < max(LEAST, replaced) or sum(before.groups) != records(add):
+            replaced, kept = check_columns(before, self._columns, known, by_id=by_id)
+            if kept < max(remaking.LEAST, replaced) or sum(before.groups) != records(add):
                 raise ValueError("not worth it, or with another number of rows")
             made = self._made(add, old, before.groups, work)
             parts = [part for part, _ in made]
@@ -167,38 +101,26 @@ class _Splicing:
                 self._layout,
                 self._snapshot.properties,
             )
-            new = work / "new.parquet" if root is None else root / path
-            self._written.append(path)
             _assemble(new, file, before, [(Path(part.name), end) for part, end in made])
         self._verify(new, before.groups)
-        size = new.stat().st_size
-        if root is None:
-            self._storage.upload(path, new)
-        return AddFile(
-            path=encode_path(path),
-            partition_values=add.partition_values,
-            size=size,
-            modification_time=time.time_ns() // 1_000_000,
-            data_change=True,
-            stats=stats,
-        )
+        return stats
 
     def _made(
         self, add: AddFile, file: Path, groups: Sequence[int], work: Path
-    ) -> list[tuple[WrittenFile, footer.Footer]]:
+    ) -> list[tuple[WrittenFile, Footer]]:
         """Write the columns that are set, in the row groups of their file; with their footers."""
 
-        def one(run: range) -> list[tuple[WrittenFile, footer.Footer]]:
+        def one(run: range) -> list[tuple[WrittenFile, Footer]]:
             rows = sum(groups[: run.start]), sum(groups[run.start : run.stop])
             full = min(groups[run.start : max(run.stop - 1, run.start + 1)])
             part = self._part(add, file, rows, full, work / f"{run.start}-{run.stop}.parquet")
             # Whether it has come out as foreseen is seen by the result.
             with Path(part.name).open("rb") as written:
-                end = _footer(written)
+                end = read_footer(written)
             same = end.groups == tuple(groups[run.start : run.stop])
             return [(part, end)] if same or len(run) == 1 else []
 
-        spans = footer.runs(groups, VECTOR)
+        spans = runs(groups, VECTOR)
         found = []
         for run, parts in zip(spans, self._groups.map(one, spans), strict=True):
             found += parts or [each for i in run for each in one(range(i, i + 1))]
@@ -208,7 +130,7 @@ class _Splicing:
         self, add: AddFile, file: Path, rows: tuple[int, int], size: int, path: Path
     ) -> WrittenFile:
         """Write the columns that are set, of so many rows from one on, in row groups of a size."""
-        if self._stopped:
+        if self._remaking.stopped:
             raise ValueError("another file failed")
         with self._cursor() as cursor:
             sql = self._sql(add, str(file), *rows)
@@ -243,16 +165,6 @@ class _Splicing:
         if found != [(sum(groups), len(groups))]:
             raise ValueError("DuckDB cannot read what was written")
 
-    def _fetched(self, add: AddFile, work: Path) -> Path:
-        """Bring a file to local disk: its values are read as well as its bytes."""
-        streams = self._storage.streams
-        assert streams is not None
-        file = work / "old.parquet"
-        with file.open("wb") as out:
-            for start in range(0, add.size, _RANGE):
-                out.write(streams.read_range(add.key[0], start, min(_RANGE, add.size - start)))
-        return file
-
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[Connection]:
         with self._engine.cursor() as cursor:
@@ -264,43 +176,20 @@ class _Splicing:
 def _assemble(
     path: Path,
     old: BinaryIO,
-    before: footer.Footer,
-    parts: Sequence[tuple[Path, footer.Footer]],
+    before: Footer,
+    parts: Sequence[tuple[Path, Footer]],
 ) -> None:
     """Write a new file: columns of the old one, and those of its parts, by their footers."""
-    made = footer.spliced(before, [end for _, end in parts])
+    made = spliced(before, [end for _, end in parts])
     with path.open("xb") as out:
-        out.write(footer.MAGIC)
+        out.write(MAGIC)
         for piece in made.pieces:
             if piece.file == 0:
-                _copy(old, piece, out)
+                copy_piece(old, piece, out)
             else:
                 with parts[piece.file - 1][0].open("rb") as file:
-                    _copy(file, piece, out)
+                    copy_piece(file, piece, out)
         out.write(made.end)
-
-
-def _copy(file: BinaryIO, piece: footer.Piece, out: BinaryIO) -> None:
-    file.seek(piece.start)
-    left = piece.length
-    while left:
-        data = file.read(min(left, _BLOCK))
-        if not data:
-            raise ValueError("a file that is cut off")
-        out.write(data)
-        left -= len(data)
-
-
-def _footer(file: BinaryIO) -> footer.Footer:
-    size = file.seek(0, 2)
-    if size < 2 * footer.END:
-        raise ValueError("no Parquet file")
-    file.seek(size - footer.END)
-    length = footer.length_of(file.read(footer.END))
-    if length > size - footer.END - len(footer.MAGIC):
-        raise ValueError("a footer larger than its file")
-    file.seek(size - footer.END - length)
-    return footer.footer_of(file.read(length), size)
 
 
 def _operators(plan: Any) -> Iterator[str]:

@@ -10,7 +10,7 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 import lakehouse
-from lakehouse.dml import hits
+from lakehouse.dml import hits, remaking, thinning
 from lakehouse.testing.judges import verdicts
 
 SCHEMA = pa.schema(
@@ -276,10 +276,19 @@ def told(table, version):
 _numbers = iter(range(1_000_000))
 
 
-@given(case=cases())
+@given(case=cases(), thins=st.booleans())
 @settings(max_examples=settings().max_examples // 4)
-def test_a_merge_equals_the_model(lake, case):
+def test_a_merge_equals_the_model(lake, case, thins):
+    """Files that lose a row or two are copied, or thinned as large ones are."""
     note(repr(case))
+    with pytest.MonkeyPatch.context() as patch:
+        if thins:
+            patch.setattr(remaking, "LEAST", 1)
+            patch.setattr(thinning, "FEW", 2)
+        check_merge(lake, case)
+
+
+def check_merge(lake, case):
     table = written(lake, case, f"silver.merged{next(_numbers)}")
     before = table.version
     try:

@@ -23,9 +23,8 @@ from lakehouse.delta.actions import AddFile
 from lakehouse.delta.commit import Change, commit
 from lakehouse.delta.features import GENERATED
 from lakehouse.delta.schema.fields import Struct
-from lakehouse.dml import output, splicing
+from lakehouse.dml import output, remaking, splicing
 from lakehouse.testing.judges import verdicts
-from lakehouse.write import footer
 from tests.dml.test_merge_races import BASE, Pair
 from tests.types.engines import comparable
 from tests.write.test_rules import alter
@@ -48,7 +47,7 @@ def spliced(monkeypatch):
         found.extend(made)
         return made
 
-    monkeypatch.setattr(splicing, "LEAST", 1)
+    monkeypatch.setattr(remaking, "LEAST", 1)
     monkeypatch.setattr(output, "splice", noted)
     return found
 
@@ -134,7 +133,7 @@ def test_row_groups_of_any_size(lake, make, spliced, monkeypatch, foreseen):
     add = AddFile(path.name, {}, path.stat().st_size, 1, stats=stats)
     commit(table.snapshot(), lambda _: Change("WRITE", (add,)), engine=lake._engine)
     if not foreseen:
-        monkeypatch.setattr(footer, "runs", lambda groups, _: [range(len(groups))])
+        monkeypatch.setattr(splicing, "runs", lambda groups, _: [range(len(groups))])
     table.update({"n": "n + 100"}, where="id % 3 = 0")
     ((_, new),) = spliced
     meta = pq.read_metadata(Path(table.uri, new.key[0]))
@@ -176,7 +175,7 @@ def test_an_update_is_the_same_by_a_copy(tmp_path_factory, data):
             pytest.MonkeyPatch.context() as patch,
             lakehouse.connect(tmp_path_factory.mktemp("lake"), durable=False) as lake,
         ):
-            patch.setattr(splicing, "LEAST", least)
+            patch.setattr(remaking, "LEAST", least)
             table = lake.create_table(
                 "silver.t", COLUMNS, partition_by=partition_by, properties=KINDS[kind]
             )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import lakehouse
-from lakehouse.dml import splicing
+from lakehouse.dml import remaking
 from tests.spark.judge import agree, count, named
 from tests.types.engines import new_table
 
@@ -81,7 +81,7 @@ def test_we_read_the_feed_that_spark_writes(spark, lake, tmp_path):
 
 def test_spark_reads_files_of_which_columns_were_taken_over(spark, lake, tmp_path, monkeypatch):
     """Those that it wrote itself, with page indexes, and ours, of several row groups."""
-    monkeypatch.setattr(splicing, "LEAST", 1)
+    monkeypatch.setattr(remaking, "LEAST", 1)
     uri = str(tmp_path / "spark-made")
     spark.sql(
         f"CREATE TABLE delta.`{uri}` (k BIGINT, n INT, s STRING, l ARRAY<STRUCT<a: INT>>, t TIMESTAMP) "

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.write import footer, thrift
+from lakehouse.write.spliced import runs, spliced
 
 SCHEMA = pa.schema(
     [
@@ -133,25 +134,25 @@ def test_columns_in_the_place_of_others(tmp_path_factory, data):
         new.append(read_footer(files[-1]))
         first += rows
     _, kept = footer.check_columns(before, dict.fromkeys(names), table.column_names, by_id=False)
-    made = footer.spliced(before, new)
+    made = spliced(before, new)
     after = assembled(made, files)
 
-    spliced = folder / "new.parquet"
-    spliced.write_bytes(after)
+    path = folder / "new.parquet"
+    path.write_bytes(after)
     expected = table
     for name in names:
         expected = expected.set_column(table.column_names.index(name), name, other[name])
-    found = pq.read_table(spliced)
+    found = pq.read_table(path)
     assert found.cast(expected.schema) == expected
     assert read_footer(after).groups == before.groups
-    polars = pl.read_parquet(spliced)
+    polars = pl.read_parquet(path)
     assert polars.equals(pl.DataFrame(expected).cast(polars.schema))
     with duckdb.connect() as connection:
-        rows = connection.sql(f"FROM '{spliced}'").to_arrow_table()
+        rows = connection.sql(f"FROM '{path}'").to_arrow_table()
         assert rows.cast(expected.schema) == expected
         for name in ("n", "s"):  # by statistics and Bloom filters
             if (value := expected[name][-1].as_py()) is not None:
-                sql = f"SELECT count(*) FROM '{spliced}' WHERE {name} = ?"
+                sql = f"SELECT count(*) FROM '{path}' WHERE {name} = ?"
                 wanted = pc.sum(pc.equal(expected[name], value)).as_py()
                 assert connection.execute(sql, [value]).fetchall() == [(wanted,)]
 
@@ -192,7 +193,7 @@ def plain(tmp_path_factory):
 
 def test_what_a_footer_says_of_all_columns(plain):
     before, *new = map(read_footer, plain)
-    after = pq.ParquetFile(io.BytesIO(assembled(footer.spliced(before, new), plain))).metadata
+    after = pq.ParquetFile(io.BytesIO(assembled(spliced(before, new), plain))).metadata
     old = pq.ParquetFile(io.BytesIO(plain[0])).metadata
     assert (old.metadata.keys(), after.metadata) == ({b"ARROW:schema"}, None)
     for number in range(2):
@@ -280,12 +281,12 @@ def test_other_row_groups_and_columns_are_refused(plain, tmp_path):
     by_duckdb(rows_of(1000, 2, 0).select(["s"]), tmp_path / "s", 1000, "snappy")
     for new in ([], [second, first], [first], [first, read_footer((tmp_path / "s").read_bytes())]):
         with pytest.raises(ValueError, match="other"):
-            footer.spliced(before, new)
+            spliced(before, new)
 
 
 @given(groups=st.lists(st.integers(1, 20), min_size=1, max_size=12))
 def test_runs_are_what_a_writer_makes_again(groups):
-    found = footer.runs(groups, 4)
+    found = runs(groups, 4)
     assert [i for run in found for i in run] == list(range(len(groups)))
     for run in found:
         rows = groups[run.start : run.stop]
@@ -309,5 +310,5 @@ def test_damaged_footers_are_refused_or_read(plain, flips):
     with contextlib.suppress(ValueError):
         found = footer.footer_of(bytes(data), len(plain[0]))
         footer.check_columns(found, {"n": 2}, SCHEMA.names, by_id=len(flips) % 2 == 0)
-        made = footer.spliced(found, [read_footer(file) for file in plain[1:]])
+        made = spliced(found, [read_footer(file) for file in plain[1:]])
         assert all(p.start >= 0 and p.start + p.length <= len(plain[p.file]) for p in made.pieces)
