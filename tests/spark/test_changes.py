@@ -79,7 +79,9 @@ def test_we_read_the_feed_that_spark_writes(spark, lake, tmp_path):
     assert sum(same_feed(spark, table, 0).values()) > 200
 
 
-def test_spark_reads_files_of_which_columns_were_taken_over(spark, lake, tmp_path, monkeypatch):
+def test_spark_reads_files_of_which_columns_or_rows_were_taken_over(
+    spark, lake, tmp_path, monkeypatch
+):
     """Those that it wrote itself, with page indexes, and ours, of several row groups."""
     monkeypatch.setattr(remaking, "LEAST", 1)
     uri = str(tmp_path / "spark-made")
@@ -94,7 +96,9 @@ def test_spark_reads_files_of_which_columns_were_taken_over(spark, lake, tmp_pat
     )
     table.append([{"k": k, "n": k, "s": f"s{k}", "l": [], "t": None} for k in range(5000, 135_000)])
     table.update({"n": "n + 1", "t": "t + INTERVAL 1 DAY"}, where="k % 3 = 0")
-    assert len(table.files()) == 2  # the copy of both would be one
-    agree(spark, table)
-    for where in ("k = 4999", "s = 's77'", "n > 134000", "t > '2024-01-01'"):
-        assert count(spark, table, where) == len(table.read(where=where).fetchall())
+    for _ in range(2):
+        assert len(table.files()) == 2  # the copy of both would be one
+        agree(spark, table)
+        for where in ("k = 4999", "s = 's77'", "n > 134000", "t > '2024-01-01'"):
+            assert count(spark, table, where) == len(table.read(where=where).fetchall())
+        table.delete("k % 1000 = 500")
