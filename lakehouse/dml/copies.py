@@ -72,8 +72,8 @@ class Copies:
                 next_step="Report this; nothing was committed",
             )
 
-    def is_one_group(self, snapshot: Snapshot) -> bool:
-        """Tell whether a snapshot's files are copied together."""
+    def is_one_copy(self, snapshot: Snapshot) -> bool:
+        """Tell whether a snapshot's files are copied together, none of them thinned."""
         return snapshot.files.bytes <= GROUP_BYTES and not (
             self._rows and thinnable(snapshot, snapshot.files.adds(), self._matches)
         )

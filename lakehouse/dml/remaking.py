@@ -58,10 +58,11 @@ class Remaking:
         make: Callable[[AddFile, Path, Path, Path], str],
     ) -> None:
         self._storage = storage
-        self._engine = engine
         self._folder = folder
         self._make = make
         self._written: list[str] = []
+        # Files of object storage are mostly waited for.
+        self.threads = threads_of(engine) if storage.is_local else _MOST
         self.stopped = False
 
     def all(self, adds: Sequence[AddFile]) -> list[tuple[AddFile, AddFile]]:
@@ -70,11 +71,9 @@ class Remaking:
         After any error no file is left behind.
         """
         self._storage.require_inside(add.key[0] for add in adds)
-        # Files of object storage are mostly waited for.
-        threads = threads_of(self._engine) if self._storage.is_local else _MOST
         try:
             with translated("copy rows"):
-                with ThreadPoolExecutor(threads) as pool:
+                with ThreadPoolExecutor(self.threads) as pool:
                     try:
                         tried = list(pool.map(self._tried, adds))
                     except BaseException:

@@ -32,7 +32,7 @@ from lakehouse.dml.marking import (
 )
 from lakehouse.dml.parts import Opened, opened, part, reference
 from lakehouse.dml.remaking import worth_it
-from lakehouse.dml.thinning import FEW
+from lakehouse.dml.thinning import FEW, MOST
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.sql import UNORDERED
 from lakehouse.scan.matching import Answer, Question, answers, may_match, question
@@ -189,7 +189,7 @@ class Removal:
                     self._matches |= {key: counted.get(i, 0) for i, key in enumerate(keys)}
                 if (
                     not may_mark(snapshot)
-                    and self._copies.is_one_group(files)
+                    and self._copies.is_one_copy(files)
                     and all(0 < self._matches[key] != found[key].rows for key in keys)
                 ):
                     # After a lost race it is mostly so: what is open need not be opened again.
@@ -207,7 +207,7 @@ class Removal:
         rows = there.snapshot.files.rows(self._engine)
         if rows is None or not worth_it(there.snapshot, there.adds):
             return None
-        most = rows // FEW
+        most = min(rows // FEW, MOST)
         few = f"SELECT it.* FROM ({selected}) AS it {UNORDERED} LIMIT {most + 1}"
         found = rows_by_file(there.cursor, few, keys)
         return found if sum(map(len, found.values())) <= most else None

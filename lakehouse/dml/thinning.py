@@ -21,7 +21,6 @@ from lakehouse.dml.remaking import (
     Remaking,
     copy_piece,
     read_footer,
-    threads_of,
     worth_it,
 )
 from lakehouse.duck.engine import Engine
@@ -36,7 +35,8 @@ pa: Any = lazy.module("pyarrow")
 pc: Any = lazy.module("pyarrow.compute")
 pq: Any = lazy.module("pyarrow.parquet")
 
-FEW = 8  # one row of so many
+# One row of so many, and so many of all files together: their numbers are in memory.
+FEW, MOST = 8, 1 << 24
 _DICTIONARY = 8 << 20  # bytes, before a column goes on without
 _ROWS = 1 << 62
 _FLOATS = ("FLOAT", "DOUBLE")
@@ -48,11 +48,12 @@ def thinnable(
     snapshot: Snapshot, adds: Sequence[AddFile], lost: Mapping[FileKey, int]
 ) -> list[AddFile]:
     """Return the files that lose so few rows, by their number, that they can be thinned."""
-    return [
+    found = [
         add
         for add in worth_it(snapshot, adds)
         if 0 < lost.get(add.key, 0) * FEW <= (records(add) or 0)
     ]
+    return found if sum(lost[add.key] for add in found) <= MOST else []
 
 
 def thin(
@@ -80,18 +81,20 @@ class _Thinning:
         self._by_id = mode_of(snapshot.properties) == "id"
         with engine.cursor() as cursor:
             (found,) = cursor.execute("SELECT current_setting('memory_limit')").fetchall()
-        self._room = size_of(found[0], name="memory_limit") // _SHARE // threads_of(engine)
+        self._room = size_of(found[0], name="memory_limit") // _SHARE
 
     def all(self, adds: Sequence[AddFile], folder: Path) -> list[tuple[AddFile, AddFile]]:
         """Return which files were thinned, and to what."""
-        return Remaking(self._snapshot.storage, self._engine, folder, self._thinned).all(adds)
+        remaking = Remaking(self._snapshot.storage, self._engine, folder, self._thinned)
+        self._room //= remaking.threads * _TIMES
+        return remaking.all(adds)
 
     def _thinned(self, add: AddFile, old: Path, new: Path, _work: Path) -> str:
         lost = self._lost[add.key]
         with old.open("rb") as file:
             before = read_footer(file)
             check_columns(before, {}, self._known, by_id=self._by_id)
-            if sum(before.groups) != records(add) or memory(before) * _TIMES > self._room:
+            if sum(before.groups) != records(add) or memory(before) > self._room:
                 raise ValueError("another number of rows, or too large a row group")
             columns = columns_as_written(before)
             staying = _masks(lost, before.groups)

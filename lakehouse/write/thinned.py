@@ -107,8 +107,8 @@ def thinned(
 
     The new file has the rows that stay of the old one's row ``groups``, in which its values stand
     as they did: so the schema is the old one's. ``bounds`` are those of leaf columns that the
-    writer gave none, by row group. Bloom filters are carried over: that
-    of more rows may be asked for fewer.
+    writer gave none, by row group. Bloom filters are carried over: that of more rows may be asked
+    for fewer.
     """
     _check_same(old, new)
     pieces: list[Piece] = []
