@@ -144,11 +144,11 @@ def _write(
     bounds: list[dict[int, Bounds]] = []
     nans: list[dict[str, int]] = []
     with (
-        pq.ParquetFile(
-            old, memory_map=True, pre_buffer=False, read_dictionary=dictionaries
-        ) as file,
+        pa.memory_map(str(old)) as source,
+        pa.OSFile(str(new), "wb") as out,
+        pq.ParquetFile(source, pre_buffer=False, read_dictionary=dictionaries) as file,
         pq.ParquetWriter(
-            new,
+            out,
             file.schema_arrow,
             compression={c.name: c.codec for c in columns},
             use_dictionary=[c.name for c in columns if c.has_dictionary],

@@ -265,6 +265,27 @@ def test_row_groups_that_lose_all_their_rows(lake, make, thinned, lost):
     check_statistics(table)
 
 
+def test_odd_names(tmp_path, thinned):
+    """Of folders, of columns, of partitions."""
+    names = ["a.b", 'say "é"', "list.element", "file_row_number", "p"]
+    with lakehouse.connect(tmp_path / "l[a]*ke %41#?é") as lake:
+        columns = dict.fromkeys(names[:3], "VARCHAR") | {names[3]: "BIGINT", "p": "VARCHAR"}
+        table = lake.create_table("silver.t", columns, partition_by="p")
+        rows = [dict.fromkeys(names[:3], f"x{i % 50}") | {names[3]: i} for i in range(3000)]
+        table.append([row | {"p": "c d/[é]*"} for row in rows])
+        table.delete("file_row_number % 100 = 7 OR \"a.b\" = 'x3'")
+        assert len(thinned) == 1
+        assert table.read(where="\"a.b\" = 'x3'").fetchall() == []
+        assert rows_of(table) == sorted(
+            [
+                (*[f"x{i % 50}"] * 3, i, "c d/[é]*")
+                for i in range(3000)
+                if i % 100 != 7 and i % 50 != 3
+            ],
+            key=repr,
+        )
+
+
 @pytest.mark.parametrize("where", ["memory", "minio"])
 def test_object_storage(where, thinned, request):
     place, options = "memory://", {}
