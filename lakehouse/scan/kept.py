@@ -148,6 +148,15 @@ def _few(
     return found if found.num_rows <= _FEW else None
 
 
+def few_of(snapshot: Snapshot, tests: Sequence[quick.Test], engine: Engine) -> Kept | None:
+    """Return the files that pass tests, if they are few and nothing but their names matters."""
+    index = None if snapshot.files.layout.partitions else snapshot.files.in_memory(engine)
+    found = None if index is None else quick.kept(index, tests, _COLUMNS)
+    if found is None or found.num_rows > _FEW:
+        return None
+    return _named(snapshot, *(found[name].to_pylist() for name in _COLUMNS))
+
+
 def _bind_few(
     cursor: Connection,
     snapshot: Snapshot,
@@ -162,19 +171,28 @@ def _bind_few(
     if typical_first and (first := typical(counts)):
         for values in (files, sizes, counts):
             values.insert(0, values.pop(first))
+    kept = _named(snapshot, files, sizes, counts)
+    cursor.execute(files_of(view.key, kept, engine))
+    return kept
+
+
+def _named(
+    snapshot: Snapshot, files: Sequence[str], sizes: Sequence[int], counts: Sequence[int | None]
+) -> Kept:
+    """Return what a few files are, by their names, sizes and row counts."""
     if _ALL not in snapshot.contained:
         snapshot.storage.require_inside(files)
         if len(files) == len(snapshot.files):
             snapshot.contained.add(_ALL)
     urls = [snapshot.storage.url(file) for file in files]
     patterns = [escaped(url) for url in urls]
-    rows = None if None in counts else sum(counts)
-    ahead = () if snapshot.storage.is_local else tuple(zip(urls, sizes, strict=True))
-    is_sampled = snapshot.storage.is_local and are_crumbs(len(files), sum(sizes))
+    known = [count for count in counts if count is not None]
+    rows = sum(known) if len(known) == len(counts) else None
+    is_local = snapshot.storage.is_local
+    ahead = () if is_local else tuple(zip(urls, sizes, strict=True))
+    is_sampled = is_local and are_crumbs(len(files), sum(sizes))
     sample = tuple(patterns[number] for number in sampled(len(files))) if is_sampled else ()
-    kept = Kept(len(files), sum(sizes), rows, ahead, patterns=tuple(patterns), sample=sample)
-    cursor.execute(files_of(view.key, kept, engine))
-    return kept
+    return Kept(len(files), sum(sizes), rows, ahead, patterns=tuple(patterns), sample=sample)
 
 
 def files_of(key: str, kept: Kept, engine: Engine) -> str:
