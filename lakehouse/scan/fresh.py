@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from lakehouse.delta.schema.fields import Primitive, Type
+from lakehouse.delta.schema.types import to_duckdb
+from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import VERSION, Connection, Engine
 from lakehouse.duck.errors import DuckError, Interruption
-from lakehouse.duck.sql import literals
+from lakehouse.duck.sql import literal, literals
 from lakehouse.scan import quick
 from lakehouse.scan.asked import LONG, Asked
 from lakehouse.scan.crumbs import KEEP_FOOTERS, keeps_footers
@@ -28,6 +32,7 @@ from lakehouse.scan.templates import Template, template
 from lakehouse.scan.views import Source, TableView, frozen_view, is_wary, told_view
 
 _REMEMBERED = 256
+_MOST_PARTS = 4  # of a table in one text; each is bound by itself
 _LONG = 2_000  # characters: a longer query is quicker planned than taken apart
 
 Key = tuple[object, ...]
@@ -92,12 +97,16 @@ class Fresh:
         if not seen.told or not asked.is_local:
             return None
         tests = quick.tests(scan.filters, ref.snapshot.files.layout)
-        kept = None if tests is None else few_of(ref.snapshot, tests, self._engine)
-        text = None if kept is None else self._text(asked, ref, kept)
-        if kept is None or text is None:
+        few = None if tests is None else few_of(ref.snapshot, tests, self._engine)
+        if few is None:
+            return None
+        kept, values = few if few[0].files else self._nothing(ref)
+        plain = self._forms.fits(self._view(ref), kept)
+        text = self._text(asked, ref, kept, values, plain=plain)
+        if text is None:
             return None
         before = (KEEP_FOOTERS,) if keeps_footers(asked, [kept]) else ()
-        return Settled(text, before, ((self._where(ref, [scan]), (scan,), kept),), tried=True)
+        return Settled(text, before, ((self._where(ref, [scan]), (scan,), few[0]),), tried=True)
 
     def learn(
         self, asked: Asked, scans: Sequence[Sequence[Reach]], lasting: Callable[[], bool]
@@ -118,16 +127,10 @@ class Fresh:
             self._known[self._key(asked, shape)] = _Known(found, scan.columns)
 
     def look(self, cursor: Connection, asked: Asked, seen: Seen) -> None:
-        """Learn whether files may stand in a query's text, from one that can be run on ``cursor``.
-
-        Where rows are more than what is in the files, they do not.
-        """
+        """Learn whether files may stand in a query's text, from one that can be run on ``cursor``."""
         known = self._known.get(seen.key)
         if seen.told is None and known is not None:
-            (ref,) = asked.refs
-            files = ref.snapshot.files
-            more = bool(files.layout.partitions) or files.has_deletion_vectors
-            told = not more and self._is_told(cursor, asked, ref)
+            told = self._is_told(cursor, asked, asked.refs[0])
             self._known[seen.key] = dataclasses.replace(known, told=told)
 
     def _shape(self, asked: Asked) -> Shape | None:
@@ -147,23 +150,34 @@ class Fresh:
     def _key(self, asked: Asked, shape: Shape) -> Key:
         return shape.key, asked.others, self._view(asked.refs[0]).key
 
-    def _text(self, asked: Asked, ref: TableRef, kept: Kept) -> str | None:
-        """Return a query over files by their names; None where it gets too long."""
-        view = self._view(ref)
-        kept = kept if kept.patterns else self._nothing(view)
-        text = _told(asked, ref, kept, plain=self._forms.fits(view, kept))
+    def _text(
+        self,
+        asked: Asked,
+        ref: TableRef,
+        kept: Kept,
+        values: Sequence[tuple[Any, ...]],
+        *,
+        plain: bool,
+    ) -> str | None:
+        """Return a query in which the files of its table stand, ``plain`` ones as they are.
+
+        ``values`` are those of their partition columns. None where it gets too long.
+        """
+        body = _body(ref.snapshot, kept, values, plain=plain)
+        text = None if body is None else inlined(asked.sql, {ref.place: body}, {ref.place: 1})
         return None if text is None or len(text) > LONG else text
 
-    def _nothing(self, view: TableView) -> Kept:
+    def _nothing(self, ref: TableRef) -> tuple[Kept, list[tuple[Any, ...]]]:
         """Return a file without rows, which has the table's columns where files can have them."""
+        view = self._view(ref)
         empty = self._engine.no_rows(view.stored) if view.plain else self._engine.empty_parquet
-        return Kept(1, 0, 0, patterns=(empty,))
+        nulls = (None,) * len(ref.snapshot.files.layout.partitions)
+        return Kept(1, 0, 0, patterns=(empty,)), [nulls]
 
     def _is_told(self, cursor: Connection, asked: Asked, ref: TableRef) -> bool:
         """Tell whether a query has the same columns where its files stand in its text."""
-        view = self._view(ref)
-        nothing = self._nothing(view)
-        texts = [_told(asked, ref, nothing, plain=plain) for plain in {False, bool(view.plain)}]
+        forms = {False, bool(self._view(ref).plain)}
+        texts = [self._text(asked, ref, *self._nothing(ref), plain=plain) for plain in forms]
         try:
             found = [
                 cursor.sql(text, params=asked.params)
@@ -178,13 +192,33 @@ class Fresh:
         return len(columns) == 1 + len(texts) and columns[1:] == columns[:-1]
 
 
-def _told(asked: Asked, ref: TableRef, kept: Kept, *, plain: bool) -> str | None:
-    """Return a query in which the files of its table stand, ``plain`` ones as they are."""
-    layout, patterns = ref.snapshot.files.layout, kept.patterns or ()
-    if plain:
-        body = told_view(layout, patterns, kept.rows)
-    else:
-        rows = "" if VERSION >= (2, 0) else str(kept.rows or 0)
-        source = Source(literals(patterns), rows, values=())
-        body = frozen_view(layout, ref.snapshot.properties, [source], plain=False)
-    return inlined(asked.sql, {ref.place: body}, {ref.place: 1})
+def _body(
+    snapshot: Snapshot, kept: Kept, values: Sequence[tuple[Any, ...]], *, plain: bool
+) -> str | None:
+    """Return a query of all rows of files: a part for each of a few partitions, else None."""
+    layout, patterns = snapshot.files.layout, kept.patterns or ()
+    types = [field.type for field in layout.partitions]
+    if plain and not types:
+        return told_view(layout, patterns, kept.rows)
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for pattern, value in zip(patterns, values, strict=True):
+        groups.setdefault(value, []).append(pattern)
+    if len(groups) > _MOST_PARTS or not all(map(_is_plain, types)):
+        return None
+    if any("\0" in str(one) for value in groups for one in value):
+        return None  # text cannot hold it
+    rows = "" if VERSION >= (2, 0) else str((kept.rows or 0) // len(groups))
+    sources = [
+        Source(literals(files), rows, tuple(map(_as_sql, value, types)))
+        for value, files in groups.items()
+    ]
+    return frozen_view(layout, snapshot.properties, sources, plain=plain)
+
+
+def _is_plain(type_: Type) -> bool:
+    return isinstance(type_, Primitive) and type_.name in quick.PARTS
+
+
+def _as_sql(value: Any, type_: Type) -> str:
+    """Return the value of a partition column as SQL."""
+    return f"CAST({'NULL' if value is None else literal(str(value))} AS {to_duckdb(type_)})"

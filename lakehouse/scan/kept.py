@@ -148,13 +148,28 @@ def _few(
     return found if found.num_rows <= _FEW else None
 
 
-def few_of(snapshot: Snapshot, tests: Sequence[quick.Test], engine: Engine) -> Kept | None:
-    """Return the files that pass tests, if they are few and nothing but their names matters."""
-    index = None if snapshot.files.layout.partitions else snapshot.files.in_memory(engine)
-    found = None if index is None else quick.kept(index, tests, _COLUMNS)
+def few_of(
+    snapshot: Snapshot, tests: Sequence[quick.Test], engine: Engine
+) -> tuple[Kept, list[tuple[Any, ...]]] | None:
+    """Return the files that pass tests, if they are few and have no deleted rows.
+
+    With them come the values of their partition columns, which are of the types `quick.PARTS`.
+    """
+    files = snapshot.files
+    parts = [f"p{number}" for number in range(len(files.layout.partitions))]
+    vectors = ["deletion_vector"] if files.has_deletion_vectors else []
+    index = files.typed_in_memory(engine)
+    found = None if index is None else quick.kept(index, tests, [*_COLUMNS, *vectors, *parts])
     if found is None or found.num_rows > _FEW:
         return None
-    return _named(snapshot, *(found[name].to_pylist() for name in _COLUMNS))
+    if any(found[name].null_count < found.num_rows for name in vectors):
+        return None
+    try:
+        values = [found[name].to_pylist() for name in parts]
+    except (OverflowError, ValueError):
+        return None  # a day that Python does not have
+    kept = _named(snapshot, *(found[name].to_pylist() for name in _COLUMNS))
+    return kept, list(zip(*values, strict=True)) or [()] * found.num_rows
 
 
 def _bind_few(
