@@ -140,7 +140,7 @@ class Scanner:
             ]
             try:
                 choices = [
-                    self._ordered(cursor, asked.sql, ref, scan, choice)
+                    top.ordered(cursor, asked.sql, ref, scan, choice, self._engine, self._every)
                     for ref, scan, choice in zip(refs, scans, choices, strict=True)
                 ]
                 if wide is not None and may_join(plan, refs):
@@ -305,24 +305,9 @@ class Scanner:
             self._mays[key] = layout, may
         return may
 
-    def _ordered(
-        self, cursor: Connection, sql: str, ref: TableRef, scans: Sequence[Reach], choice: Choice
-    ) -> Choice:
-        """Return the choice of a table of which a query wants only the first rows, if it does."""
-        order = scans[0].order if len(scans) == 1 else None
-        layout = ref.snapshot.files.layout
-        names = [field.name for field in layout.schema]
-        if order is None or not top.is_certain(order, sql, names):
-            return choice
-        filters, every = scans[0].filters, KEEP
-        if filters:
-            every = on_demand.Pruner(layout, self._any_volatile).all_match(filters)
-        found = top.first(cursor, ref.snapshot, order, choice.where, every, self._engine)
-        if found is None:
-            return choice
-        way = "DESC" if order.descending else "ASC"
-        shown = f"the first {order.rows} by {names[order.column]} {way}"
-        return dataclasses.replace(choice, ordered=found, order=shown)
+    def _every(self, filters: tuple[str, ...], layout: Layout) -> str:
+        """Return SQL that is true for files of which every row passes filters."""
+        return on_demand.Pruner(layout, self._any_volatile).all_match(filters) if filters else KEEP
 
     def view(self, ref: TableRef, *, wary: bool = False) -> TableView:
         """Return the definitions of a table's view and stand-in; ``wary`` as in `table_view`."""
