@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from lakehouse.delta.files.layout import Layout
 from lakehouse.scan.join_keys import Keys, may_match
 from lakehouse.scan.may import EVERY, May, all_of, any_of
-from lakehouse.scan.quick import Test, of_keys
+from lakehouse.scan.plan import Reach
+from lakehouse.scan.quick import Test, of_keys, tests
+from lakehouse.scan.report import TableRef
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,3 +52,11 @@ def joined(choice: Choice, scans: tuple[tuple[Keys, ...], ...], layout: Layout) 
         return dataclasses.replace(choice, joined=may, key_tests=None)
     tests = of_keys(scans[0], layout)
     return dataclasses.replace(choice, joined=may, keys=scans[0], key_tests=tests)
+
+
+def tests_of(ref: TableRef, scans: Sequence[Reach], where: May) -> tuple[Test, ...] | None:
+    """Return tests that say of a table's files what ``where`` says; None if unsure."""
+    layout = ref.snapshot.files.layout
+    if where == EVERY:
+        return None if layout.partitions else ()
+    return tests(scans[0].filters, layout) if len(scans) == 1 else None

@@ -3,6 +3,9 @@
 Read with a schema, files may lack columns or have them in other types, and DuckDB plans without a
 look at them: version 2 takes them for one row, and orders joins accordingly. Where all of a query's
 files are known to have the table's columns, by name and type, they are read as they are.
+
+DuckDB says so. A footer begins with the file's schema: where it begins with the same bytes as that
+of a file that fits, there is nothing to ask.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from lakehouse.duck.engine import VERSION, Connection, Engine
 from lakehouse.duck.errors import DuckError, Interruption
 from lakehouse.duck.sql import escaped, literals
+from lakehouse.scan.beginnings import beginning, begins_with
 from lakehouse.scan.report import Kept, TableRef
 from lakehouse.scan.views import TableView
 
@@ -20,6 +24,8 @@ MANY_ROWS = 100_000  # with fewer, any plan is as good
 MOST_FILES = 4_096  # of a table, looked at for one query
 _MOST_REMOTE = 512  # and in object storage: those that are fetched ahead
 _REMEMBERED = 200_000
+_BEGINNINGS = 8  # of footers of different writers, a table's columns
+_MOST_OPENED = 100  # files that are quicker opened one by one than asked about
 # Columns that DuckDB adds to a file's own of other names.
 _ADDED = frozenset({"file_index", "file_row_number", "filename", "rowid"})
 
@@ -92,6 +98,7 @@ class Footers:
         self._lock = threading.Lock()
         self._known: dict[Stored, dict[str, bool]] = {}
         self._wanted: dict[Stored, Sequence[Node]] = {}
+        self._beginnings: dict[Stored, tuple[bytes, ...]] = {}
 
     def plain(
         self,
@@ -126,17 +133,35 @@ class Footers:
         new = [url for url, fit in zip(urls, known, strict=True) if fit is None]
         if not new:
             return True
-        try:
-            found = self._look(stored, new)
-        except Interruption:
-            raise
-        except DuckError:
-            return False  # reading them says what is wrong with them
+        found = self._alike(stored, new)
+        if others := [url for url in new if url not in found]:
+            try:
+                looked = self._look(stored, others)
+            except Interruption:
+                raise
+            except DuckError:
+                return False  # reading them says what is wrong with them
+            self._learn(stored, [url for url in others if looked.get(url)])
+            found |= looked
         with self._lock:
             if sum(map(len, self._known.values())) + len(found) > _REMEMBERED:
                 self._known.clear()
             self._known.setdefault(stored, {}).update(found)
         return all(found.get(url, False) for url in new)
+
+    def _alike(self, stored: Stored, urls: Sequence[str]) -> dict[str, bool]:
+        """Return those files whose footers begin like that of one that fits."""
+        known = self._beginnings.get(stored, ())
+        if not known or len(urls) > _MOST_OPENED:
+            return {}
+        return {url: True for url in urls if begins_with(url, known)}
+
+    def _learn(self, stored: Stored, fitting: Sequence[str]) -> None:
+        known = self._beginnings.get(stored, ())
+        if fitting and len(known) < _BEGINNINGS:
+            new = beginning(fitting[0])
+            if new is not None and new not in known:
+                self._beginnings[stored] = (*known, new)
 
     def _look(self, stored: Stored, urls: Iterable[str]) -> Mapping[str, bool]:
         """Return whether files fit, by their URLs."""

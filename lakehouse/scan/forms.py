@@ -26,6 +26,10 @@ class Forms:
         """Tell whether a table, bound on ``cursor``, had better be read as its files are."""
         return all(self._footers.plain(cursor, [ref], [view], [kept], joined=True))
 
+    def fits(self, view: TableView, kept: Kept) -> bool:
+        """Tell whether files, known by their names, can be read as they are."""
+        return self._footers.fit(view, kept)
+
     def known(self, asked: Asked, views: Sequence[TableView], kept: Sequence[Kept]) -> str | None:
         """Return SQL that lets tables, of which few files are kept, be read as their files are.
 

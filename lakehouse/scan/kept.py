@@ -148,6 +148,30 @@ def _few(
     return found if found.num_rows <= _FEW else None
 
 
+def few_of(
+    snapshot: Snapshot, tests: Sequence[quick.Test], engine: Engine
+) -> tuple[Kept, list[tuple[Any, ...]]] | None:
+    """Return the files that pass tests, if they are few and have no deleted rows.
+
+    With them come the values of their partition columns, which are of the types `quick.PARTS`.
+    """
+    files = snapshot.files
+    parts = [f"p{number}" for number in range(len(files.layout.partitions))]
+    vectors = ["deletion_vector"] if files.has_deletion_vectors else []
+    index = files.typed_in_memory(engine)
+    found = None if index is None else quick.kept(index, tests, [*_COLUMNS, *vectors, *parts])
+    if found is None or found.num_rows > _FEW:
+        return None
+    if any(found[name].null_count < found.num_rows for name in vectors):
+        return None
+    try:
+        values = [found[name].to_pylist() for name in parts]
+    except (OverflowError, ValueError):
+        return None  # a day that Python does not have
+    kept = _named(snapshot, *(found[name].to_pylist() for name in _COLUMNS))
+    return kept, list(zip(*values, strict=True)) or [()] * found.num_rows
+
+
 def _bind_few(
     cursor: Connection,
     snapshot: Snapshot,
@@ -162,19 +186,28 @@ def _bind_few(
     if typical_first and (first := typical(counts)):
         for values in (files, sizes, counts):
             values.insert(0, values.pop(first))
+    kept = _named(snapshot, files, sizes, counts)
+    cursor.execute(files_of(view.key, kept, engine))
+    return kept
+
+
+def _named(
+    snapshot: Snapshot, files: Sequence[str], sizes: Sequence[int], counts: Sequence[int | None]
+) -> Kept:
+    """Return what a few files are, by their names, sizes and row counts."""
     if _ALL not in snapshot.contained:
         snapshot.storage.require_inside(files)
         if len(files) == len(snapshot.files):
             snapshot.contained.add(_ALL)
     urls = [snapshot.storage.url(file) for file in files]
     patterns = [escaped(url) for url in urls]
-    rows = None if None in counts else sum(counts)
-    ahead = () if snapshot.storage.is_local else tuple(zip(urls, sizes, strict=True))
-    is_sampled = snapshot.storage.is_local and are_crumbs(len(files), sum(sizes))
+    known = [count for count in counts if count is not None]
+    rows = sum(known) if len(known) == len(counts) else None
+    is_local = snapshot.storage.is_local
+    ahead = () if is_local else tuple(zip(urls, sizes, strict=True))
+    is_sampled = is_local and are_crumbs(len(files), sum(sizes))
     sample = tuple(patterns[number] for number in sampled(len(files))) if is_sampled else ()
-    kept = Kept(len(files), sum(sizes), rows, ahead, patterns=tuple(patterns), sample=sample)
-    cursor.execute(files_of(view.key, kept, engine))
-    return kept
+    return Kept(len(files), sum(sizes), rows, ahead, patterns=tuple(patterns), sample=sample)
 
 
 def files_of(key: str, kept: Kept, engine: Engine) -> str:

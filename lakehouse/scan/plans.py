@@ -82,13 +82,7 @@ class Plans:
         with self._engine.planning(off=PLAIN_PLANS):
             rows = cursor.execute(f"EXPLAIN (FORMAT json) {sql}", params).fetchall()
         plan = str(rows[0][1])
-        if (
-            params is None
-            and len(sql) + len(plan) <= LONG
-            and not self._engine.has_temporary  # a temporary view may be another one tomorrow
-            and all(map(self._is_lasting, asked.texts))
-            and only_reads(plan, "stand_in")
-        ):
+        if params is None and len(sql) + len(plan) <= LONG and self.is_lasting(asked, plan):
             if len(self._plans) >= _REMEMBERED:
                 self._plans.clear()
                 self._columns.clear()
@@ -110,7 +104,15 @@ class Plans:
             self._columns[generation, sql] = names
         return names
 
-    def _is_lasting(self, sql: str) -> bool:
+    def is_lasting(self, asked: Asked, plan: str) -> bool:
+        """Tell whether nothing but its tables and parameters decides a query's plan."""
+        return (
+            not self._engine.has_temporary  # a temporary view may be another one tomorrow
+            and all(map(self._means_the_same, asked.texts))
+            and only_reads(plan, "stand_in")
+        )
+
+    def _means_the_same(self, sql: str) -> bool:
         """Tell whether a query means the same as long as its tables have the same columns."""
         found = tokens(sql)
         called = {

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from catalog import lazy
-from lakehouse.delta.files.layout import Layout, Leaf
-from lakehouse.delta.schema.fields import Primitive
+from lakehouse.delta.files.layout import Layout
+from lakehouse.delta.schema.fields import Primitive, Type
 from lakehouse.scan.bounds import Operator
 from lakehouse.scan.join_keys import Keys
 from lakehouse.scan.plain import CONSTANT, Condition, conditions
@@ -22,6 +22,8 @@ from lakehouse.scan.plain import CONSTANT, Condition, conditions
 pa: Any = lazy.module("pyarrow")
 pc: Any = lazy.module("pyarrow.compute")
 
+# Types of partition columns whose values are compared here.
+PARTS = ("byte", "short", "integer", "long", "string", "date")
 _BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
 _TEXTS = {"string": "", "date": "DATE", "timestamp_ntz": "TIMESTAMP", "timestamp": "TIMESTAMP WITH TIME ZONE"}  # fmt: skip
 _MOST = 64  # values of an IN list
@@ -30,16 +32,22 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[+-]\d\
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Test:
-    """Hold a comparison of a column with values of its own type; with one, unless it is ``=``."""
+    """Hold a comparison of a column with values of its own type; with one, unless it is ``=``.
 
-    leaf: Leaf
+    ``low`` and ``high`` are the columns of the index with its bounds, ``nulls`` that with its number
+    of NULLs. A partition column has none of these: both bounds are its value.
+    """
+
+    low: str
+    high: str
+    nulls: str | None
     operator: Operator
     values: tuple[Any, ...]
 
 
 def tests(filters: Sequence[str], layout: Layout) -> tuple[Test, ...] | None:
     """Return what filters, which all hold for a matching row, ask of columns; None if unsure."""
-    known = None if layout.partitions else conditions(filters, layout)
+    known = conditions(filters, layout)
     if known is None:
         return None
     found = [_test(condition, layout) for condition in known]
@@ -67,10 +75,10 @@ def kept(typed: pa.Table, asked: Sequence[Test], columns: Sequence[str]) -> pa.T
     """Return some columns of the index, for the files that may hold a matching row."""
     mask = None
     for test in asked:
-        number = test.leaf.ordinal
-        low, high = typed[f"min{number}"], typed[f"max{number}"]
-        part = pc.fill_null(_may(test, low, high), True)
-        part = pc.and_(part, pc.fill_null(pc.less(typed[f"nulls{number}"], typed["rows"]), True))
+        # Bounds may be unknown; the value of a partition is, or is NULL, which no value compares to.
+        part = pc.fill_null(_may(test, typed[test.low], typed[test.high]), test.nulls is not None)
+        if test.nulls is not None:
+            part = pc.and_(part, pc.fill_null(pc.less(typed[test.nulls], typed["rows"]), True))
         mask = part if mask is None else pc.and_(mask, part)
     found = typed.select(columns)
     return found if mask is None else found.filter(mask)
@@ -99,18 +107,27 @@ def _may(test: Test, low: Any, high: Any) -> Any:
 
 def _test(condition: Condition, layout: Layout) -> Test | None:
     field = layout.schema.fields[condition.column]
-    leaf = next((leaf for leaf in layout.leaves if leaf.path == (field,)), None)
-    if leaf is None or not leaf.has_bounds or not 0 < len(condition.constants) <= _MOST:
+    if not 0 < len(condition.constants) <= _MOST:
         return None
-    values = tuple(_value(constant, leaf) for constant in condition.constants)
-    return None if None in values else Test(leaf, condition.operator, values)
+    if field.name in layout.partition_columns:
+        column = f"p{layout.partition_columns.index(field.name)}"
+        columns: tuple[str, str, str | None] = column, column, None
+        if not isinstance(field.type, Primitive) or field.type.name not in PARTS:
+            return None
+    else:
+        leaf = next((leaf for leaf in layout.leaves if leaf.path == (field,)), None)
+        if leaf is None or not leaf.has_bounds:
+            return None
+        columns = f"min{leaf.ordinal}", f"max{leaf.ordinal}", f"nulls{leaf.ordinal}"
+    values = tuple(_value(constant, field.type) for constant in condition.constants)
+    return None if None in values else Test(*columns, condition.operator, values)
 
 
-def _value(constant: str, leaf: Leaf) -> Any:
+def _value(constant: str, type_: Type) -> Any:
     """Return a constant as a value of a column's type, or None where it may be none."""
-    if not isinstance(leaf.type, Primitive):
+    if not isinstance(type_, Primitive):
         return None
-    name = leaf.type.name
+    name = type_.name
     if name in _BITS:
         value = int(constant) if re.fullmatch(r"-?\d{1,19}", constant) else None
         return value if value is not None and value.bit_length() < _BITS[name] else None

@@ -15,13 +15,14 @@ from lakehouse.delta.schema.mapping import mode_of
 from lakehouse.duck.engine import VERSION, Connection, Engine
 from lakehouse.duck.errors import DuckError, NameErrors, ParserError
 from lakehouse.duck.sql import identifier
-from lakehouse.scan import from_log, plain, quick, top
+from lakehouse.scan import from_log, plain, top
 from lakehouse.scan.aliases import is_plain, resolved
 from lakehouse.scan.asked import LONG, Asked, Params
-from lakehouse.scan.choice import Choice
+from lakehouse.scan.choice import Choice, tests_of
 from lakehouse.scan.crumbs import KEEP_FOOTERS, keeps_footers
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.forms import Forms
+from lakehouse.scan.fresh import Fresh, Seen
 from lakehouse.scan.kept import bind
 from lakehouse.scan.may import EVERY, KEEP, May, any_of
 from lakehouse.scan.plan import Reach, columns_in, limits_below_join, reaches
@@ -57,6 +58,7 @@ class Scanner:
         self._mays: dict[tuple[object, ...], tuple[Layout, May]] = {}
         self.tally = Tally()
         self._repeats = Repeats(engine, self.forms, self.tally, self.view)
+        self._fresh = Fresh(engine, self.forms, self.view, self.where)
 
     def prepare(
         self,
@@ -81,14 +83,20 @@ class Scanner:
             again = self._repeats.again(key, asked)
             if again is not None:
                 return again
-        if len(refs) == 1 and not queries and not given:
+        seen = self._fresh.seen(asked)
+        settled = None if seen is None else self._fresh.settled(asked, seen)
+        if settled is not None:
+            return self._repeats.settle(key, asked, settled)
+        # The log has no answer where there is a condition on a column of the files.
+        by_log = seen is None or bool(refs[0].snapshot.files.layout.partitions)
+        if by_log and len(refs) == 1 and not queries and not given:
             answered = self._from_log(asked, key)
             if answered is not None:
                 return answered
         wary = is_wary(asked.texts)
         views = [self.view(ref, wary=wary) for ref in refs]
         for wide in (True, False) if VERSION >= (2, 0) else (False,):
-            prepared = self._planned(asked, views, wide=wide)
+            prepared = self._planned(asked, views, wide=wide, seen=seen)
             if prepared is not None:
                 break
         else:
@@ -96,14 +104,22 @@ class Scanner:
         assert prepared is not None
         if key is not None:
             generation = self._definitions.generation(refs, views, others, queries)
-            if self._plans.lasts(generation, sql):
+            if seen is not None or self._plans.lasts(generation, sql):
                 self._repeats.remember(key, asked, prepared, views, generation)
         return prepared
 
     def _planned(
-        self, asked: Asked, views: Sequence[TableView], *, wide: bool | None
+        self,
+        asked: Asked,
+        views: Sequence[TableView],
+        *,
+        wide: bool | None,
+        seen: Seen | None = None,
     ) -> Prepared | None:
-        """Plan a query, asking for join keys as ``wide`` says, or not; None where that fails."""
+        """Plan a query, asking for join keys as ``wide`` says, or not; None where that fails.
+
+        One of a shape that was ``seen`` needs no plan: it has no joins.
+        """
         refs, at_once = asked.refs, asked.reads_clock
         with self._engine.preparing("plan the query") as cursor:
             for name, rows in asked.given.items():
@@ -111,20 +127,20 @@ class Scanner:
             generation = self._definitions.generation(refs, views, asked.others, asked.queries)
             if at_once:  # so that now() is the same in both
                 cursor.execute("BEGIN")
-            plan = self._plans.of_query(cursor, asked, generation)
+            plan = self._plans.of_query(cursor, asked, generation) if seen is None else "[]"
             joined = "_JOIN" in plan
-            reached = reaches(plan)
+            reached = reaches(plan) if seen is None else {f"t{views[0].key}": [seen.scan]}
             scans = [reached.get(f"t{view.key}", []) for view in views]
             if len(refs) == 1:
                 scans = [_resolved(asked.sql, refs[0], views[0], scans[0])]
             wheres = [self.where(ref, scan) for ref, scan in zip(refs, scans, strict=True)]
             choices = [
-                Choice(where, tests=_tests(ref, scan, where))
+                Choice(where, tests=tests_of(ref, scan, where))
                 for ref, scan, where in zip(refs, scans, wheres, strict=True)
             ]
             try:
                 choices = [
-                    self._ordered(cursor, asked.sql, ref, scan, choice)
+                    top.ordered(cursor, asked.sql, ref, scan, choice, self._engine, self._every)
                     for ref, scan, choice in zip(refs, scans, choices, strict=True)
                 ]
                 if wide is not None and may_join(plan, refs):
@@ -158,6 +174,10 @@ class Scanner:
             # ahead: it waits until the query runs.
             found = look() if asked.is_local else None
             cursor.execute(found or self._engine.search(f"scan{generation}"))
+            if seen is None:
+                self._fresh.learn(asked, scans, lambda: self._plans.is_lasting(asked, plan))
+            else:
+                self._fresh.look(cursor, asked, seen)
         mays = [choice.may for choice in choices]
         reads = tuple(zip(refs, mays, scans, figures, strict=True))
         # DuckDB 1.5 lets keys of joins choose among the rows that a LIMIT is to choose from
@@ -285,24 +305,9 @@ class Scanner:
             self._mays[key] = layout, may
         return may
 
-    def _ordered(
-        self, cursor: Connection, sql: str, ref: TableRef, scans: Sequence[Reach], choice: Choice
-    ) -> Choice:
-        """Return the choice of a table of which a query wants only the first rows, if it does."""
-        order = scans[0].order if len(scans) == 1 else None
-        layout = ref.snapshot.files.layout
-        names = [field.name for field in layout.schema]
-        if order is None or not top.is_certain(order, sql, names):
-            return choice
-        filters, every = scans[0].filters, KEEP
-        if filters:
-            every = on_demand.Pruner(layout, self._any_volatile).all_match(filters)
-        found = top.first(cursor, ref.snapshot, order, choice.where, every, self._engine)
-        if found is None:
-            return choice
-        way = "DESC" if order.descending else "ASC"
-        shown = f"the first {order.rows} by {names[order.column]} {way}"
-        return dataclasses.replace(choice, ordered=found, order=shown)
+    def _every(self, filters: tuple[str, ...], layout: Layout) -> str:
+        """Return SQL that is true for files of which every row passes filters."""
+        return on_demand.Pruner(layout, self._any_volatile).all_match(filters) if filters else KEEP
 
     def view(self, ref: TableRef, *, wary: bool = False) -> TableView:
         """Return the definitions of a table's view and stand-in; ``wary`` as in `table_view`."""
@@ -361,13 +366,6 @@ class Scanner:
             )
             for ref, view, choice in zip(refs, views, choices, strict=True)
         ]
-
-
-def _tests(ref: TableRef, scans: Sequence[Reach], where: May) -> tuple[quick.Test, ...] | None:
-    layout = ref.snapshot.files.layout
-    if where == EVERY:
-        return None if layout.partitions else ()
-    return quick.tests(scans[0].filters, layout) if len(scans) == 1 else None
 
 
 def _resolved(sql: str, ref: TableRef, view: TableView, scans: Sequence[Reach]) -> Sequence[Reach]:

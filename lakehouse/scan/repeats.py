@@ -77,12 +77,27 @@ class Repeats:
         if not settled.tried:
             settled = self._faster(settled, asked)
             self._remembered.keep(key, asked.refs, settled)
+        return self._prepared(settled, asked)
+
+    def settle(self, key: Key | None, asked: Asked, settled: Settled) -> Prepared:
+        """Prepare a query that is settled by others, and remember it under its key."""
+        if key is not None:
+            self._remembered.keep(key, asked.refs, settled)
+        return self._prepared(settled, asked)
+
+    def _prepared(self, settled: Settled, asked: Asked) -> Prepared:
         with self._engine.preparing("plan the query") as cursor:
             for statement in settled.before:
                 cursor.execute(statement)
         reads = tuple((ref, *read) for ref, read in zip(asked.refs, settled.reads, strict=True))
         return Prepared(
-            self._engine, cursor, settled.sql, None, reads, tally=self._tally, off=settled.off
+            self._engine,
+            cursor,
+            settled.sql,
+            asked.params,
+            reads,
+            tally=self._tally,
+            off=settled.off,
         )
 
     def _faster(self, settled: Settled, asked: Asked) -> Settled:

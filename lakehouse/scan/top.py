@@ -8,7 +8,8 @@ even one whose value ties.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.types import to_duckdb
@@ -16,11 +17,40 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import literal
 from lakehouse.scan.bounds import Bounds, bounds_of, compare
+from lakehouse.scan.choice import Choice
 from lakehouse.scan.may import May
-from lakehouse.scan.plan import Order
+from lakehouse.scan.plan import Order, Reach
+from lakehouse.scan.report import TableRef
 
 # So many rows are most of a table's: finding that out costs more than it saves.
 MOST_ROWS = 100_000
+
+
+def ordered(
+    cursor: Connection,
+    sql: str,
+    ref: TableRef,
+    scans: Sequence[Reach],
+    choice: Choice,
+    engine: Engine,
+    every: Callable[[tuple[str, ...], Layout], str],
+) -> Choice:
+    """Return the choice of a table of which a query wants only the first rows, if it does.
+
+    ``every`` returns SQL that is true for files of which every row passes filters.
+    """
+    order = scans[0].order if len(scans) == 1 else None
+    layout = ref.snapshot.files.layout
+    names = [field.name for field in layout.schema]
+    if order is None or not is_certain(order, sql, names):
+        return choice
+    sure = every(scans[0].filters, layout)
+    found = first(cursor, ref.snapshot, order, choice.where, sure, engine)
+    if found is None:
+        return choice
+    way = "DESC" if order.descending else "ASC"
+    shown = f"the first {order.rows} by {names[order.column]} {way}"
+    return dataclasses.replace(choice, ordered=found, order=shown)
 
 
 def first(

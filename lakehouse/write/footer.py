@@ -10,8 +10,8 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lakehouse.write import thrift
-from lakehouse.write.thrift import BINARY, I32, I64, LIST, STRUCT, Struct
+from lakehouse.duck import thrift
+from lakehouse.duck.thrift import BINARY, I32, I64, LIST, STRUCT, Struct
 
 MAGIC = b"PAR1"
 END = 8  # bytes of the footer's length and the magic number

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from lakehouse.duck.thrift import I32, I64, LIST, STRUCT, Struct
 from lakehouse.write.footer import (
     MAGIC,
     Footer,
@@ -24,7 +25,6 @@ from lakehouse.write.footer import (
     structs_of,
     value_of,
 )
-from lakehouse.write.thrift import I32, I64, LIST, STRUCT, Struct
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from lakehouse.duck.thrift import BINARY, I32, I64, LIST, STRUCT, TRUE, Struct
 from lakehouse.write.footer import (
     Footer,
     Piece,
@@ -22,7 +23,6 @@ from lakehouse.write.footer import (
     structs_of,
     value_of,
 )
-from lakehouse.write.thrift import BINARY, I32, I64, LIST, STRUCT, TRUE, Struct
 
 _BYTES = 6
 _WIDTHS = {0: 1, 1: 4, 2: 8, 4: 4, 5: 8}  # bytes of a value, by physical type

@@ -14,7 +14,8 @@ from deltalake import write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.write import footer, thrift
+from lakehouse.duck import thrift
+from lakehouse.write import footer
 from lakehouse.write.spliced import runs, spliced
 
 SCHEMA = pa.schema(

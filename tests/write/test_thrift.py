@@ -11,7 +11,7 @@ from deltalake import write_deltalake
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lakehouse.write import thrift
+from lakehouse.duck import thrift
 
 NUMBERS = {
     thrift.I16: st.integers(-(2**15), 2**15 - 1),

@@ -200,9 +200,11 @@ class FileIndex:
 
     def in_memory(self, engine: Engine) -> pa.Table | None:
         """Return the index with its typed columns, where no file is stored or has deleted rows."""
-        if self.stored is not None or self.has_deletion_vectors:
-            return None
-        return self._held_typed(engine)
+        return None if self.has_deletion_vectors else self.typed_in_memory(engine)
+
+    def typed_in_memory(self, engine: Engine) -> pa.Table | None:
+        """Return the index with its typed columns, where no file is stored."""
+        return None if self.stored is not None else self._held_typed(engine)
 
     def _held_typed(self, engine: Engine) -> pa.Table:
         if not self._typed:
