@@ -22,6 +22,7 @@ from lakehouse.lake.queries import Queries
 from lakehouse.lake.statements.first import is_statement
 from lakehouse.lake.tables import DropReport, TableInfo, Tables
 from lakehouse.lake.untrusted.limits import Limits
+from lakehouse.scan.answers import Answers
 from lakehouse.scan.asked import Params
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.tally import Reads, merged
@@ -43,6 +44,7 @@ def connect(
     probe: Probing = "once",
     untrusted_sql: bool | Limits = False,
     record_reads: bool = False,
+    keep_answers: bool = True,
     progress: bool = False,
     **storage_options: Any,
 ) -> Lake:
@@ -99,6 +101,7 @@ def connect(
         Engine(settings, spill_folder=spill_folder, progress=progress),
         limits=limits,
         record_reads=record_reads,
+        keep_answers=keep_answers,
     )
 
 
@@ -113,6 +116,7 @@ class Lake:
         *,
         limits: Limits | None = None,
         record_reads: bool = False,
+        keep_answers: bool = True,
     ) -> None:
         self._storage = storage
         self._catalog = catalog
@@ -126,7 +130,10 @@ class Lake:
         self._tables = Tables(
             storage, catalog, engine, self._scanner, self._background, self._holds
         )
-        self._queries = Queries(catalog, engine, self._scanner, self._tables.handle, self._door)
+        answers = Answers(engine, self._scanner.tally) if keep_answers else None
+        self._queries = Queries(
+            catalog, engine, self._scanner, self._tables.handle, self._door, answers
+        )
 
     def __repr__(self) -> str:
         return f"Lake({self.uri!r})"
