@@ -55,8 +55,9 @@ def connect(
     NotFoundError where there is no lake. ``layers`` are those of a new lake. ``durable=False``
     skips fsync: faster, and a power cut may lose what was acknowledged. ``record_reads`` keeps,
     when the lake is closed, a document that says by which columns its queries filtered and how many
-    files they read, so that upkeep knows what sorting a table would be worth. ``progress`` lets
-    `Lake.progress` tell how far a query is.
+    files they read, so that upkeep knows what sorting a table would be worth. ``keep_answers=False``
+    has every query read its tables; else small answers of queries that come again are kept while
+    their tables are the same (docs/sql.md). ``progress`` lets `Lake.progress` tell how far a query is.
 
     ``memory_limit`` (bytes, or ``"4GB"``; half of the machine's or container's) bounds the embedded
     DuckDB, which then spills to files: below ``spill_folder`` (the system's for temporary files),

@@ -223,22 +223,21 @@ def _made(prepared: Prepared, relation: Relation, table: str) -> tuple[str, Stat
     if query is None:
         return None
     cursor.execute(f"CREATE TABLE {table} AS SELECT * FROM ({query}\n) LIMIT {_ROWS + 1}")
-    names = cursor.sql(f"FROM {table}").columns
     sql = f"FROM {table}"
-    if names != relation.columns:  # a table cannot have two columns that are called the same
-        pairs = zip(names, relation.columns, strict=True)
-        named = [f"{identifier(name)} AS {identifier(shown)}" for name, shown in pairs]
-        sql = f"SELECT {', '.join(named)} FROM {table}"
     kept = cursor.sql(sql)
-    if (kept.columns, kept.types) != (relation.columns, relation.types):
-        return None
-    (count,) = cursor.execute(f"SELECT count(*) FROM {table}").fetchall()[0]
-    if count > _ROWS:
+    names, shown = kept.columns, relation.columns
+    if names != shown:  # a table cannot have two columns that are called the same
+        pairs = zip(names, shown, strict=True)
+        named = [f"{identifier(name)} AS {identifier(column)}" for name, column in pairs]
+        sql = f"SELECT {', '.join(named)} FROM {table}"
+        kept = cursor.sql(sql)
+    if (kept.columns, kept.types) != (shown, relation.types):
         return None
     # As text, any value has a size.
-    lengths = f"SELECT sum(strlen(CAST(COLUMNS(*) AS VARCHAR))) FROM {table}"
-    size = sum(int(length or 0) for length in cursor.execute(lengths).fetchall()[0])
-    if size > _BYTES:
+    sizes = f"SELECT count(*), sum(strlen(CAST(COLUMNS(*) AS VARCHAR))) FROM {table}"
+    count, *lengths = cursor.execute(sizes).fetchall()[0]
+    size = sum(int(length or 0) for length in lengths)
+    if count > _ROWS or size > _BYTES:
         return None
     return sql, cursor.extract_statements(sql)[0], size + _COLUMN * len(names)
 
