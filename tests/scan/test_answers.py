@@ -234,6 +234,8 @@ def test_memory_is_bounded_and_freed_when_a_table_moves_on(tmp_path, monkeypatch
                 asked(lake, table, f"SELECT count(*), sum(x) FROM <t> WHERE i < {n}")[2][0][0] == n
             )
             assert held(lake) <= 6 + 1
+        counted = "SELECT memory_usage_bytes > 0 FROM duckdb_memory() WHERE tag = 'IN_MEMORY_TABLE'"
+        assert lake.sql(counted).fetchall() == [(True,)]  # which the memory limit bounds
         assert is_kept(lake, table, "SELECT count(*), sum(x) FROM <t> WHERE i < 11")
         assert not is_kept(lake, table, "SELECT count(*), sum(x) FROM <t> WHERE i < 1")
         monkeypatch.setattr(answers, "_MOST_BYTES", 100_000)  # two of two columns
@@ -289,6 +291,16 @@ def test_explain_says_so(lake, table):
     assert "The answer is kept" in found._repr_html_()
     assert (found.tables[0].files_kept, found.tables[0].columns) == (2, ("i", "x"))
     assert found.to_dict()["kept"] is True
+
+
+def test_object_storage():
+    with lakehouse.connect("memory://") as lake:
+        table = lake.create_table("silver.t", COLUMNS)
+        table.append(rows(0, 4))
+        assert asked(lake, table, SUM)[2] == [(4, 6, 0.75)]
+        assert is_kept(lake, table, SUM)
+        table.append(rows(4, 1))
+        assert asked(lake, table, SUM, 4)[2] == [(5, 10, 1.0)]
 
 
 def test_untrusted_sql_keeps_nothing(lake, table):
