@@ -43,10 +43,12 @@ def run(folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
     """Yield the figures; ``--query-files``, ``--query-rows`` and ``--scale`` are the sizes."""
     home = options.keep or folder
     place = built(home / f"small-{options.query_files}", options.query_files)
-    with lakehouse.connect(place, keep_answers=False) as lake:
-        yield from small_files(lake, options)
+    # First: in a process that has read 20,000 footers memory is in pieces, and DuckDB, any of it,
+    # takes 0.2 ms longer for a query of nothing.
     with lakehouse.connect(place) as lake:
         yield from answered(lake, options)
+    with lakehouse.connect(place, keep_answers=False) as lake:
+        yield from small_files(lake, options)
     large = built_large(home / f"large-{options.query_rows}", options.query_rows)
     with lakehouse.connect(large, keep_answers=False) as lake:
         yield from aggregates(lake, options)
@@ -92,21 +94,21 @@ def answered(lake: lakehouse.Lake, options: argparse.Namespace) -> Iterator[Figu
     """Compare queries that come again, whose answers ours keeps, with peers that read the table."""
     uri = lake.table("bronze.t").uri
     queries = questions(options.query_files)
+    hour, row, every = "an hour of a timestamp", "a row by its id", "an aggregate of all rows"
     said = "asked again, its answer kept"
-    for name in ("an hour of a timestamp", "a row by its id", "an aggregate of all rows"):
-        query, ours = queries[name], queries[name].format(t="bronze.t")
-        rounds = min(options.rounds, 3) if "all rows" in name else options.rounds
-        yield agreed(
-            f"{name}, {said}", {"ours": _kept(lake, ours), **peers({"t": uri}, query)}, rounds
-        )
     with lake.snapshot() as view:
-        for name in ("an hour of a timestamp", "a row by its id"):
+        for name in (hour, row):
             query, frame = queries[name], pl.scan_delta(uri)
             frozen = {
                 "ours": _kept(view, query.format(t="bronze.t")),
                 "frozen Polars": _polars({"t": frame}, query),
             }
             yield agreed(f"{name}, {said}, in a snapshot", frozen, options.rounds)
+    for name in (hour, row, every):
+        query = queries[name]
+        ours = _kept(lake, query.format(t="bronze.t"))
+        rounds = min(options.rounds, 3) if name == every else options.rounds
+        yield agreed(f"{name}, {said}", {"ours": ours, **peers({"t": uri}, query)}, rounds)
 
 
 def questions(files: int) -> dict[str, str]:
