@@ -34,7 +34,7 @@ def run(folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
     """Yield the figures; files live below ``folder``."""
     count, rounds = options.rows, options.rounds
     data = rows(count)
-    lake = lakehouse.connect(folder / "lake")
+    lake = lakehouse.connect(folder / "lake", keep_answers=False)
     raw = duckdb.connect()
     names = itertools.count()
 

@@ -64,7 +64,8 @@ def run(folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
 
 def small_files_queried(place: Path, options: argparse.Namespace) -> Iterator[Figure]:
     """Yield what queries of many small files gain by upkeep with the policy that tables have."""
-    with lakehouse.connect(queries.built(place, options.query_files), durable=False) as lake:
+    built = queries.built(place, options.query_files)
+    with lakehouse.connect(built, durable=False, keep_answers=False) as lake:
         asked = {
             name: text.format(t="bronze.t", s="bronze.shops")
             for name, text in queries.questions(options.query_files).items()

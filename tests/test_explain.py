@@ -115,7 +115,7 @@ def test_analyze(lake: lakehouse.Lake) -> None:
 def test_data(lake: lakehouse.Lake) -> None:
     query = "SELECT what FROM silver.mixed WHERE ts < '2024-01-02'"
     document = json.loads(json.dumps(lake.explain(query, analyze=True).to_dict()))
-    assert list(document) == ["tables", "advice", "analysis", "plan"]
+    assert list(document) == ["kept", "tables", "advice", "analysis", "plan"]
     assert document["advice"][0]["column"] == "ts"
     assert document["analysis"]["rows"] > 0
     assert document["tables"][0]["columns"] == ["ts", "what"]

@@ -10,7 +10,7 @@ from rich.tree import Tree
 
 import lakehouse
 from lakehouse.cli.output import number, say, size, stdout, visible
-from lakehouse.lake.words import in_words, reasons
+from lakehouse.lake.words import KEPT, in_words, reasons
 
 _BAR = 24
 # What people look for first, in what decided.
@@ -20,6 +20,8 @@ _STYLES = {"no help": "yellow", "reads": "green", "skipped": "dim"}
 def show(explained: lakehouse.Explain, *, plan: bool = False) -> None:
     """Print what a query reads of each table, advice, and what a run took."""
     out = stdout()
+    if explained.kept:
+        say(KEPT)
     for table in explained.tables:
         out.print(_tree(table))
     if not explained.tables:

@@ -49,6 +49,7 @@ MEANING = frozenset(
 )
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation
+Statement = duckdb.Statement
 TEMPORARY = "lakehouse_temporary"  # the database of users' temporary tables
 _THREADS_A_CORE, _MOST_THREADS = 4, 32
 VERSION: tuple[int, ...] = tuple(int(part) for part in duckdb.__version__.split(".")[:2])

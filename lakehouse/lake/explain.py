@@ -12,7 +12,7 @@ from lakehouse.lake import explain_html
 from lakehouse.lake.advice import Advice, advise, is_worth_a_look
 from lakehouse.lake.planned import Planned
 from lakehouse.lake.spread import spreads
-from lakehouse.lake.words import in_words, reasons, told
+from lakehouse.lake.words import KEPT, in_words, reasons, told
 from lakehouse.scan.report import TableScan
 
 _BATCH = 100_000
@@ -42,17 +42,20 @@ class Analysis:
 class Explain:
     """Hold what a query reads of each table, advice, and DuckDB's physical plan as text.
 
-    ``analysis`` is there where the query was run.
+    ``analysis`` is there where the query was run. ``kept`` says that its answer is kept from an
+    earlier run: nothing is read now, and ``tables`` are what that run read.
     """
 
     tables: tuple[TableScan, ...]
     plan: str
     advice: tuple[Advice, ...] = ()
     analysis: Analysis | None = None
+    kept: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
         return {
+            "kept": self.kept,
             "tables": [dataclasses.asdict(table) for table in self.tables],
             "advice": [dataclasses.asdict(advice) for advice in self.advice],
             "analysis": None if self.analysis is None else dataclasses.asdict(self.analysis),
@@ -60,16 +63,18 @@ class Explain:
         }
 
     def __str__(self) -> str:
-        lines = [line for table in self.tables for line in told(table)]
+        lines = [KEPT] if self.kept else []
+        lines += [line for table in self.tables for line in told(table)]
         lines += [in_words(advice) for advice in self.advice]
         lines += [] if self.analysis is None else [self.analysis.in_words]
         return "\n".join((*lines, self.plan))
 
     def _repr_html_(self) -> str:
         words = [in_words(advice) for advice in self.advice]
+        kept = KEPT if self.kept else None
         ran = None if self.analysis is None else self.analysis.in_words
         return explain_html.page(
-            [(t, list(reasons(t))) for t in self.tables], words, ran, self.plan
+            [(t, list(reasons(t))) for t in self.tables], words, ran, self.plan, kept=kept
         )
 
 
@@ -98,7 +103,7 @@ def explain(
         if is_worth_a_look(scan)
     )
     advice = tuple(found for found in advised if found is not None)
-    return Explain(tables, plan, advice, analysis)
+    return Explain(tables, plan, advice, analysis, prepared.is_kept)
 
 
 def _run(prepared: Planned, planning: float, clock: Callable[[], float]) -> Analysis:

@@ -21,9 +21,15 @@ def page(
     advice: Iterable[str],
     ran: str | None,
     plan: str,
+    *,
+    kept: str | None = None,
 ) -> str:
-    """Return HTML for tables with the reasons of what is read, advice, a run and DuckDB's plan."""
-    parts = [_table(table, reasons) for table, reasons in tables]
+    """Return HTML for tables with the reasons of what is read, advice, a run and DuckDB's plan.
+
+    ``kept`` says so where an earlier run's answer is given.
+    """
+    parts = [] if kept is None else [f'<div style="{_BOX}">{escape(kept)}</div>']
+    parts += [_table(table, reasons) for table, reasons in tables]
     parts += [f'<div style="{_BOX}"><b>advice</b>&ensp;{escape(text)}</div>' for text in advice]
     if ran is not None:
         parts.append(f'<div style="padding:.2em .9em">{escape(ran)}</div>')

@@ -22,6 +22,7 @@ from lakehouse.lake.queries import Queries
 from lakehouse.lake.statements.first import is_statement
 from lakehouse.lake.tables import DropReport, TableInfo, Tables
 from lakehouse.lake.untrusted.limits import Limits
+from lakehouse.scan.answers import Answers
 from lakehouse.scan.asked import Params
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.tally import Reads, merged
@@ -43,6 +44,7 @@ def connect(
     probe: Probing = "once",
     untrusted_sql: bool | Limits = False,
     record_reads: bool = False,
+    keep_answers: bool = True,
     progress: bool = False,
     **storage_options: Any,
 ) -> Lake:
@@ -53,8 +55,9 @@ def connect(
     NotFoundError where there is no lake. ``layers`` are those of a new lake. ``durable=False``
     skips fsync: faster, and a power cut may lose what was acknowledged. ``record_reads`` keeps,
     when the lake is closed, a document that says by which columns its queries filtered and how many
-    files they read, so that upkeep knows what sorting a table would be worth. ``progress`` lets
-    `Lake.progress` tell how far a query is.
+    files they read, so that upkeep knows what sorting a table would be worth. ``keep_answers=False``
+    has every query read its tables; else small answers of queries that come again are kept while
+    their tables are the same (docs/sql.md). ``progress`` lets `Lake.progress` tell how far a query is.
 
     ``memory_limit`` (bytes, or ``"4GB"``; half of the machine's or container's) bounds the embedded
     DuckDB, which then spills to files: below ``spill_folder`` (the system's for temporary files),
@@ -99,6 +102,7 @@ def connect(
         Engine(settings, spill_folder=spill_folder, progress=progress),
         limits=limits,
         record_reads=record_reads,
+        keep_answers=keep_answers,
     )
 
 
@@ -113,6 +117,7 @@ class Lake:
         *,
         limits: Limits | None = None,
         record_reads: bool = False,
+        keep_answers: bool = True,
     ) -> None:
         self._storage = storage
         self._catalog = catalog
@@ -126,7 +131,10 @@ class Lake:
         self._tables = Tables(
             storage, catalog, engine, self._scanner, self._background, self._holds
         )
-        self._queries = Queries(catalog, engine, self._scanner, self._tables.handle, self._door)
+        answers = Answers(engine, self._scanner.tally) if keep_answers else None
+        self._queries = Queries(
+            catalog, engine, self._scanner, self._tables.handle, self._door, answers
+        )
 
     def __repr__(self) -> str:
         return f"Lake({self.uri!r})"

@@ -34,6 +34,10 @@ class Planned(Protocol):
         """Tell whether it is done with after its plan, or its result."""
 
     @property
+    def is_kept(self) -> bool:
+        """Tell whether what an earlier run gave answers it."""
+
+    @property
     def engine(self) -> Engine:
         """Return the engine that holds the tables' file indexes."""
 

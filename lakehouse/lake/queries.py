@@ -20,14 +20,16 @@ from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import TEMPORARY, Engine
 from lakehouse.duck.errors import NameErrors, translated
 from lakehouse.duck.sql import identifier
+from lakehouse.lake.meaning import Meaning, Meanings
 from lakehouse.lake.pins import Pins
 from lakehouse.lake.planned import Door, Planned
 from lakehouse.lake.system import SCHEMA, SYSTEM, SystemRelations
-from lakehouse.scan.asked import Params
-from lakehouse.scan.names import At, Reference, Resolve, references
+from lakehouse.scan.answers import Answers
+from lakehouse.scan.asked import Asked, Params
+from lakehouse.scan.names import At, Reference, references
 from lakehouse.scan.prepared import Prepared
 from lakehouse.scan.read import Scanner
-from lakehouse.scan.report import QueryRef, TableRef
+from lakehouse.scan.report import TableRef
 from lakehouse.table.handle import Table
 
 _LOOKS = 16  # at once
@@ -35,20 +37,17 @@ _LOOKS = 16  # at once
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Named:
-    """Hold a query's text for DuckDB, and the tables that it names, at their versions."""
+    """Hold what a query names, and its tables at their versions."""
 
-    state: CatalogState
-    text: str
-    found: tuple[Reference, ...]
-    others: tuple[str, ...]
+    meaning: Meaning
     refs: tuple[TableRef, ...]
-    queries: tuple[QueryRef, ...]
 
 
 class Queries:
     """Plan queries over a catalog's tables; ``handle`` opens one of them.
 
-    Where SQL is not trusted, it goes through the ``door``.
+    Where SQL is not trusted, it goes through the ``door``. ``answers`` keeps those of queries that
+    come again.
     """
 
     def __init__(
@@ -58,36 +57,38 @@ class Queries:
         scanner: Scanner,
         handle: Callable[[TableEntry], Table],
         door: Door | None = None,
+        answers: Answers | None = None,
     ) -> None:
         self._catalog = catalog
         self._engine = engine
         self._scanner = scanner
         self._door = door
+        self._answers = answers
         self.handle = handle
         self._system = SystemRelations(catalog)
-        self._folded: tuple[CatalogState | None, Mapping[str, TableEntry | ViewEntry]] = (None, {})
+        self._meanings = Meanings()
         self._pool = None if catalog.storage.is_local else ThreadPoolExecutor(_LOOKS)
 
     def prepare(self, query: str, params: Params, pins: Pins | None = None) -> Prepared:
         """Plan a query: find its tables, their versions (or ``pins``), and the files to read."""
         query, given = self._system.given(query)
-        if pins is None:
-            named = self._looked_up(query, params)
-        else:
-            named = self._named(query, params, pins.state, pins)
-        return self._prepared(named, params, given)
+        return self._prepared(self._looked_up(query, params, pins), params, given)
 
     def planned(self, query: str, params: Params, pins: Pins | None = None) -> Planned:
-        """Plan a query of a user's, as `prepare` does, or where untrusted SQL is planned."""
+        """Plan a query of a user's: as `prepare` does, by its kept answer, or behind the door."""
+        given: Mapping[str, Any] = {}
         if self._door is None:
-            return self.prepare(query, params, pins)
-        if pins is None:
-            named = self._looked_up(query, params)
-        else:
-            named = self._named(query, params, pins.state, pins)
-        left = _remaining(named.text, named.found, params)
-        with _better_errors(named):
-            return self._door.prepare(named.text, named.refs, left, queries=named.queries)
+            query, given = self._system.given(query)
+        named = self._looked_up(query, params, pins)
+        meaning, refs = named.meaning, named.refs
+        if self._door is not None:
+            left = _remaining(meaning.text, meaning.tables, params)
+            with _better_errors(meaning):
+                return self._door.prepare(meaning.text, refs, left, queries=meaning.queries)
+        if self._answers is None:
+            return self._prepared(named, params, given)
+        asked = Asked(meaning.text, params, refs, meaning.queries, meaning.others, given)
+        return self._answers.planned(asked, lambda: self._prepared(named, params, given))
 
     def rows(self, query: str) -> Prepared:
         """Plan the query whose rows a statement takes; InputError for what is no query."""
@@ -115,7 +116,7 @@ class Queries:
         Raises InputError for one that cannot be read.
         """
         state = self._catalog.state
-        found = references(view.sql, self._resolver(state))[1]
+        found = references(view.sql, self._meanings.resolver(state))[1]
         names = tuple(dict.fromkeys(reference.name for reference in found))
         whole = dataclasses.replace(view, depends_on=names)
         check_acyclic(whole, state.views)
@@ -141,22 +142,25 @@ class Queries:
     def _prepared(
         self, named: _Named, params: Params, given: Mapping[str, Any] = MappingProxyType({})
     ) -> Prepared:
-        with _better_errors(named):
+        meaning = named.meaning
+        with _better_errors(meaning):
             return self._scanner.prepare(
-                named.text,
+                meaning.text,
                 named.refs,
-                _remaining(named.text, named.found, params),
-                others=named.others,
-                queries=named.queries,
+                _remaining(meaning.text, meaning.tables, params),
+                others=meaning.others,
+                queries=meaning.queries,
                 given=given,
             )
 
-    def _looked_up(self, query: str, params: Params) -> _Named:
-        """Look up a query's names, and the versions of its tables, at the same time.
+    def _looked_up(self, query: str, params: Params, pins: Pins | None = None) -> _Named:
+        """Look up a query's names, and the versions of its tables (or ``pins``), at the same time.
 
         Each look takes a request's time in object storage: the tables are those that the catalog
         held when it was seen last, unless it turns out to have changed.
         """
+        if pins is not None:
+            return self._named(query, params, pins.state, pins)
         known = self._catalog.known
         if self._pool is None or known is None:
             return self._named(query, params, self._catalog.state)
@@ -172,39 +176,14 @@ class Queries:
     def _named(
         self, query: str, params: Params, state: CatalogState, pins: Pins | None = None
     ) -> _Named:
-        resolve = self._resolver(state)
-        text, found, others = references(query, resolve)
-        tables = [reference for reference in found if reference.name in state.tables]
-        inside = _Inside(state, resolve, list(others))
-        for reference in found:
-            if reference.name not in state.tables:
-                inside.expand(reference)
-        # A table's mention in the query and in its views is one, unless it travels in time.
-        every = {reference.place: reference for reference in (*inside.tables, *tables)}
-        refs = self._each(lambda item: self._ref(item, params, state, pins), every.values())
-        views = tuple(inside.views.values())
-        return _Named(state, text, tuple(tables), tuple(inside.others), tuple(refs), views)
-
-    def _resolver(self, state: CatalogState) -> Resolve:
-        folded = self._by_folded_name(state)
-
-        def resolve(layer: str, table: str) -> tuple[str, str] | None:
-            entry = folded.get(f"{layer}.{table}".lower())
-            return None if entry is None else (entry.layer, entry.name.partition(".")[2])
-
-        return resolve
+        meaning = self._meanings.of(query, state)
+        refs = self._each(lambda item: self._ref(item, params, state, pins), meaning.every)
+        return _Named(meaning, tuple(refs))
 
     @property
     def _each(self) -> Callable[..., Iterable[Any]]:
         """Return a `map` that does its work at once where each look takes a request's time."""
         return map if self._pool is None else self._pool.map
-
-    def _by_folded_name(self, state: CatalogState) -> Mapping[str, TableEntry | ViewEntry]:
-        known, folded = self._folded
-        if known is not state:
-            folded = {entry.name.lower(): entry for entry in state.entries.values()}
-            self._folded = (state, folded)
-        return folded
 
     def _ref(
         self,
@@ -260,53 +239,17 @@ class Queries:
 
 
 @contextlib.contextmanager
-def _better_errors(named: _Named) -> Iterator[None]:
+def _better_errors(meaning: Meaning) -> Iterator[None]:
     """Raise NotFoundError, with near misses, where a query names a table that is not there."""
     try:
         yield
     except InputError as error:
-        better = _unknown_table(error, named.others, named.state)
+        better = _unknown_table(error, meaning.others, meaning.state)
         if better is None:
             raise
         if (view := getattr(error, "view", None)) is not None:
             better = better.amended(f"cannot read view {view}: {better.message}", view=view)
         raise better from error
-
-
-class _Inside:
-    """Collect what a query reads through views: these, each after those that it reads, and tables.
-
-    ``others`` are names in them that are neither.
-    """
-
-    def __init__(self, state: CatalogState, resolve: Resolve, others: list[str]) -> None:
-        self.views: dict[str, QueryRef] = {}
-        self.tables: list[Reference] = []
-        self.others = others
-        self._state = state
-        self._resolve = resolve
-        self._begun: set[str] = set()
-
-    def expand(self, reference: Reference) -> None:
-        """Add a view, and all that it reads."""
-        name = reference.name
-        if reference.at is not None:
-            raise InputError(
-                f"{name} is a view, which has no versions",
-                next_step="Write AT after the tables in a query of your own",
-            )
-        if name in self._begun:
-            return
-        self._begun.add(name)
-        sql = self._state.views[name].sql
-        text, found, others = references(sql, self._resolve, within=f"@{name}")
-        self.others.extend(others)
-        for inner in found:
-            if inner.name in self._state.tables:
-                self.tables.append(inner)
-            else:
-                self.expand(inner)
-        self.views[name] = QueryRef(reference.layer, reference.table, text)
 
 
 def _remaining(text: str, found: Sequence[Reference], params: Params) -> Params:

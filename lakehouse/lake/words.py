@@ -9,6 +9,7 @@ from lakehouse.lake.advice import Advice
 from lakehouse.lake.sizes import size
 from lakehouse.scan.report import JoinKeys, TableScan
 
+KEPT = "The answer is kept from an earlier run: nothing is read now. That run read:"
 _UNLESS_UNKNOWN = re.compile(r"'(?:[^']|'')*'|(?P<wrapped>\bcoalesce\()")
 _NOT_ALL_NULL = re.compile(r" AND nulls\([^()]*\) < rows")
 _QUOTED_OR_EDGE = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|[()]")

@@ -78,7 +78,7 @@ def only_reads(plan: str, database: str) -> bool:
     while waiting:
         node = waiting.pop()
         info = node.get("extra_info", {})
-        if "Function" in info or not str(info.get("Table", database)).startswith(database):
+        if "Function" in info or not f"{info.get('Table', database)}.".startswith(f"{database}."):
             return False
         waiting += node.get("children", ())
     return True

@@ -16,6 +16,7 @@ from lakehouse.scan.volatile import AnyVolatile
 
 _REMEMBERED = 256
 _KEYWORD = re.compile(r"and|from|in|not|on|or|select|where", re.IGNORECASE)  # none is a function
+_DESCRIBE = frozenset(("desc", "describe", "show", "summarize"))
 _PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
 _VERBS = (
     "Tables are changed by lake.sql, with the statements of docs/sql.md, or by methods: "
@@ -124,6 +125,12 @@ class Plans:
             )
         }
         if CLOCK.search(sql) or self._any_volatile(called):
+            return False
+        words = [token.text.lower() if token.kind in ("word", "mark") else "" for token in found]
+        if "tablesample" in words or ("using", "sample") in itertools.pairwise(words):
+            return False
+        # Columns are described when a query is planned, whatever file has them.
+        if any(one == "(" and two in _DESCRIBE for one, two in itertools.pairwise(("(", *words))):
             return False
         for one, two, three in zip(found, found[1:], found[2:], strict=False):
             # A function of somebody's own stands in a schema of theirs.

@@ -17,7 +17,7 @@ from lakehouse.scan.may import May
 from lakehouse.scan.plan import Reach
 from lakehouse.scan.reasons import not_pruned
 from lakehouse.scan.report import Kept, TableRef, TableScan, report
-from lakehouse.scan.tally import Tally
+from lakehouse.scan.tally import Reads, Tally, read_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Prepared:
     ``off`` are optimizers of DuckDB's that would give other rows. ``look`` looks at the files, in
     object storage, that are about to be read, and may return SQL that has them read faster.
     ``answered`` is told SQL that gives the result, where that is found out at once: a row from the
-    log.
+    log. ``lasts`` says that nothing but its tables decides it; ``keep`` is told a relation of it,
+    and may return another one that gives the same.
     """
 
     engine: Engine
@@ -41,27 +42,25 @@ class Prepared:
     off: tuple[str, ...] = ()
     look: Look | None = None
     answered: Callable[[str], None] | None = None
+    lasts: bool = False
+    keep: Callable[[Prepared, Relation], Relation | None] | None = None
     once: ClassVar[bool] = False
+    is_kept: ClassVar[bool] = False
 
     def tables(self) -> tuple[TableScan, ...]:
         """Return what is read of each table, for people: it counts all files."""
-        return tuple(
-            report(
-                ref,
-                where,
-                scans,
-                kept,
-                not_pruned(_filters(scans), ref.snapshot.files.layout),
-                self.engine,
-            )
-            for ref, where, scans, kept in self.choices
-        )
+        return tables_of(self.choices, self.engine)
+
+    def reads(self) -> tuple[Reads, ...]:
+        """Return what is counted of it."""
+        found = (read_of(ref, scans, kept) for ref, _, scans, kept in self.choices)
+        return tuple(read for read in found if read is not None)
 
     def relation(self) -> Relation:
         """Return the result as a lazy DuckDB relation."""
         if self.tally is not None:
-            for ref, _, scans, kept in self.choices:
-                self.tally.add(ref, scans, kept)
+            for read in self.reads():
+                self.tally.add(read)
         if (inline := need_no_threads(kept for *_, kept in self.choices)) is not None:
             self.engine.prefer_reading(inline=inline)
         self.engine.read_ahead(file for *_, kept in self.choices for file in kept.ahead)
@@ -83,6 +82,8 @@ class Prepared:
         except DuckError as error:
             raise translate(error, "run the query") from error
         if isinstance(relation, Relation):  # DuckDB 1.5 gives None for COPY and the like
+            if self.keep is not None and (kept := self.keep(self, relation)) is not None:
+                return kept
             self.engine.keep_with(relation, self.cursor, "" if self.params or held else self.sql)
         return relation
 
@@ -131,6 +132,23 @@ class Prepared:
     @property
     def _is_remote(self) -> bool:
         return any(not ref.snapshot.storage.is_local for ref, *_ in self.choices)
+
+
+def tables_of(
+    choices: Sequence[tuple[TableRef, May, Sequence[Reach], Kept]], engine: Engine
+) -> tuple[TableScan, ...]:
+    """Return what was chosen of each table, for people: it counts all files."""
+    return tuple(
+        report(
+            ref,
+            where,
+            scans,
+            kept,
+            not_pruned(_filters(scans), ref.snapshot.files.layout),
+            engine,
+        )
+        for ref, where, scans, kept in choices
+    )
 
 
 def _filters(scans: Sequence[Reach]) -> list[str]:

@@ -106,6 +106,7 @@ class Scanner:
             generation = self._definitions.generation(refs, views, others, queries)
             if seen is not None or self._plans.lasts(generation, sql):
                 self._repeats.remember(key, asked, prepared, views, generation)
+                prepared = dataclasses.replace(prepared, lasts=True)
         return prepared
 
     def _planned(
@@ -266,7 +267,8 @@ class Scanner:
                     cursor.execute(f"USE scan{generation}")
                     choices = ((ref, where, scans, kept),)
                     answered = None
-                    if key is not None and self._plans.lasts(generation, query.sql):
+                    lasts = key is not None and self._plans.lasts(generation, query.sql)
+                    if key is not None and lasts:
                         read = where, tuple(scans), kept
 
                         def answered(text: str) -> None:
@@ -274,7 +276,14 @@ class Scanner:
                             self._repeats.keep(key, [ref], settled)
 
                     return Prepared(
-                        self._engine, cursor, text, params, choices, at_once, answered=answered
+                        self._engine,
+                        cursor,
+                        text,
+                        params,
+                        choices,
+                        at_once,
+                        answered=answered,
+                        lasts=lasts,
                     )
         except DuckError:
             pass  # the query itself is run, or refused

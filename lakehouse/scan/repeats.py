@@ -14,7 +14,7 @@ from lakehouse.scan.inline import inlined
 from lakehouse.scan.kept import files_of
 from lakehouse.scan.prepared import Prepared
 from lakehouse.scan.report import TableRef
-from lakehouse.scan.settled import Key, Remembered, Settled
+from lakehouse.scan.settled import Key, Remembered, Settled, key_of
 from lakehouse.scan.tally import Tally
 from lakehouse.scan.views import TableView, is_wary, told_view
 
@@ -40,7 +40,7 @@ class Repeats:
         """Return what tells a query from others; None where something else may decide it."""
         if asked.params is not None or asked.given or self._engine.has_temporary:
             return None
-        return self._remembered.key(asked)
+        return key_of(asked)
 
     def keep(self, key: Key, refs: Sequence[TableRef], settled: Settled) -> None:
         """Remember a query that can be run as it stands."""
@@ -98,6 +98,7 @@ class Repeats:
             reads,
             tally=self._tally,
             off=settled.off,
+            lasts=asked.params is None,
         )
 
     def _faster(self, settled: Settled, asked: Asked) -> Settled:

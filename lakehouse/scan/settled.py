@@ -32,6 +32,12 @@ class Settled:
     tried: bool = False
 
 
+def key_of(asked: Asked) -> Key:
+    """Return what tells a query from others, as long as its snapshots live."""
+    tables = tuple((ref.place, ref.shown, ref.numbered, id(ref.snapshot)) for ref in asked.refs)
+    return asked.sql, tables, asked.queries, asked.others
+
+
 class Remembered:
     """Hold what is settled for one engine; safe between threads.
 
@@ -41,11 +47,6 @@ class Remembered:
 
     def __init__(self) -> None:
         self._known: dict[Key, tuple[tuple[weakref.ref[Snapshot], ...], Settled]] = {}
-
-    def key(self, asked: Asked) -> Key:
-        """Return what tells a query from others, as long as its snapshots live."""
-        tables = tuple((ref.place, ref.shown, ref.numbered, id(ref.snapshot)) for ref in asked.refs)
-        return asked.sql, tables, asked.queries, asked.others
 
     def find(self, key: Key, refs: Sequence[TableRef]) -> Settled | None:
         """Return what is known of a query."""

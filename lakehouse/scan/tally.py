@@ -43,6 +43,16 @@ class Reads:
         )
 
 
+def read_of(ref: TableRef, scans: Sequence[Reach], kept: Kept) -> Reads | None:
+    """Return one query's reading of one table; None where the log answers it."""
+    if kept.from_log:
+        return None
+    fields = ref.snapshot.schema.fields
+    numbers = {int(m[1]) for s in scans for f in s.filters for m in _COLUMN.finditer(f)}
+    columns = tuple(fields[number].name for number in sorted(numbers))
+    return Reads(ref.shown, columns, 1, ref.snapshot.files.about, kept.files, kept.bytes)
+
+
 class Tally:
     """Count reads; safe between threads."""
 
@@ -50,20 +60,15 @@ class Tally:
         self._lock = threading.Lock()
         self._reads: dict[tuple[str, tuple[str, ...]], Reads] = {}
 
-    def add(self, ref: TableRef, scans: Sequence[Reach], kept: Kept) -> None:
+    def add(self, read: Reads) -> None:
         """Count one query's reading of one table."""
-        if kept.from_log:
-            return
-        fields = ref.snapshot.schema.fields
-        numbers = {int(m[1]) for s in scans for f in s.filters for m in _COLUMN.finditer(f)}
-        columns = tuple(fields[number].name for number in sorted(numbers))
-        read = Reads(ref.shown, columns, 1, ref.snapshot.files.about, kept.files, kept.bytes)
+        key = read.table, read.columns
         with self._lock:
-            known = self._reads.get((read.table, columns))
+            known = self._reads.get(key)
             if known is not None:
-                self._reads[(read.table, columns)] = known.plus(read)
+                self._reads[key] = known.plus(read)
             elif len(self._reads) < _MOST:
-                self._reads[(read.table, columns)] = read
+                self._reads[key] = read
 
     def counted(self) -> tuple[Reads, ...]:
         """Return all counts."""

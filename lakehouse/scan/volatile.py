@@ -25,6 +25,13 @@ STEADY = frozenset(
     )
 )
 
+# Macros of DuckDB's, of which it does not say.
+STEADY_MACROS = frozenset(("date_add", "if", "nullif", "split_part"))
+# DuckDB calls these constant; they tell the time, or what is set.
+_UNSTEADY = frozenset(
+    ("age", "current_localtime", "current_localtimestamp", "current_setting", "getvariable")
+)
+
 
 class Volatile:
     """Tell whether any of some functions is volatile; of one that is not well known, ask DuckDB."""
@@ -35,7 +42,7 @@ class Volatile:
 
     def __call__(self, names: Iterable[str]) -> bool:
         """Tell whether one of these names (lower case) may be a volatile function's."""
-        doubtful = set(names) - STEADY
+        doubtful = set(names) - STEADY - STEADY_MACROS
         if not doubtful:
             return False
         if self._listed is None:
@@ -48,4 +55,4 @@ class Volatile:
                 "SELECT DISTINCT lower(function_name) FROM duckdb_functions() "
                 "WHERE stability IS DISTINCT FROM 'CONSISTENT'"
             ).fetchall()
-        return frozenset(row[0] for row in rows)
+        return _UNSTEADY.union(row[0] for row in rows)

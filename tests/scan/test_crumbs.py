@@ -19,7 +19,7 @@ FILES = 20
 
 @pytest.fixture
 def lake(tmp_path):
-    with lakehouse.connect(tmp_path / "lake", durable=False) as found:
+    with lakehouse.connect(tmp_path / "lake", durable=False, keep_answers=False) as found:
         table = found.create_table("silver.t", {"n": "BIGINT", "text": "VARCHAR"})
         for n in range(FILES):
             table.append([{"n": n, "text": f"row {n}"}])

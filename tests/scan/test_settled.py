@@ -16,6 +16,13 @@ from tests.types.engines import new_table
 BODY = {("s", "t"): "FROM 'a'"}
 
 
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    place = tmp_path_factory.mktemp("lake")
+    with lakehouse.connect(place, durable=False, keep_answers=False) as lake:
+        yield lake
+
+
 @pytest.mark.parametrize(
     ("sql", "scans", "expected"),
     [

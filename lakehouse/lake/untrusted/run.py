@@ -131,6 +131,7 @@ class Guarded:
     """
 
     once: ClassVar[bool] = True
+    is_kept: ClassVar[bool] = False
 
     engine: Engine
     run: Run
