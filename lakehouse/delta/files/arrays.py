@@ -47,6 +47,16 @@ def flags(values: Sequence[bool]) -> pa.Array:
     return pa.Array.from_buffers(pa.bool_(), len(values), [None, _bits(values)])
 
 
+def lone_list(values: Sequence[str]) -> pa.Array:
+    """Return one list of texts.
+
+    >>> lone_list(["a", "b"]).to_pylist()
+    [['a', 'b']]
+    """
+    offsets = pa.Array.from_buffers(pa.int32(), 2, [None, _offsets([len(values)])])
+    return pa.ListArray.from_arrays(offsets, texts(values))
+
+
 def maps(values: Sequence[Sequence[tuple[str, str | None]]]) -> pa.Array:
     """Return maps of texts, each from its entries.
 
