@@ -8,16 +8,17 @@ from pathlib import Path
 from lakehouse.duck.sizes import size_of
 
 LIMIT = "600MB"
-_ROWS, _COLUMNS = 2_000_000, 40  # of eight bytes: in memory together more than the limit
+_ROWS, _TEXTS, _LENGTH = 1_100_000, 4, 128  # in memory together more than the limit
 _MADE = f"""
 import sys, lakehouse
 with lakehouse.connect(sys.argv[1], durable=False, memory_limit="{LIMIT}") as lake:
-    names = [f"c{{n}}" for n in range({_COLUMNS})]
-    table = lake.create_table("silver.t", {{"a": "BIGINT", **dict.fromkeys(names, "BIGINT")}})
-    values = ", ".join(f"range % {{100 + n}} AS c{{n}}" for n in range({_COLUMNS}))
+    names = [f"c{{n}}" for n in range({_TEXTS})]
+    table = lake.create_table("silver.t", {{"a": "BIGINT", **dict.fromkeys(names, "VARCHAR")}})
+    text = "repeat(md5((range % {{}})::VARCHAR), {_LENGTH // 32}) AS {{}}"
+    texts = ", ".join(text.format(100 + n, name) for n, name in enumerate(names))
     for seed in range(2):
-        of = f"(hash(range, {{seed}}) % 1000000)::BIGINT AS a, {{values}}"
-        table.append(lake.sql(f"SELECT {{of}} FROM range({_ROWS // 2})"))
+        key = f"(hash(range, {{seed}}) % 1000000)::BIGINT AS a"
+        table.append(lake.sql(f"SELECT {{key}}, {{texts}} FROM range({_ROWS // 2})"))
 """
 _CLUSTERED = f"""
 import sys, compaction, lakehouse
@@ -35,7 +36,8 @@ def test_clustering_more_than_fits_keeps_the_process_below_its_limit(tmp_path: P
     # Not `getrusage`, whose peak is that of the process which started this one, if that is higher.
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", "\n".join(status))
     limit = size_of(LIMIT, name="memory_limit")
-    assert 8 * _COLUMNS * _ROWS > limit > int(peak) * 1024
+    # A text takes sixteen bytes beside its own.
+    assert (16 + _LENGTH) * _TEXTS * _ROWS > limit > int(peak) * 1024
 
 
 def _run(code: str, place: Path) -> str:
