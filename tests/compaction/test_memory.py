@@ -39,7 +39,7 @@ def test_clustering_more_than_fits_keeps_the_process_below_its_limit(tmp_path: P
     limit = size_of(LIMIT, name="memory_limit")
     # A text takes sixteen bytes beside its own.
     assert (16 + _LENGTH) * _TEXTS * _ROWS > limit
-    # DuckDB 1.5 counts not all of what it holds of long rows: 500 to 710 MB here, from run to run.
+    # DuckDB 1.5 does not count all that it holds of long rows: 500 to 710 MB, from run to run.
     assert int(peak) * 1024 < (limit if VERSION >= (2, 0) else limit * 1.4)
 
 
