@@ -62,7 +62,9 @@ def connect(
     tells), and then spills to files: below ``spill_folder`` (the system's for temporary files), of
     up to ``spill_limit`` (half of what is free there). They go when the lake is closed, and those of
     processes that were killed when the next lake is opened. Rows that you hold yourself, such as
-    results in pandas, come on top. ``threads`` are as many as processors. ``duckdb_config`` has other settings of DuckDB, such as ``{"TimeZone": "Asia/Tokyo"}``.
+    results in pandas, come on top. ``threads`` are as many as processors. ``duckdb_config`` has
+    other settings of DuckDB, such as ``{"TimeZone": "Asia/Tokyo"}``; a ``memory_limit`` there is
+    meant alike.
 
     ``untrusted_sql`` locks `Lake.sql`, `Lake.explain` and those of snapshots down, for SQL that
     anybody may have written: it can read the lake's tables and compute, nothing else, each query
