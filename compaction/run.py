@@ -23,9 +23,9 @@ from lakehouse.table.vacuuming import Sweep
 T = TypeVar("T")
 REDOS = 5
 """How often files are planned again after a writer has changed some of them."""
-# A commit takes a while, and readers read it: of small rewrites, which are quick to do again, those
-# that get ready within a moment share one.
-MOMENT = 0.5
+# A commit takes a while, readers read it, and each tenth makes a checkpoint of what the next ones
+# remove: of small rewrites, which are quick to do again, those that get ready within a moment share one.
+MOMENT = 2.0
 _SMALL = 64 << 20
 
 
@@ -151,7 +151,7 @@ class _Run:
         self._room = Room(self._rewriter.engine.spill_room)
         self._done: list[WriteReport] = []
         self._bins = 0
-        self._committed = 0.0
+        self._committed = time.monotonic()
         self._problems: list[str] = []
 
     def all(self, made: Plan) -> CompactionReport:

@@ -53,7 +53,7 @@ class AddFile:
     @property
     def key(self) -> FileKey:
         """Return what identifies this file: decoded path and deletion vector."""
-        return unquote(self.path), self.deletion_vector.id if self.deletion_vector else ""
+        return _key(self.path, self.deletion_vector)
 
     def removed(self, *, deletion_timestamp: int, data_change: bool = True) -> RemoveFile:
         """Return the action that removes this file (milliseconds since the epoch)."""
@@ -83,9 +83,18 @@ class RemoveFile:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
+    def is_plain(self) -> bool:
+        """Tell whether it says nothing but the path, time and size of a file without partition."""
+        return (
+            self.size is not None
+            and self.partition_values is not None
+            and not (self.partition_values or self.deletion_vector or self.extra)
+        )
+
+    @property
     def key(self) -> FileKey:
         """Return what identifies the removed file: decoded path and deletion vector."""
-        return unquote(self.path), self.deletion_vector.id if self.deletion_vector else ""
+        return _key(self.path, self.deletion_vector)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -149,5 +158,10 @@ Action = (
     AddFile | RemoveFile | Metadata | Protocol | Transaction | DomainMetadata | CommitInfo
     | OtherAction
 )  # fmt: skip
+
+
+def _key(path: str, vector: DeletionVector | None) -> FileKey:
+    return unquote(path) if "%" in path else path, vector.id if vector else ""
+
 
 _CARRIED = ("tags", "baseRowId", "defaultRowCommitVersion")

@@ -17,6 +17,7 @@ from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.codec import LARGEST_COMMIT, from_json, from_lines
 from lakehouse.delta.files.adds import no_rows, raw_table
+from lakehouse.delta.files.arrays import texts
 from lakehouse.delta.files.bulk import Bulk
 from lakehouse.delta.files.stored import StoredFiles, stored_files
 from lakehouse.delta.log import LOG, Checkpoint
@@ -116,7 +117,7 @@ def replay(commits: Iterable[list[act.Action] | Bulk]) -> Tail:
             older = no_rows() if bulk is None else _less(bulk, read.adds["file"])
             bulk = pa.concat_tables([older, read.adds])
             plain = [file for file, vector in files if not vector]
-            again = pc.is_in(pa.array(plain, pa.string()), value_set=read.adds["file"])
+            again = pc.is_in(texts(plain), value_set=read.adds["file"])
             for file, is_again in zip(plain, again.to_pylist(), strict=True):
                 if is_again:
                     del files[(file, "")]
@@ -134,7 +135,7 @@ def replay(commits: Iterable[list[act.Action] | Bulk]) -> Tail:
 
 
 def _less(rows: pa.Table, files: Iterable[str] | pa.ChunkedArray) -> pa.Table:
-    names = files if isinstance(files, pa.ChunkedArray) else pa.array(list(files), pa.string())
+    names = files if isinstance(files, pa.ChunkedArray) else texts(list(files))
     if not len(names):
         return rows
     hit = pc.is_in(rows["file"], value_set=names)

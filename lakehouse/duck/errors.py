@@ -67,7 +67,8 @@ def translate(error: duckdb.Error, doing: str) -> LakehouseError:
     if isinstance(error, duckdb.OutOfMemoryException):
         return StorageError(
             f"cannot {doing}: out of memory: {text}",
-            next_step="Raise memory_limit in duckdb_config, or give temp_directory more room",
+            next_step="Raise memory_limit, of which DuckDB has what the rest of the process leaves, "
+            "or give temp_directory more room",
         )
     if isinstance(error, duckdb.HTTPException):
         return StorageError(

@@ -7,6 +7,7 @@ that is killed at its limit, that is too much.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 
@@ -16,6 +17,10 @@ from lakehouse.duck.sizes import size_of
 
 Value = str | int | float | bool
 _SMALLEST = 64_000_000  # bytes; less does not plan a query over a large table
+# What a process takes beside what DuckDB counts: code, Python, Arrow, what the allocator holds.
+_AROUND = 400_000_000
+_FOR_DUCKDB = 0.5  # of a limit, at least
+_BARE = 128_000_000  # what DuckDB has of any limit: a process with less for all cannot be
 _ALIASES = {"max_memory": "memory_limit", "worker_threads": "threads"}
 
 
@@ -68,17 +73,34 @@ def with_defaults(chosen: Mapping[str, Value], machine: Machine, *, free: int) -
     """Return settings with safe values for what was not chosen. Pure.
 
     Half of the memory, as many threads as processors, and spill files of up to half of the
-    ``free`` bytes of their disk.
+    ``free`` bytes of their disk. Of the memory, chosen or not, DuckDB gets its share (`for_duckdb`).
 
     >>> with_defaults({}, Machine(memory=4_000_000_000, processors=2), free=10_000_000_000)
-    {'memory_limit': '2000000000B', 'threads': 2, 'max_temp_directory_size': '5000000000B'}
+    {'memory_limit': '1600000000B', 'threads': 2, 'max_temp_directory_size': '5000000000B'}
     """
     found = dict(chosen)
     if machine.memory is not None:
         found.setdefault("memory_limit", f"{max(machine.memory // 2, _SMALLEST)}B")
+    if "memory_limit" in found:
+        # DuckDB has words for no limit, and says so itself of what is no size.
+        with contextlib.suppress(InputError):
+            size = size_of(str(found["memory_limit"]), name="memory_limit")
+            found["memory_limit"] = f"{for_duckdb(size)}B"
     found.setdefault("threads", machine.processors)
     found.setdefault("max_temp_directory_size", f"{max(free // 2, 1)}B")
     return found
+
+
+def for_duckdb(limit: int) -> int:
+    """Return how much of the memory that a process may take DuckDB may count. Pure.
+
+    The rest, up to 400 MB, is for what else the process holds. Of a limit that is hardly more than
+    that DuckDB has a share, and small ones it has whole: they cannot be kept by any process.
+
+    >>> for_duckdb(2_000_000_000), for_duckdb(500_000_000), for_duckdb(100_000_000)
+    (1600000000, 250000000, 100000000)
+    """
+    return max(limit - _AROUND, int(limit * _FOR_DUCKDB), min(limit, _BARE))
 
 
 def spill_room(limit: Value, *, free: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+_GLOB = re.compile(r"[\[*?]")
 # The two halves of a map's entry ``x`` in a lambda. A column named ``x`` would hide it, were it
 # ``x.key``: DuckDB looks for columns first where there is a dot.
 KEY = "struct_extract(x, 'key')"
@@ -58,4 +59,4 @@ def escaped(path: str) -> str:
     >>> escaped("/lake/a[1]*.parquet")
     '/lake/a[[]1][*].parquet'
     """
-    return re.sub(r"([\[*?])", r"[\1]", path)
+    return _GLOB.sub(r"[\g<0>]", path) if _GLOB.search(path) else path

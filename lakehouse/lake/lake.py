@@ -59,11 +59,15 @@ def connect(
     has every query read its tables; else small answers of queries that come again are kept while
     their tables are the same (docs/sql.md). ``progress`` lets `Lake.progress` tell how far a query is.
 
-    ``memory_limit`` (bytes, or ``"4GB"``; half of the machine's or container's) bounds the embedded
-    DuckDB, which then spills to files: below ``spill_folder`` (the system's for temporary files),
-    of up to ``spill_limit`` (half of what is free there). They go when the lake is closed, and
-    those of processes that were killed when the next lake is opened. ``threads`` are as many as
-    processors. ``duckdb_config`` has other settings of DuckDB, such as ``{"TimeZone": "Asia/Tokyo"}``.
+    ``memory_limit`` (bytes, or ``"4GB"``; half of the machine's or container's) bounds what this
+    process takes for the lake. The embedded DuckDB has it less 400 MB for Python, Arrow and what
+    DuckDB does not count (of limits below 800 MB half, but 128 MB; ``current_setting('memory_limit')``
+    tells), and then spills to files: below ``spill_folder`` (the system's for temporary files), of
+    up to ``spill_limit`` (half of what is free there). They go when the lake is closed, and those of
+    processes that were killed when the next lake is opened. Rows that you hold yourself, such as
+    results in pandas, come on top. ``threads`` are as many as processors. ``duckdb_config`` has
+    other settings of DuckDB, such as ``{"TimeZone": "Asia/Tokyo"}``; a ``memory_limit`` there is
+    meant alike.
 
     ``untrusted_sql`` locks `Lake.sql`, `Lake.explain` and those of snapshots down, for SQL that
     anybody may have written: it can read the lake's tables and compute, nothing else, each query

@@ -12,6 +12,7 @@ from lakehouse.delta.bitmap import row_numbers
 from lakehouse.delta.codec import LARGEST_FILE
 from lakehouse.delta.deletion_vector import Vectors
 from lakehouse.delta.files.adds import vector_from_row
+from lakehouse.delta.files.arrays import lone_list
 from lakehouse.delta.files.typed import PLAIN, check_deleted
 from lakehouse.delta.paths import check_file_path
 from lakehouse.delta.schema.types import to_duckdb
@@ -34,7 +35,8 @@ pa: Any = lazy.module("pyarrow")
 _PATTERN = "regexp_replace(file, '([\\[*?])', '[\\1]', 'g')"
 _ALL = "all"
 _FEW = 100
-_LISTED = 1000  # names that are quicker passed as a text than asked for
+_LISTED = 1000  # names that are quicker passed than asked for
+_TOLD = 100  # names that are quicker passed in a statement's text than as an array
 _AHEAD = 512
 _COLUMNS = ("file", "size", "rows")
 _NEAR = math.log(2)
@@ -187,7 +189,15 @@ def _bind_few(
         for values in (files, sizes, counts):
             values.insert(0, values.pop(first))
     kept = _named(snapshot, files, sizes, counts)
-    cursor.execute(files_of(view.key, kept, engine))
+    patterns = kept.patterns or ()
+    if len(patterns) <= _TOLD:
+        cursor.execute(files_of(view.key, kept, engine))
+        return kept
+    cursor.register("named_files", pa.table({"files": lone_list(patterns)}))
+    try:
+        cursor.execute(_files_of(view.key, "(SELECT files FROM named_files)", kept.rows or 0))
+    finally:
+        cursor.unregister("named_files")
     return kept
 
 

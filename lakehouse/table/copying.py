@@ -19,6 +19,7 @@ from catalog.names import near_misses
 from catalog.storage import Storage
 from lakehouse.delta import actions as act
 from lakehouse.delta.actions import FileKey
+from lakehouse.delta.files.arrays import numbers
 from lakehouse.delta.files.index import FileIndex
 from lakehouse.delta.files.layout import Leaf
 from lakehouse.delta.schema.mapping import mode_of
@@ -89,17 +90,12 @@ class Copy:
         """Return what identifies the files that are written anew."""
         return frozenset(self.snapshot.files.keys())
 
-    @property
-    def old(self) -> tuple[act.AddFile, ...]:
-        """Return the actions of the files that are written anew."""
-        return tuple(self.snapshot.files.adds())
-
     def fits(self, snapshot: Snapshot) -> bool:
         """Tell whether what was written can take the old files' place in a snapshot."""
         return (
             snapshot.files.layout == layout_of(self.metadata)
             and mode_of(snapshot.properties) == mode_of(self.metadata.configuration)
-            and self.keys <= snapshot.files.only(self.keys).keys()
+            and snapshot.files.holds(self.keys)
         )
 
 
@@ -163,7 +159,7 @@ def copies_of(
             version=snapshot.version,
             protocol=snapshot.protocol,
             metadata=metadata,
-            files=found.take(rows),
+            files=found.take(numbers(rows)),
             values=dict(zip(names, values, strict=True)),
             folder=_folder(found["file"][rows[0]].as_py(), names, values),
             clustering=clustering,

@@ -12,6 +12,7 @@ from lakehouse.delta import actions as act
 from lakehouse.delta.actions import FileKey
 from lakehouse.delta.commit import Change, commit, otherwise
 from lakehouse.delta.conflict import Reads
+from lakehouse.delta.files.adds import removals
 from lakehouse.delta.protocol import check_writable
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.delta.snapshot import Snapshot
@@ -118,7 +119,7 @@ def rewrite(
         written.clear()
 
     def plan(current: Snapshot) -> Change | None:
-        if not _keys(first) <= current.files.find({key[0] for key in _keys(first)}).keys():
+        if not current.files.holds(_keys(first)):
             return None
         if not all(copy.fits(current) for copy, _ in written) or not written:
             discard()
@@ -146,12 +147,17 @@ def _copies(
 
 
 def _change(copies: Sequence[Copy], written: Sequence[Copied]) -> Change:
-    old = [add for copy in copies for add in copy.old]
+    now = time.time_ns() // 1_000_000
+    old = [
+        remove
+        for copy in copies
+        for remove in removals(copy.files, deletion_timestamp=now, data_change=False)
+    ]
     adds = tuple(add for copied in written for add in copied.adds)
     columns = copies[0].clustering.columns if copies[0].clustering is not None else ()
     return Change(
         "OPTIMIZE",
-        (*removes_of(old, data_change=False), *adds),
+        (*old, *adds),
         reads=Reads(_keys(copies)),
         parameters={"predicate": [], "zOrderBy": list(columns)},
         metrics={
@@ -159,7 +165,7 @@ def _change(copies: Sequence[Copy], written: Sequence[Copied]) -> Change:
             "numOutputRows": sum(copied.rows for copied in written),
             "numOutputBytes": sum(copied.bytes for copied in written),
             "numRemovedFiles": len(old),
-            "numRemovedBytes": sum(add.size for add in old),
+            "numRemovedBytes": sum(copy.snapshot.files.bytes for copy in copies),
         },
     )
 

@@ -73,10 +73,13 @@ def find(
     listing = read_listing(storage)
     oldest, time = _oldest(snapshot, listing, int((ages.now - kept_for).timestamp() * 1000))
     held = tuple(sorted(version for version in {*keep_versions} if version < oldest))
+    nothing = Sweep(storage, (), oldest, time, held, listing)
+    if not any(item.modified < ages.now - kept_for for item in objects):
+        return nothing
     live = {*_live(snapshot)}
     # Mostly, all that is old enough is live: then there is no need to read the log.
     if not leftovers(objects, live, now=ages.now, older_than=kept_for):
-        return Sweep(storage, (), oldest, time, held, listing)
+        return nothing
     needed = {*live}
     for version in (_readable(listing, oldest), *held):
         if version != snapshot.version:

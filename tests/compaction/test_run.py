@@ -326,10 +326,10 @@ class TestFence:
         copies = copies_of(table.snapshot(), table.files()["path"].to_pylist())
         rewriter = table.rewriter()
         written = [rewriter.write(copy) for copy in copies]
-        lake.table("silver.t").rewrite([copies[1].old[0].key[0]])
+        lake.table("silver.t").rewrite([copies[1].snapshot.files.adds()[0].key[0]])
         done = rewriter.commit(copies, written)
         assert done.left == (copies[1],)
-        assert done.report.files_removed == files - len(copies[1].old)
+        assert done.report.files_removed == files - len(copies[1].files)
         assert (content(table), len(table.history())) == (before, table.version + 1)
         assert _stored(table) >= {add.key[0] for copied in written[::2] for add in copied.adds}
         assert not _stored(table) & {add.key[0] for add in written[1].adds}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import lakehouse
 from lakehouse.duck.machine import Machine, machine
-from lakehouse.duck.settings import chosen_settings, with_defaults
+from lakehouse.duck.settings import chosen_settings, for_duckdb, with_defaults
 from lakehouse.duck.sizes import size_of
 
 # More than the limit below holds: it must be spilled to be sorted.
@@ -74,7 +74,8 @@ def test_what_the_user_chooses_wins(tmp_path):
         "max_temp_directory_size": "10MB",
     }
     with lakehouse.connect(tmp_path / "lake", duckdb_config=config, durable=False) as lake:
-        assert size_of(_setting(lake, "memory_limit"), name="memory_limit") < 200_000_001
+        found = size_of(_setting(lake, "memory_limit"), name="memory_limit")
+        assert found <= for_duckdb(200_000_000) < 200_000_000
         assert _setting(lake, "threads") == 3
 
 
@@ -187,3 +188,12 @@ def test_sizes_reach_duckdb_as_they_were_written(size, threads):
     found = chosen_settings({}, memory_limit=size, threads=threads)
     assert found == {"memory_limit": f"{size}B", "threads": threads}
     assert size_of(str(found["memory_limit"]), name="memory_limit") == size
+
+
+@given(st.integers(1, 1 << 60), st.integers(0, 1 << 30))
+def test_duckdb_has_of_a_limit_what_the_process_leaves(limit, more):
+    found = for_duckdb(limit)
+    assert min(limit, 128_000_000) <= found <= limit
+    assert limit - found <= 400_000_000
+    assert limit < 800_000_000 or limit - found == 400_000_000
+    assert found <= for_duckdb(limit + more) <= found + more

@@ -6,10 +6,10 @@ import functools
 import json
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import unquote
 
 from catalog import lazy
-from lakehouse.delta.actions import AddFile, DeletionVector
+from lakehouse.delta.actions import AddFile, DeletionVector, RemoveFile
+from lakehouse.delta.files.arrays import maps, numbers, texts
 
 pa: Any = lazy.module("pyarrow")
 
@@ -29,7 +29,6 @@ VECTOR_TYPE = (
 @functools.cache
 def raw_schema() -> pa.Schema:
     """Return the columns of a table of add actions: RAW, as it is called elsewhere."""
-    vector = pa.struct([(name, getattr(pa, type_)()) for name, type_ in VECTOR.items()])
     return pa.schema(
         [
             ("path", pa.string()),
@@ -38,10 +37,14 @@ def raw_schema() -> pa.Schema:
             ("size", pa.int64()),
             ("modification_time", pa.int64()),
             ("stats", pa.string()),
-            ("deletion_vector", vector),
+            ("deletion_vector", _vector_type()),
             ("extra", pa.string()),
         ]
     )
+
+
+def _vector_type() -> pa.DataType:
+    return pa.struct([(name, getattr(pa, type_)()) for name, type_ in VECTOR.items()])
 
 
 @functools.cache
@@ -53,20 +56,21 @@ def no_rows() -> pa.Table:
 
 def raw_table(adds: Iterable[AddFile]) -> pa.Table:
     """Return add actions as rows of RAW."""
-    rows = [
-        {
-            "path": add.path,
-            "file": unquote(add.path),
-            "partition_values": list(add.partition_values.items()),
-            "size": add.size,
-            "modification_time": add.modification_time,
-            "stats": add.stats,
-            "deletion_vector": _vector_row(add.deletion_vector),
-            "extra": json.dumps(dict(add.extra)) if add.extra else None,
-        }
-        for add in adds
+    found = tuple(adds)
+    if not found:
+        return no_rows()
+    vectors = [_vector_row(add.deletion_vector) for add in found]
+    columns = [
+        texts([add.path for add in found]),
+        texts([add.key[0] for add in found]),
+        maps([tuple(add.partition_values.items()) for add in found]),
+        numbers(add.size for add in found),
+        numbers(add.modification_time for add in found),
+        texts([add.stats for add in found]),
+        pa.array(vectors, _vector_type()) if any(vectors) else pa.nulls(len(found), _vector_type()),
+        texts([json.dumps(dict(add.extra)) if add.extra else None for add in found]),
     ]
-    return pa.Table.from_pylist(rows, schema=raw_schema()) if rows else no_rows()
+    return pa.Table.from_arrays(columns, schema=raw_schema())
 
 
 def to_action(row: dict[str, Any]) -> AddFile:
@@ -80,6 +84,26 @@ def to_action(row: dict[str, Any]) -> AddFile:
         deletion_vector=vector_from_row(row["deletion_vector"]),
         extra=_extra(row["extra"]) if row["extra"] else {},
     )
+
+
+def removals(
+    raw: pa.Table, *, deletion_timestamp: int, data_change: bool = True
+) -> list[RemoveFile]:
+    """Return the actions that remove the files in rows of RAW: those that their adds would give.
+
+    Files that have nothing but a path, partition values and a size need no add for it.
+    """
+    count = raw.num_rows
+    if raw["deletion_vector"].null_count < count or raw["extra"].null_count < count:
+        return [
+            to_action(row).removed(deletion_timestamp=deletion_timestamp, data_change=data_change)
+            for row in raw.to_pylist()
+        ]
+    columns = (raw[name].to_pylist() for name in ("path", "partition_values", "size"))
+    return [
+        RemoveFile(path, deletion_timestamp, data_change, dict(values or ()), size)
+        for path, values, size in zip(*columns, strict=True)
+    ]
 
 
 def _extra(text: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from lakehouse.delta import actions as act
 from lakehouse.delta.codec import LARGEST_COMMIT, from_lines
 from lakehouse.delta.entries import read_each, read_entries
 from lakehouse.delta.files.adds import VECTOR_TYPE, raw_schema
+from lakehouse.delta.files.arrays import texts
 from lakehouse.delta.log import CommitFile
 from lakehouse.delta.soundness import check_commit, check_files, check_once
 from lakehouse.duck.engine import Engine
@@ -145,6 +146,6 @@ def _read(storage: Storage, entry: CommitFile, engine: Engine) -> Bulk | None:
     named = [a.key[0] for a in others if isinstance(a, act.AddFile | act.RemoveFile)]
     if len(pc.unique(hashed)) < len(hashed):  # or two names have one hash
         check_once(adds["file"], where=entry.path)
-    if pc.any(pc.is_in(adds["file"], value_set=pa.array(named, pa.string()))).as_py():
+    if pc.any(pc.is_in(adds["file"], value_set=texts(named))).as_py():
         return None
     return Bulk(adds, others)

@@ -20,6 +20,7 @@ from typing import Any
 from catalog import lazy
 from lakehouse.delta.actions import AddFile, FileKey
 from lakehouse.delta.files.adds import no_rows, raw_table, to_action, vector_id
+from lakehouse.delta.files.arrays import flags, texts
 from lakehouse.delta.files.layout import Layout, Leaf
 from lakehouse.delta.files.stored import Keys, StoredFiles
 from lakehouse.delta.files.typed import derive, is_truncated, names
@@ -248,7 +249,11 @@ class FileIndex:
         if self._actions is not None and len(wanted) == self._held_rows and wanted == self.keys():
             return self
         found = self.find({file for file, _ in keys})
-        return found._filtered(pa.array([key in wanted for key in _keys(found.held)], pa.bool_()))
+        return found._filtered(flags([key in wanted for key in _keys(found.held)]))
+
+    def holds(self, keys: Collection[FileKey]) -> bool:
+        """Tell whether all files with these keys are live."""
+        return self.find({file for file, _ in keys}).keys().issuperset(keys)
 
     def with_layout(self, layout: Layout) -> FileIndex:
         """Return the index as another schema sees it."""
@@ -281,7 +286,7 @@ class FileIndex:
             maybe = maybe.combine_chunks()
             if pc.any(maybe).as_py():
                 lost = set(gone)
-                stays = pa.array([key not in lost for key in _keys(held.filter(maybe))], pa.bool_())
+                stays = flags([key not in lost for key in _keys(held.filter(maybe))])
                 keep = pc.replace_with_mask(pc.invert(maybe), maybe, stays)
                 held = held.filter(keep)
                 first = [typed.filter(keep.slice(0, typed.num_rows)) for typed in first]
@@ -327,5 +332,5 @@ def _keys(raw: pa.Table) -> Iterator[FileKey]:
     return zip(raw["file"].to_pylist(), ids, strict=True)
 
 
-def _texts(texts: Iterable[str]) -> pa.Array:
-    return pa.array(sorted(texts), pa.string())
+def _texts(files: Iterable[str]) -> pa.Array:
+    return texts(sorted(files))

@@ -19,6 +19,7 @@ from catalog import lazy
 from catalog.errors import CorruptionError
 from lakehouse.delta.actions import FileKey
 from lakehouse.delta.files.adds import VECTOR, VECTOR_TYPE, raw_schema
+from lakehouse.delta.files.arrays import texts
 from lakehouse.delta.files.layout import Layout, Leaf, bound_type, statistics_shape
 from lakehouse.delta.files.typed import bad_partition, columns, counted, from_text, parsed
 from lakehouse.delta.schema.fields import Field
@@ -123,7 +124,7 @@ class StoredFiles:
         with self._work() as cursor:
             inner = f"({self.raw_sql()})"
             if files is not None:
-                cursor.register("wanted_files", pa.table({"file": pa.array(files, pa.string())}))
+                cursor.register("wanted_files", pa.table({"file": texts(sorted(files))}))
                 inner = f"(SELECT b.* FROM {inner} AS b SEMI JOIN wanted_files USING (file))"
             query = f"SELECT * FROM {_without(cursor, inner, gone)}"
             table = cursor.sql(query).to_arrow_table()
@@ -350,7 +351,7 @@ def _without(cursor: Connection, inner: str, gone: Keys) -> str:
     if not gone:
         return inner
     files, vectors = zip(*gone, strict=True)
-    types = {"file": pa.array(files, pa.string()), "vector": pa.array(vectors, pa.string())}
+    types = {"file": texts(files), "vector": texts(vectors)}
     cursor.register("gone_files", pa.table(types))
     vector = "b.deletion_vector"
     name = (
