@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import tempfile
 import threading
@@ -113,6 +114,9 @@ class Engine:
         self._fetching = Fetching(self._run, settings, has=VERSION >= (2, 0))
         self.empty_parquet = self.no_rows([("nothing", "INTEGER")])
         signals.listen(self)
+        if VERSION < (2, 0) and importlib.util.find_spec("pandas") is not None:
+            # It does so itself in the midst of a first query, where a Ctrl-C would be lost.
+            importlib.import_module("pandas")
 
     def cursor(self, *, counted: bool = True) -> Connection:
         """Return a new connection to the same instance, with its progress ``counted`` or not."""
