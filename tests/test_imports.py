@@ -11,7 +11,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
 
-import duckdb
 import pytest
 
 import lakehouse
@@ -31,8 +30,6 @@ HEAVY = {
     "sqlglot",
     "deltalake",
 }
-# On DuckDB 1.5, what that imports in the midst of a first query is imported before it.
-BY_DUCKDB: set[str] = set() if duckdb.__version__ >= "2" else {"numpy", "pandas", "pyarrow"}
 OF_TABLES = """
 import lakehouse
 from lakehouse.delta import replay
@@ -78,7 +75,7 @@ def test_a_pruned_first_query_imports_little(tmp_path: Path, where: str) -> None
         table.checkpoint()
     sql = f"SELECT sum(n + 1)::INTEGER FROM bronze.t WHERE {where}"
     modules = imported_by(OF_TABLES.format(uri=str(tmp_path), sql=sql))
-    assert libraries(modules) & HEAVY <= BY_DUCKDB
+    assert not libraries(modules) & HEAVY
     rooms = ("lakehouse.dml", "lakehouse.write.", "lakehouse.lint", "catalog.storage.remote",
              "lakehouse.lake.running", "lakehouse.lake.statements.parse")  # fmt: skip
     assert not {module for module in modules if module.startswith(rooms)}

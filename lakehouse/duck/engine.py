@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import os
 import tempfile
 import threading
@@ -20,7 +19,7 @@ from catalog import lazy
 from catalog.errors import InputError
 from catalog.storage import Storage
 from lakehouse.duck import signals
-from lakehouse.duck.errors import DuckError, translate, translated
+from lakehouse.duck.errors import translated
 from lakehouse.duck.fetching import Fetching
 from lakehouse.duck.machine import machine
 from lakehouse.duck.planning import Planning
@@ -114,9 +113,6 @@ class Engine:
         self._fetching = Fetching(self._run, settings, has=VERSION >= (2, 0))
         self.empty_parquet = self.no_rows([("nothing", "INTEGER")])
         signals.listen(self)
-        if VERSION < (2, 0) and importlib.util.find_spec("pandas") is not None:
-            # It does so itself in the midst of a first query, where a Ctrl-C would be lost.
-            importlib.import_module("pandas")
 
     def cursor(self, *, counted: bool = True) -> Connection:
         """Return a new connection to the same instance, with its progress ``counted`` or not."""
@@ -200,10 +196,8 @@ class Engine:
         """Give a cursor for work that goes on later: like `work`, but closed only on a failure."""
         cursor = self.cursor()
         try:
-            yield cursor
-        except DuckError as error:
-            cursor.close()
-            raise translate(error, doing) from error
+            with translated(doing):
+                yield cursor
         except BaseException:
             cursor.close()
             raise

@@ -35,7 +35,8 @@ _DISK = (
 def translated(doing: str, *, reading: bool = False) -> Iterator[None]:
     """Raise DuckDB's errors as LakehouseError; ``doing`` completes "cannot ...".
 
-    Ctrl-C is a KeyboardInterrupt, which DuckDB may have made a RuntimeError of.
+    Ctrl-C is a KeyboardInterrupt, which DuckDB may have made a RuntimeError of, or nothing, where
+    it came while DuckDB had Python do something, such as to import pandas.
 
     ``reading`` says that only a file can be at fault: what would be an InputError is a
     CorruptionError then.
@@ -43,6 +44,8 @@ def translated(doing: str, *, reading: bool = False) -> Iterator[None]:
     presses = signals.presses()
     try:
         yield
+        if signals.presses() > presses:
+            raise KeyboardInterrupt
     except duckdb.Error as error:
         if isinstance(error, duckdb.InterruptException) and signals.presses() > presses:
             raise KeyboardInterrupt from error

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from lakehouse.delta.snapshot import Snapshot
 from lakehouse.duck.engine import Connection, Engine, Relation, Statement
-from lakehouse.duck.errors import DuckError, Interruption, translate, translated
+from lakehouse.duck.errors import DuckError, Interruption, translated
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.asked import Asked
 from lakehouse.scan.may import May
@@ -103,10 +103,8 @@ class Answers:
         cursor = self._engine.cursor()
         with self._lock:
             self._readers[cursor] = answer
-        try:
+        with translated("run the query"):
             relation = cursor.sql(answer.statement)
-        except DuckError as error:
-            raise translate(error, "run the query") from error
         self._engine.keep_with(relation, cursor, answer.sql)
         return relation
 

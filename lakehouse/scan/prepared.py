@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from lakehouse.duck.engine import VERSION, Connection, Engine, Relation
-from lakehouse.duck.errors import DuckError, translate
+from lakehouse.duck.errors import translated
 from lakehouse.duck.sql import identifier
 from lakehouse.scan.asked import Params
 from lakehouse.scan.crumbs import need_no_threads
@@ -64,7 +64,7 @@ class Prepared:
         if (inline := need_no_threads(kept for *_, kept in self.choices)) is not None:
             self.engine.prefer_reading(inline=inline)
         self.engine.read_ahead(file for *_, kept in self.choices for file in kept.ahead)
-        try:
+        with translated("run the query"):
             if self.look is not None and (found := self.look()) is not None:
                 self.cursor.execute(found)
             # With parameters, DuckDB 1.5 runs a query under Python's lock, which its threads need
@@ -79,8 +79,6 @@ class Prepared:
             else:
                 with self.engine.planning(off=self.off):
                     relation = self.cursor.sql(self.sql, params=self.params)
-        except DuckError as error:
-            raise translate(error, "run the query") from error
         if isinstance(relation, Relation):  # DuckDB 1.5 gives None for COPY and the like
             if self.keep is not None and (kept := self.keep(self, relation)) is not None:
                 return kept
@@ -89,10 +87,8 @@ class Prepared:
 
     def plan(self) -> str:
         """Return DuckDB's plan as text."""
-        try:
+        with translated("explain the query"):
             rows = self.cursor.execute(f"EXPLAIN {self.sql}", self.params).fetchall()
-        except DuckError as error:
-            raise translate(error, "explain the query") from error
         return str(rows[-1][1])
 
     def close(self) -> None:
