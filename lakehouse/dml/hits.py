@@ -10,7 +10,7 @@ from lakehouse.delta.bitmap import Bitmap
 from lakehouse.delta.files.adds import records
 from lakehouse.dml.binding import BITS, FILES, KEPT_FILE, KEPT_ROW, Keeping
 from lakehouse.dml.marking import rows_by_file
-from lakehouse.dml.parts import Opened
+from lakehouse.dml.parts import SAMPLE, Opened, seem_few
 from lakehouse.dml.workspace import Workspace
 from lakehouse.duck.engine import VERSION, Connection
 from lakehouse.duck.sql import UNORDERED
@@ -18,9 +18,9 @@ from lakehouse.duck.sql import UNORDERED
 _MOST_BITS = 1 << 30  # a place among bits is an INTEGER
 _LARGE = 500_000
 # Rows are kept that are at most so many, one of so many, and as large as so many bytes of Parquet:
-# more would be copied, or fill the disk. So many rows tell beforehand whether it may be.
+# more would be copied, or fill the disk.
 MOST_KEPT = 1_000_000
-_FEW, _KEPT_BYTES, _SAMPLE = 16, 128 << 20, 20_000
+_FEW, _KEPT_BYTES = 16, 128 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,12 +99,8 @@ class Hits:
         if rows is None or (self._seen and not self.holds(keeping)):
             return False
         in_bytes = rows * _KEPT_BYTES // max(1, files.bytes)
-        most = min(MOST_KEPT, max(_SAMPLE, rows // _FEW), in_bytes)
-        ((sampled,),) = cursor.execute(
-            f"SELECT count(*) FROM (SELECT ({keeping.condition}\n) AS x FROM {keeping.rows} "
-            f"LIMIT {_SAMPLE}) WHERE x"
-        ).fetchall()
-        if sampled * rows > most * _SAMPLE:
+        most = min(MOST_KEPT, max(SAMPLE, rows // _FEW), in_bytes)
+        if not seem_few(cursor, keeping.condition, keeping.rows, most=most, of=rows):
             return False
         if not self.holds(keeping):
             cursor.execute(f"DELETE FROM {keeping.place}")

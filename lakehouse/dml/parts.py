@@ -26,6 +26,7 @@ from lakehouse.write.data_files import NewFiles, write_rows
 from lakehouse.write.gate import gate
 
 _SCHEMA = "lakehouse"
+SAMPLE = 20_000  # rows
 
 
 def part(snapshot: Snapshot, keys: Collection[FileKey]) -> Snapshot:
@@ -48,6 +49,14 @@ def count_rows(snapshot: Snapshot, engine: Engine, scanner: Scanner) -> int:
         return known
     with opened(snapshot, scanner, "count the rows") as there:
         return sum(there.matches("true").values())
+
+
+def seem_few(cursor: Connection, condition: str, rows: str, *, most: int, of: int) -> bool:
+    """Tell, by the first rows, whether a condition is true for so many of all at ``most``."""
+    ((sampled,),) = cursor.execute(
+        f"SELECT count(*) FROM (SELECT ({condition}\n) AS x FROM {rows} LIMIT {SAMPLE}) WHERE x"
+    ).fetchall()
+    return bool(sampled * of <= most * SAMPLE)
 
 
 @contextlib.contextmanager

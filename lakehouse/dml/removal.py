@@ -30,7 +30,7 @@ from lakehouse.dml.marking import (
     may_mark,
     rows_by_file,
 )
-from lakehouse.dml.parts import Opened, opened, part, reference
+from lakehouse.dml.parts import Opened, opened, part, reference, seem_few
 from lakehouse.dml.remaking import worth_it
 from lakehouse.dml.thinning import FEW, MOST
 from lakehouse.duck.engine import Engine
@@ -208,6 +208,9 @@ class Removal:
         if rows is None or not worth_it(there.snapshot, there.adds):
             return None
         most = min(rows // FEW, MOST)
+        # Twice as many: in the first rows there may be more than elsewhere.
+        if not seem_few(there.cursor, predicate, there.place, most=2 * most, of=rows):
+            return None
         few = f"SELECT it.* FROM ({selected}) AS it {UNORDERED} LIMIT {most + 1}"
         found = rows_by_file(there.cursor, few, keys)
         return found if sum(map(len, found.values())) <= most else None

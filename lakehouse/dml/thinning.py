@@ -26,6 +26,7 @@ from lakehouse.dml.remaking import (
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.parquet import ColumnStatistics, WrittenFile
 from lakehouse.duck.sizes import size_of
+from lakehouse.duck.sql import moment_text
 from lakehouse.write.footer import check_columns
 from lakehouse.write.restated import together
 from lakehouse.write.statistics import check_finite, statistics
@@ -40,8 +41,9 @@ FEW, MOST = 8, 1 << 24
 _DICTIONARY = 8 << 20  # bytes, before a column goes on without
 _ROWS = 1 << 62
 _FLOATS = ("FLOAT", "DOUBLE")
-# A row group is there as it is read, with the rows that stay, and as it is written.
-_TIMES, _SHARE = 3, 4
+# A row group is there as it is read, with the rows that stay, and as it is written. DuckDB does not
+# count it: it has to do with what the process has beside, see `lakehouse.duck.settings`.
+_TIMES, _SHARE, _MOST_MEMORY = 3, 4, 160 << 20
 
 
 def thinnable(
@@ -81,7 +83,7 @@ class _Thinning:
         self._by_id = mode_of(snapshot.properties) == "id"
         with engine.cursor() as cursor:
             (found,) = cursor.execute("SELECT current_setting('memory_limit')").fetchall()
-        self._room = size_of(found[0], name="memory_limit") // _SHARE
+        self._room = min(size_of(found[0], name="memory_limit") // _SHARE, _MOST_MEMORY)
 
     def all(self, adds: Sequence[AddFile], folder: Path) -> list[tuple[AddFile, AddFile]]:
         """Return which files were thinned, and to what."""
@@ -234,8 +236,7 @@ def _text(value: Any) -> str | None:
             except UnicodeDecodeError:
                 return None
         case dt.datetime():
-            text = value.replace(tzinfo=None).isoformat(sep=" ")
-            return text.rstrip("0") if value.microsecond else text
+            return moment_text(value)
         case None:
             return None
         case _:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
+
+from lakehouse.duck.errors import DuckError, Interruption
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,6 +34,18 @@ def columns_of(relation: Any) -> tuple[Column, ...]:
         Column(name, type_of(type_))
         for name, type_ in zip(relation.columns, relation.types, strict=True)
     )
+
+
+def are_alike(cursor: Any, queries: Sequence[str], params: Any = None) -> bool:
+    """Tell whether queries can be run and have columns of the same names and types."""
+    try:
+        found = [cursor.sql(query, params=params) for query in queries]
+        columns = [(one.columns, one.types) for one in found]
+    except Interruption:
+        raise
+    except DuckError:
+        return False  # a name in one was none, or is not found in its form
+    return columns[1:] == columns[:-1]
 
 
 def type_of(type_: Any) -> DuckType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterable
 
@@ -51,6 +52,16 @@ def literals(texts: Iterable[str]) -> str:
     "['a', 'it''s']"
     """
     return f"[{', '.join(map(literal, texts))}]"
+
+
+def moment_text(value: dt.datetime) -> str:
+    """Return a moment as DuckDB writes it, its zone left out.
+
+    >>> moment_text(dt.datetime(2024, 1, 31, 12, 0, 0, 250_000))
+    '2024-01-31 12:00:00.25'
+    """
+    text = value.replace(tzinfo=None).isoformat(sep=" ")
+    return text.rstrip("0") if value.microsecond else text
 
 
 def escaped(path: str) -> str:

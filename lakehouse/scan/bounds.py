@@ -16,7 +16,8 @@ from lakehouse.delta.schema.fields import Primitive
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.scan.may import May
 
-_NUMBERS = tuple(Primitive(name) for name in ("byte", "short", "integer", "long"))
+BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}  # of whole numbers
+_NUMBERS = tuple(map(Primitive, BITS))
 _WHOLE = re.compile(r"-?\d+")
 _GROUP = 32
 

@@ -14,8 +14,8 @@ from typing import Any
 from lakehouse.delta.schema.fields import Primitive, Type
 from lakehouse.delta.schema.types import to_duckdb
 from lakehouse.delta.snapshot import Snapshot
+from lakehouse.duck.describe import are_alike
 from lakehouse.duck.engine import VERSION, Connection, Engine
-from lakehouse.duck.errors import DuckError, Interruption
 from lakehouse.duck.sql import literal, literals
 from lakehouse.scan import quick
 from lakehouse.scan.asked import LONG, Asked
@@ -178,18 +178,8 @@ class Fresh:
         """Tell whether a query has the same columns where its files stand in its text."""
         forms = {False, bool(self._view(ref).plain)}
         texts = [self._text(asked, ref, *self._nothing(ref), plain=plain) for plain in forms]
-        try:
-            found = [
-                cursor.sql(text, params=asked.params)
-                for text in (asked.sql, *texts)
-                if text is not None
-            ]
-            columns = [(one.columns, one.types) for one in found]
-        except Interruption:
-            raise
-        except DuckError:
-            return False  # a name in it was none, or is not found in this form
-        return len(columns) == 1 + len(texts) and columns[1:] == columns[:-1]
+        known = [text for text in texts if text is not None]
+        return known == texts and are_alike(cursor, [asked.sql, *known], asked.params)
 
 
 def _body(

@@ -15,11 +15,11 @@ from lakehouse.delta.actions import AddFile
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.fields import Primitive
 from lakehouse.delta.strict_json import document
+from lakehouse.scan.bounds import BITS
 from lakehouse.scan.may import May
 
 # What `at_most` and `at_least` say of a column of whole numbers.
 _NEED = re.compile(r"\((min|max)(\d+) IS NULL OR \1\2 (<=|>=) (-?\d{1,18})\)")
-_BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ def limits(may: May, layout: Layout) -> tuple[Limit, ...]:
         leaf = match and leaves.get(int(match[2]))
         if not match or not leaf or not isinstance(leaf.type, Primitive):
             continue
-        if leaf.type.name not in _BITS:
+        if leaf.type.name not in BITS:
             continue
         constant, at_least = int(match[4]), match[3] == ">="
         found.append(
             Limit(
                 f"{match[1]}Values",
                 leaf.physical_path,
-                _BITS[leaf.type.name],
+                BITS[leaf.type.name],
                 least=constant if at_least else None,
                 most=None if at_least else constant,
             )

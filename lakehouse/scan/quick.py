@@ -15,7 +15,7 @@ from typing import Any
 from catalog import lazy
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.fields import Primitive, Type
-from lakehouse.scan.bounds import Operator
+from lakehouse.scan.bounds import BITS, Operator
 from lakehouse.scan.join_keys import Keys
 from lakehouse.scan.plain import CONSTANT, Condition, conditions
 
@@ -24,7 +24,6 @@ pc: Any = lazy.module("pyarrow.compute")
 
 # Types of partition columns whose values are compared here.
 PARTS = ("byte", "short", "integer", "long", "string", "date")
-_BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
 _TEXTS = {"string": "", "date": "DATE", "timestamp_ntz": "TIMESTAMP", "timestamp": "TIMESTAMP WITH TIME ZONE"}  # fmt: skip
 _MOST = 64  # values of an IN list
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[+-]\d\d(?::\d\d)?)?)?")
@@ -128,9 +127,9 @@ def _value(constant: str, type_: Type) -> Any:
     if not isinstance(type_, Primitive):
         return None
     name = type_.name
-    if name in _BITS:
+    if name in BITS:
         value = int(constant) if re.fullmatch(r"-?\d{1,19}", constant) else None
-        return value if value is not None and value.bit_length() < _BITS[name] else None
+        return value if value is not None and value.bit_length() < BITS[name] else None
     match = CONSTANT.fullmatch(constant)
     if match is None or match["text"] is None or (match["type"] or "") != _TEXTS.get(name):
         return None

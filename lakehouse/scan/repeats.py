@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from lakehouse.duck.describe import are_alike
 from lakehouse.duck.engine import Engine
 from lakehouse.duck.errors import DuckError, Interruption
 from lakehouse.scan.asked import Asked
@@ -128,13 +129,11 @@ class Repeats:
             try:
                 for statement in plain.before:
                     cursor.execute(statement)
-                as_written, told = cursor.sql(plain.sql), cursor.sql(text)
-                same = (as_written.columns, as_written.types) == (told.columns, told.types)
             except Interruption:
                 raise
             except DuckError:
-                return plain  # a name in it was none, or is not found in this form
-        if not same:
-            return plain
+                return plain
+            if not are_alike(cursor, [plain.sql, text]):
+                return plain
         before = tuple(statement for statement in plain.before if statement == KEEP_FOOTERS)
         return dataclasses.replace(plain, sql=text, before=before)

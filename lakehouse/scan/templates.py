@@ -14,12 +14,11 @@ from collections.abc import Sequence
 
 from lakehouse.delta.files.layout import Layout
 from lakehouse.delta.schema.fields import Primitive
-from lakehouse.duck.sql import literal
+from lakehouse.duck.sql import literal, moment_text
+from lakehouse.scan.bounds import BITS
 from lakehouse.scan.plain import COLUMN, CONSTANT, conditions
 from lakehouse.scan.shapes import Constant, Shape
 
-# Outside of its range a column is cast before it is compared.
-_BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
 _WHOLE = re.compile(r"-?\d{1,19}")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _MOMENT = re.compile(
@@ -111,9 +110,9 @@ def _shown(
 
 def _as_shown(constant: Constant, type_: str, *, utc: bool) -> str | None:
     kind, text = constant.kind, constant.text
-    if type_ in _BITS:
+    if type_ in BITS:
         number = int(text) if kind == "number" and _WHOLE.fullmatch(text) else None
-        return str(number) if number is not None and number.bit_length() < _BITS[type_] else None
+        return str(number) if number is not None and number.bit_length() < BITS[type_] else None
     if type_ == "string":
         return literal(text) if kind == "text" and "\0" not in text else None
     if kind == "number":
@@ -128,24 +127,24 @@ def _moment(kind: str, text: str, type_: str, *, utc: bool) -> str | None:
     match = _MOMENT.fullmatch(text)
     if match is None or (kind == "date" and not _DAY.fullmatch(text)):
         return None
-    moment = _parsed(text)
-    if moment is None:
+    found = _parsed(text)
+    if found is None:
         return None
     if type_ == "timestamp_ntz":
         is_plain = match["zone"] is None and kind != "timestamptz"
-        return f"'{_trimmed(moment)}'::TIMESTAMP" if is_plain else None
+        return f"'{moment_text(found)}'::TIMESTAMP" if is_plain else None
     if type_ != "timestamp":
         return None
     if match["zone"] is None:
         # A time zone's own rules say which moment is meant.
-        return f"'{_trimmed(moment)}+00'::TIMESTAMP WITH TIME ZONE" if utc else None
+        return f"'{moment_text(found)}+00'::TIMESTAMP WITH TIME ZONE" if utc else None
     if kind not in ("text", "timestamptz"):
         return None
     try:
-        moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
+        found = found.astimezone(dt.UTC).replace(tzinfo=None)
     except OverflowError:
         return None
-    return f"'{_trimmed(moment)}+00'::TIMESTAMP WITH TIME ZONE"
+    return f"'{moment_text(found)}+00'::TIMESTAMP WITH TIME ZONE"
 
 
 def _parsed(text: str) -> dt.datetime | None:
@@ -153,8 +152,3 @@ def _parsed(text: str) -> dt.datetime | None:
         return dt.datetime.fromisoformat(text)
     except ValueError:
         return None
-
-
-def _trimmed(moment: dt.datetime) -> str:
-    text = moment.isoformat(sep=" ")
-    return text.rstrip("0") if moment.microsecond else text
