@@ -25,11 +25,11 @@ from lakehouse.delta.features import GENERATED
 from lakehouse.delta.schema.fields import Struct
 from lakehouse.dml import output, remaking, splicing
 from lakehouse.testing.judges import verdicts
-from tests.dml.test_merge_races import BASE, Pair
+from tests.dml.remade import maker, noted, raced
+from tests.dml.test_merge_races import BASE
 from tests.types.engines import comparable
 from tests.write.test_rules import alter
 
-_numbers = iter(range(1_000_000))
 few = settings(max_examples=settings().max_examples // 12, report_multiple_bugs=False)
 COLUMNS = {
     "id": "BIGINT", "n": "INTEGER", "p": "VARCHAR", "s": "VARCHAR", "x": "DOUBLE",
@@ -39,28 +39,12 @@ COLUMNS = {
 
 @pytest.fixture
 def spliced(monkeypatch):
-    """Splice files of any size, and note which: (the file before, the file after)."""
-    found = []
-
-    def noted(*args):
-        made = splicing.splice(*args)
-        found.extend(made)
-        return made
-
-    monkeypatch.setattr(remaking, "LEAST", 1)
-    monkeypatch.setattr(output, "splice", noted)
-    return found
+    return noted(monkeypatch, splicing.splice, output)
 
 
 @pytest.fixture
 def make(lake):
-    def make(rows=(), columns=None, **options):
-        table = lake.create_table(f"silver.t{next(_numbers)}", columns or COLUMNS, **options)
-        if rows:
-            table.append(rows)
-        return table
-
-    return make
+    return maker(lake, COLUMNS)
 
 
 def row(i, **values):
@@ -431,11 +415,7 @@ def test_object_storage(where, spliced, request):
 
 @pytest.fixture
 def pair(tmp_path, monkeypatch, spliced):
-    pair = Pair(tmp_path / "lake", monkeypatch, {})
-    yield pair
-    assert pair.strays() == set()
-    pair.other.close()
-    pair.lake.close()
+    yield from raced(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(("theirs", "plans"), [("id = 2", 2), ("id = 21", 1), ("id = 5", 2)])

@@ -1,7 +1,6 @@
 """Files that lose few of their rows are written as they were, without these: as by a copy."""
 
 import datetime as dt
-import itertools
 import json
 from collections import Counter
 from decimal import Decimal
@@ -21,7 +20,8 @@ from lakehouse.delta.actions import AddFile
 from lakehouse.delta.commit import Change, commit
 from lakehouse.dml import copies, output, remaking, thinning
 from lakehouse.testing.judges import verdicts
-from tests.dml.test_merge_races import BASE, Pair
+from tests.dml.remade import maker, noted, raced
+from tests.dml.test_merge_races import BASE
 from tests.dml.test_splicing import (
     KINDS,
     check_statistics,
@@ -34,7 +34,6 @@ from tests.dml.test_splicing import (
 )
 from tests.types.engines import comparable
 
-numbers = itertools.count()
 few = settings(max_examples=settings().max_examples // 10, report_multiple_bugs=False)
 COLUMNS = {
     "id": "BIGINT", "n": "INTEGER", "small": "SMALLINT", "p": "VARCHAR", "s": "VARCHAR",
@@ -58,29 +57,12 @@ def row(i, **values):
 
 @pytest.fixture
 def thinned(monkeypatch):
-    """Thin files of any size, and note which: (the file before, the file after)."""
-    found = []
-
-    def noted(*args):
-        made = thinning.thin(*args)
-        found.extend(made)
-        return made
-
-    monkeypatch.setattr(remaking, "LEAST", 1)
-    monkeypatch.setattr(copies, "thin", noted)
-    monkeypatch.setattr(output, "thin", noted)
-    return found
+    return noted(monkeypatch, thinning.thin, copies, output)
 
 
 @pytest.fixture
 def make(lake):
-    def make(rows=(), columns=None, **options):
-        table = lake.create_table(f"silver.thin{next(numbers)}", columns or COLUMNS, **options)
-        if rows:
-            table.append(rows)
-        return table
-
-    return make
+    return maker(lake, COLUMNS)
 
 
 def test_rows_that_stay_are_written_as_they_were(make, thinned):
@@ -303,11 +285,7 @@ def test_object_storage(where, thinned, request):
 
 @pytest.fixture
 def pair(tmp_path, monkeypatch, thinned):
-    pair = Pair(tmp_path / "lake", monkeypatch, {})
-    yield pair
-    assert pair.strays() == set()
-    pair.other.close()
-    pair.lake.close()
+    yield from raced(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(("theirs", "again"), [("id = 2", 1), ("id = 21", 0), ("id = 5", 1)])
