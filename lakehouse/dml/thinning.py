@@ -30,7 +30,14 @@ from lakehouse.duck.sql import moment_text
 from lakehouse.write.footer import check_columns
 from lakehouse.write.restated import together
 from lakehouse.write.statistics import check_finite, statistics
-from lakehouse.write.thinned import Bounds, Written, columns_as_written, memory, thinned
+from lakehouse.write.thinned import (
+    Bounds,
+    Written,
+    columns_as_written,
+    memory,
+    rows_at_once,
+    thinned,
+)
 
 pa: Any = lazy.module("pyarrow")
 pc: Any = lazy.module("pyarrow.compute")
@@ -102,7 +109,7 @@ class _Thinning:
             staying = _masks(lost, before.groups)
             groups = [i for i, mask in enumerate(staying) if mask.true_count]
             try:
-                parts, bounds = _write(old, new, columns, staying)
+                parts, bounds = _write(old, new, columns, staying, batch=rows_at_once(before))
             except (pa.ArrowException, NotImplementedError, KeyError, OverflowError) as error:
                 raise ValueError("PyArrow cannot read or write it") from error
             for part in parts:
@@ -134,7 +141,7 @@ def _masks(lost: Bitmap, groups: Sequence[int]) -> list[Any]:
 
 
 def _write(
-    old: Path, new: Path, columns: Sequence[Written], staying: Sequence[Any]
+    old: Path, new: Path, columns: Sequence[Written], staying: Sequence[Any], *, batch: int
 ) -> tuple[list[WrittenFile], list[dict[int, Bounds]]]:
     """Write the rows that stay; return statistics of each row group, and bounds of some columns.
 
@@ -156,6 +163,7 @@ def _write(
             use_dictionary=[c.name for c in columns if c.has_dictionary],
             write_statistics=[c.name for c in columns if c.name not in dictionaries],
             dictionary_pagesize_limit=_DICTIONARY,
+            write_batch_size=batch,
             store_schema=False,
             store_decimal_as_integer=_has_integers(file),
             metadata_collector=collected,

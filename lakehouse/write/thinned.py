@@ -31,6 +31,7 @@ _ENCODINGS = {0, 2, 3, 4, 8}  # plain, dictionaries, runs
 _CODECS = {0: "none", 1: "snappy", 2: "gzip", 6: "zstd"}
 _TEXTS: tuple[int | None, ...] = (None, 0)  # no other type than bytes, UTF-8
 _MOST = 256  # bytes of a bound: what is longer tells no more
+_PAGE, _LEAST_ROWS = 1 << 20, 1024  # bytes, and what PyArrow gives a column at once by default
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,6 +96,19 @@ def memory(footer: Footer) -> int:
         ]
         largest = max(largest, sum(sizes))
     return largest
+
+
+def rows_at_once(footer: Footer) -> int:
+    """Return how many rows to give a column's writer at once: about a page of the largest column.
+
+    After each time it looks whether a page is full.
+    """
+    widest = max(
+        integer(meta_of(chunk), 6) / integer(group, 3)
+        for group in groups_of(footer.meta)
+        for chunk in chunks_of(group)
+    )
+    return max(_LEAST_ROWS, int(_PAGE / max(1.0, widest)))
 
 
 def thinned(

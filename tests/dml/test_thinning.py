@@ -304,8 +304,8 @@ def test_nothing_is_left_of_what_fails(make, thinned, monkeypatch, error, verb):
     table.append([row(i) for i in range(200, 400)])
     write, calls = thinning._write, []
 
-    def failing(*args):
-        made = write(*args)
+    def failing(*args, **options):
+        made = write(*args, **options)
         calls.append(args)
         if len(calls) == 2:
             raise error
