@@ -19,7 +19,7 @@ from lakehouse.scan import from_log, plain, top
 from lakehouse.scan.aliases import is_plain, resolved
 from lakehouse.scan.asked import LONG, Asked, Params
 from lakehouse.scan.choice import Choice, tests_of
-from lakehouse.scan.crumbs import KEEP_FOOTERS, keeps_footers
+from lakehouse.scan.crumbs import KEEP_FOOTERS, keeps_footers, need_no_threads
 from lakehouse.scan.definitions import Definitions
 from lakehouse.scan.forms import Forms
 from lakehouse.scan.fresh import Fresh, Seen
@@ -168,7 +168,7 @@ class Scanner:
                 figures = self._bind_all(
                     cursor, refs, views, choices, joined=joined, lasting=not at_once
                 )
-            if keeps_footers(asked, figures):
+            if keeps_footers(figures, is_local=asked.is_local):
                 cursor.execute(KEEP_FOOTERS)
             look = self.forms.look(cursor, asked, views, figures, joined=joined, at_once=at_once)
             # In object storage, to look at files takes time, and those that are read are fetched
@@ -213,7 +213,11 @@ class Scanner:
         view = self.view(ref)
         with self._engine.work(doing) as cursor:
             generation = self._definitions.generation([ref], [view], ())
-            bind(cursor, ref, view, Choice(), self._engine)
+            kept = bind(cursor, ref, view, Choice(), self._engine)
+            if (inline := need_no_threads([kept])) is not None:
+                self._engine.prefer_reading(inline=inline)
+            if keeps_footers([kept], is_local=ref.snapshot.storage.is_local):
+                cursor.execute(KEEP_FOOTERS)
             cursor.execute(f"USE scan{generation}")
             yield cursor
 
