@@ -91,7 +91,7 @@ def test_locks_follow_pyproject() -> None:
     # Ray, which is not in the extra `all`, is in a lock of its own.
     newest["ray"] = older["ray"] = locked("ray.txt")["ray"]
     for requirement in direct_dependencies():
-        name, bound = requirement.split(">=")
+        name, bound = requirement.partition(",")[0].split(">=")
         if name == "ray":
             assert locked("ray.txt")[name].startswith(bound)
         elif name == "duckdb":

@@ -17,6 +17,7 @@ from typing import Any
 from catalog.errors import InputError
 from lakehouse.duck.engine import Connection, Engine
 from lakehouse.duck.sql import literal
+from lakehouse.scan.volatile import MAY_CHANGE
 
 Node = dict[str, Any]
 _BEFORE = "SELECT ["
@@ -250,8 +251,7 @@ def _unfixed(cursor: Connection, engine: Engine) -> frozenset[str]:
 def _list_unfixed(cursor: Connection) -> frozenset[str]:
     rows = cursor.execute(
         "SELECT DISTINCT lower(function_name), macro_definition FROM duckdb_functions() "
-        "WHERE function_type IN ('scalar', 'macro', 'table_macro') "
-        "AND stability IS DISTINCT FROM 'CONSISTENT'"
+        f"WHERE function_type IN ('scalar', 'macro', 'table_macro') AND {MAY_CHANGE}"
     ).fetchall()
     scalars = _SESSION | {name for name, macro in rows if macro is None}
     words = re.compile(rf"\b({'|'.join(map(re.escape, scalars | _CLOCKS))})\b")

@@ -27,9 +27,17 @@ STEADY = frozenset(
 
 # Macros of DuckDB's, of which it does not say.
 STEADY_MACROS = frozenset(("date_add", "if", "nullif", "split_part"))
-# DuckDB calls these constant; they tell the time, or what is set.
+# Of these, some version of DuckDB does not say that they tell the time, or what is set.
 _UNSTEADY = frozenset(
     ("age", "current_localtime", "current_localtimestamp", "current_setting", "getvariable")
+)
+# SQL that tells, of a row of duckdb_functions(), that it may be so. What is steady within a query for
+# the sake of time zone and calendar alone (from DuckDB 2.0.1 on) always is: an engine keeps to its own.
+MAY_CHANGE = (
+    "(stability IS DISTINCT FROM 'CONSISTENT' AND NOT "
+    "(coalesce(stability, '') = 'CONSISTENT_WITHIN_QUERY' AND ("
+    "function_name IN ('make_timestamptz', 'timezone') OR "
+    "parameter_types::VARCHAR SIMILAR TO '.*(WITH TIME ZONE|TIMESTAMPTZ).*')))"
 )
 
 
@@ -52,7 +60,6 @@ class Volatile:
     def _list(self) -> frozenset[str]:
         with self._engine.work("list DuckDB's functions") as cursor:
             rows = cursor.execute(
-                "SELECT DISTINCT lower(function_name) FROM duckdb_functions() "
-                "WHERE stability IS DISTINCT FROM 'CONSISTENT'"
+                f"SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE {MAY_CHANGE}"
             ).fetchall()
         return _UNSTEADY.union(row[0] for row in rows)
