@@ -19,6 +19,7 @@ import lakehouse
 from lakehouse.delta.actions import AddFile
 from lakehouse.delta.commit import Change, commit
 from lakehouse.dml import copies, output, remaking, thinning
+from lakehouse.duck.engine import VERSION
 from lakehouse.testing.judges import verdicts
 from tests.dml.remade import maker, noted, raced
 from tests.dml.test_merge_races import BASE
@@ -123,6 +124,12 @@ WHERES = ["id % 9 = 1", "n IS NULL AND id < 40", "s = 'text 3 é' || s[10:]", "i
 NULLS = [{}, {"n": None, "x": None, "day": None}, {"s": None, "l": None}, {"x": float("nan")}]
 
 
+def shown(values):
+    """Return a row as text; of zeros, a dictionary of DuckDB 1.5's has that which came first."""
+    text = repr(values)
+    return text if VERSION >= (2, 0) else text.replace(" -0.0,", " 0.0,")
+
+
 @few
 @given(data=st.data())
 def test_a_change_is_the_same_by_a_copy(tmp_path_factory, data):
@@ -153,11 +160,11 @@ def test_a_change_is_the_same_by_a_copy(tmp_path_factory, data):
             if "delta.enableChangeDataFeed" in KINDS[kind]:
                 changes = table.changes(since=report.version)
                 feed = Counter(
-                    map(repr, changes.project("* EXCLUDE (_commit_timestamp)").fetchall())
+                    map(shown, changes.project("* EXCLUDE (_commit_timestamp)").fetchall())
                 )
             names = ("rows", "rows_deleted", "rows_updated", "rows_inserted", "rows_copied")
             counts = [getattr(report, name, None) for name in names]
-            found.append((repr(rows_of(table)), counts, feed))
+            found.append(([*map(shown, rows_of(table))], counts, feed))
             if least == 1:
                 for _, seen in verdicts(table.uri):
                     assert comparable(seen) == comparable(table.read().to_arrow_table())
