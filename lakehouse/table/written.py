@@ -14,7 +14,7 @@ from lakehouse.delta.schema.fields import FLOATS, Field, Primitive, Struct
 from lakehouse.delta.snapshot import layout_of
 from lakehouse.dml.parts import Opened, opened
 from lakehouse.duck.describe import columns_of
-from lakehouse.duck.engine import Connection, Engine
+from lakehouse.duck.engine import VERSION, Connection, Engine
 from lakehouse.duck.sql import UNORDERED, identifier
 from lakehouse.scan.read import Scanner
 from lakehouse.scan.views import file_column
@@ -25,6 +25,7 @@ from lakehouse.write.gate import gate
 
 _SAMPLED = 20_000
 _LONG = (Primitive("string"), Primitive("binary"))
+_TELLS_ZEROS = VERSION >= (2, 0)
 
 
 def write_copy(copy: Copy, *, engine: Engine, scanner: Scanner) -> Copied:
@@ -245,6 +246,9 @@ def _ordered(column: str, schema: Struct) -> str:
 
 
 def _hashed(field: Field) -> str:
-    """Return what a checksum is made of for a column; DuckDB's hash does not tell -0.0 from 0.0."""
+    """Return what a checksum is made of for a column.
+
+    DuckDB's hash does not tell -0.0 from 0.0, nor do the dictionaries that its version 1.5 writes.
+    """
     name = identifier(field.name)
-    return f"{name}, signbit({name})" if field.type in FLOATS else name
+    return f"{name}, signbit({name})" if _TELLS_ZEROS and field.type in FLOATS else name
