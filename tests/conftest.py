@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import tarfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +23,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 OBJECT_STORES = ("minio", "seaweedfs", "moto", "azurite")
 # Those that take no notice of that, and so must be refused.
 UNFIT_STORES = ("s3rver", "rclone")
+
+_ACCEPTANCE = Path(__file__).parent / "data" / "deltalake-dat-v0.0.3.tar.gz"
+
+
+@pytest.fixture(scope="session")
+def acceptance(tmp_path_factory) -> Path:
+    """Unpack the Delta acceptance tables (DAT), and return their folder."""
+    folder = tmp_path_factory.mktemp("dat")
+    with tarfile.open(_ACCEPTANCE) as archive:
+        # Python before 3.11.4 has none.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(folder)
+    return folder / "out" / "reader_tests" / "generated"
 
 
 @pytest.fixture(scope="session")

@@ -1,24 +1,12 @@
 """The Delta acceptance tables (DAT): every case, at every version, by our reader."""
 
 import json
-import tarfile
-from pathlib import Path
 
 import duckdb
 import pytest
 
 import lakehouse
 from lakehouse.delta import replay
-
-ARCHIVE = Path(__file__).parents[1] / "data" / "deltalake-dat-v0.0.3.tar.gz"
-
-
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dat")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "out" / "reader_tests" / "generated"
 
 
 def _rows(relation):
@@ -29,11 +17,11 @@ def _rows(relation):
 
 
 @pytest.mark.parametrize("stored_from", [0, replay.STORED_FROM], ids=["stored", "held"])
-def test_every_case_is_read_right_at_every_version(cases, tmp_path, monkeypatch, stored_from):
+def test_every_case_is_read_right_at_every_version(acceptance, tmp_path, monkeypatch, stored_from):
     monkeypatch.setattr(replay, "STORED_FROM", stored_from)
     checked, wrong = 0, []
     with lakehouse.connect(tmp_path / "lake") as lake:
-        for case in sorted(path for path in cases.iterdir() if path.is_dir()):
+        for case in sorted(path for path in acceptance.iterdir() if path.is_dir()):
             table = lake.register_table(f"bronze.{case.name}", case / "delta")
             for expected in sorted((case / "expected").iterdir()):
                 facts = json.loads((expected / "table_version_metadata.json").read_text())
@@ -49,10 +37,10 @@ def test_every_case_is_read_right_at_every_version(cases, tmp_path, monkeypatch,
     assert checked == 29
 
 
-def test_what_other_engines_logs_answer_is_what_their_files_hold(cases, tmp_path):
+def test_what_other_engines_logs_answer_is_what_their_files_hold(acceptance, tmp_path):
     answered = 0
     with lakehouse.connect(tmp_path / "lake") as lake:
-        for case in sorted(path for path in cases.iterdir() if path.is_dir()):
+        for case in sorted(path for path in acceptance.iterdir() if path.is_dir()):
             table = lake.register_table(f"bronze.{case.name}", case / "delta")
             for expected in sorted((case / "expected").iterdir()):
                 facts = json.loads((expected / "table_version_metadata.json").read_text())

@@ -3,7 +3,6 @@
 import dataclasses
 import datetime as dt
 import struct
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -257,23 +256,12 @@ def test_rows_in_deletion_vectors_are_gone_already(lake, monkeypatch, where, del
     assert comparable(delta_rs(table)) == comparable(ours(table))
 
 
-ARCHIVE = Path(__file__).parents[1] / "data" / "deltalake-dat-v0.0.3.tar.gz"
-
-
-@pytest.fixture(scope="module")
-def dat(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dat")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "out" / "reader_tests" / "generated"
-
-
 @pytest.mark.parametrize("case", ["column_mapping", "stats_as_struct", "no_stats"])
-def test_tables_of_others(lake, dat, monkeypatch, case):
+def test_tables_of_others(lake, acceptance, monkeypatch, case):
     """Physical names, and statistics in other places or none."""
     features = frozenset(("columnMapping",))
     monkeypatch.setattr(protocol, "WRITE_FEATURES", protocol.WRITE_FEATURES | features)
-    table = lake.register_table(f"bronze.dat_{case}", dat / case / "delta")
+    table = lake.register_table(f"bronze.dat_{case}", acceptance / case / "delta")
     before = ours(table)
     column = max(before.schema.names, key=lambda name: len(before[name].unique()))
     value = before[column][0].as_py()

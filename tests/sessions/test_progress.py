@@ -23,7 +23,7 @@ LONG = {
     ).fetchall(),
     "merge": lambda lake: (
         lake.table("bronze.n")
-        .merge(lake.sql("SELECT n FROM bronze.n"), on="hash(t.n, s.n) % 1000 = 1001")
+        .merge(lake.sql("SELECT n FROM bronze.n"), on="hash(t.n, s.n) = 1001")
         .when_matched_delete()
         .run()
     ),
