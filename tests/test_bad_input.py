@@ -148,12 +148,13 @@ import sys, duckdb, lakehouse
 with lakehouse.connect(sys.argv[1], durable=False) as lake, duckdb.connect() as source:
     table = lake.create_table("silver.flights", {"x": "DOUBLE", "y": "DOUBLE"})
     broken = "CASE WHEN range = 260_000 THEN error('the source broke')::DOUBLE ELSE random() END"
+    failed = 0
     for _ in range(50):
         try:
             table.append(source.sql(f"SELECT {broken} AS x, random() AS y FROM range(400_000)"))
-        except lakehouse.LakehouseError as error:
-            assert "the source broke" in str(error), error
-    print(table.version, table.read().fetchall())
+        except lakehouse.LakehouseError:
+            failed += 1
+    print(failed, table.version, table.read().fetchall())
 """
 
 
@@ -161,7 +162,7 @@ def test_a_write_that_fails_midway_never_waits(tmp_path):
     # DuckDB 2.0.0 mostly hung here, in the writer's destructor: in a process that can be ended.
     command = [sys.executable, "-c", _BROKEN, str(tmp_path / "lake")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert (done.stdout, done.returncode) == ("0 []\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == ("50 0 []\n", 0), done.stderr
 
 
 def test_not_a_delta_table(lake, tmp_path):
