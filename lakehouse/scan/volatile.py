@@ -31,8 +31,9 @@ STEADY_MACROS = frozenset(("date_add", "if", "nullif", "split_part"))
 _UNSTEADY = frozenset(
     ("age", "current_localtime", "current_localtimestamp", "current_setting", "getvariable")
 )
-# SQL that tells, of a row of duckdb_functions(), that it may be so. What is steady within a query for
-# the sake of time zone and calendar alone (from DuckDB 2.0.1 on) always is: an engine keeps to its own.
+# SQL for whether a function, as duckdb_functions() lists it, may give something else another time. Those
+# that only the time zone and the calendar change (told so from DuckDB 2.0.1 on) do not: an engine keeps
+# to its own.
 MAY_CHANGE = (
     "(stability IS DISTINCT FROM 'CONSISTENT' AND NOT "
     "(coalesce(stability, '') = 'CONSISTENT_WITHIN_QUERY' AND ("
