@@ -239,9 +239,13 @@ class Engine:
             return contextlib.nullcontext()
         return self._fetching.inline()
 
-    def prefer_reading(self, *, inline: bool) -> None:
-        """Read local files without threads that wait for the disk, or with them, from now on."""
-        self._fetching.prefer(inline=inline and not self._reach.is_remote)
+    def prefer_reading(self, *, inline: bool | None) -> None:
+        """Read local files without threads that wait for the disk, or with them, from now on.
+
+        None is for whoever does not mind.
+        """
+        if inline is not None:
+            self._fetching.prefer(inline=inline and not self._reach.is_remote)
 
     def keep_temporary(self) -> None:
         """Make room for temporary tables, which all later queries see."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from lakehouse.scan.asked import Asked
 from lakehouse.scan.report import Kept
 
 # DuckDB holds footers within its memory limit, and reads that of a changed file anew.
@@ -19,9 +20,9 @@ _LARGE = 64 << 20
 _SAMPLED = 8
 
 
-def keeps_footers(kept: Iterable[Kept], *, is_local: bool) -> bool:
+def keeps_footers(asked: Asked, kept: Iterable[Kept]) -> bool:
     """Tell whether the footers that a query reads had better be kept for the next one."""
-    return is_local and sum(one.files for one in kept) >= _KEPT_FROM
+    return asked.is_local and sum(one.files for one in kept) >= _KEPT_FROM
 
 
 def are_crumbs(files: int, size: int) -> bool:

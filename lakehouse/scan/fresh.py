@@ -105,7 +105,7 @@ class Fresh:
         text = self._text(asked, ref, kept, values, plain=plain)
         if text is None:
             return None
-        before = (KEEP_FOOTERS,) if keeps_footers([kept], is_local=asked.is_local) else ()
+        before = (KEEP_FOOTERS,) if keeps_footers(asked, [kept]) else ()
         return Settled(text, before, ((self._where(ref, [scan]), (scan,), few[0]),), tried=True)
 
     def learn(

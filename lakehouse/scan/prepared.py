@@ -61,8 +61,7 @@ class Prepared:
         if self.tally is not None:
             for read in self.reads():
                 self.tally.add(read)
-        if (inline := need_no_threads(kept for *_, kept in self.choices)) is not None:
-            self.engine.prefer_reading(inline=inline)
+        self.engine.prefer_reading(inline=need_no_threads(kept for *_, kept in self.choices))
         self.engine.read_ahead(file for *_, kept in self.choices for file in kept.ahead)
         with translated("run the query"):
             if self.look is not None and (found := self.look()) is not None:

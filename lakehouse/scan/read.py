@@ -168,7 +168,7 @@ class Scanner:
                 figures = self._bind_all(
                     cursor, refs, views, choices, joined=joined, lasting=not at_once
                 )
-            if keeps_footers(figures, is_local=asked.is_local):
+            if keeps_footers(asked, figures):
                 cursor.execute(KEEP_FOOTERS)
             look = self.forms.look(cursor, asked, views, figures, joined=joined, at_once=at_once)
             # In object storage, to look at files takes time, and those that are read are fetched
@@ -214,10 +214,7 @@ class Scanner:
         with self._engine.work(doing) as cursor:
             generation = self._definitions.generation([ref], [view], ())
             kept = bind(cursor, ref, view, Choice(), self._engine)
-            if (inline := need_no_threads([kept])) is not None:
-                self._engine.prefer_reading(inline=inline)
-            if keeps_footers([kept], is_local=ref.snapshot.storage.is_local):
-                cursor.execute(KEEP_FOOTERS)
+            self._engine.prefer_reading(inline=need_no_threads([kept]))
             cursor.execute(f"USE scan{generation}")
             yield cursor
 

@@ -63,7 +63,7 @@ class Repeats:
             if kept.patterns is not None
         )
         if 0 < len(before) == len(reads) and asked.is_local:
-            if keeps_footers((kept for *_, kept in reads), is_local=asked.is_local):
+            if keeps_footers(asked, (kept for *_, kept in reads)):
                 before = (KEEP_FOOTERS, *before)
             before = (*before, self._engine.search(f"scan{generation}"))
             self._remembered.keep(
